@@ -1,0 +1,65 @@
+# The two commands of the README are `make quickstart` and `make test`; each installs what it needs into .venv.
+# `make PYTHON=python3.12 …` takes another interpreter than the one found.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+BENCH_VENV ?= .venv-bench
+CANDIDATES := python3 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+READY := $(VENV)/ready
+
+.PHONY: help quickstart test lint format figures bench lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline figure, print the verdict
+	@$(BIN)/simlaw reproduce quickstart --own
+
+test: lint  ## Lint, types and tests
+	$(BIN)/pytest
+
+lint: $(READY)  ## Style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Rewrite the code in the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+figures: $(READY)  ## Redraw the committed figures from the committed tables
+	$(BIN)/simlaw figure headline --sweep quickstart
+
+bench: $(READY) $(BENCH_VENV)/ready  ## Measure against the peers, side by side; writes tests/benchmarks/results.md
+	$(BIN)/python tests/benchmarks/run.py --peer $(BENCH_VENV)/bin/python
+
+lock: $(READY)  ## Choose new exact versions for requirements.lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@echo '# Exact versions for Python 3.11 (where the jax 0.10 line ends) and 3.12+; made by `make lock`.' > requirements.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+		--group pyproject.toml:dev pyproject.toml >> requirements.lock
+	rm -rf $(VENV)-lock
+
+clean:  ## Remove the environments and caches; the store stays
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'simlaw needs Python 3.11 or newer and found none: install one, or name it: make PYTHON=/path/to/python3.12'; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version): simlaw needs Python 3.11 or newer: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo '$(PYTHON) comes without the venv module, which makes the environment: install it (on Debian and Ubuntu: apt install python3-venv), or name another interpreter: make PYTHON=/path/to/python3.12'; exit 2; }
+	@echo 'installing into $(VENV) for '"$$($(PYTHON) --version)"' (about a minute, once)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BENCH_VENV)/ready: tests/benchmarks/requirements.txt
+	@echo 'installing the peers into $(BENCH_VENV)'
+	@$(PYTHON) -m venv --clear $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+	@touch $@
