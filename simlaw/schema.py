@@ -1,0 +1,85 @@
+"""The schema of the results table, the narrow waist: one row per evaluation, reproducible columns only.
+
+Times, hosts and throughput go to the store's telemetry. An empty cell means "does not apply" (bits of an unquantised
+tensor, numbers of a failed run); a number is never made up in its place.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "int", "float"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its kind, and what it holds with its unit."""
+
+    name: str
+    kind: Kind
+    holds: str
+
+
+COLUMNS = (
+    Column("run_id", "text", "hash of run spec, corpus fingerprint and numerics"),
+    Column("eval_id", "text", "hash of run_id and evaluation spec; the row's identity"),
+    Column(
+        "trunk_id", "text", "hash of the constant-rate run that the branches of all D share; the bootstrap's cluster"
+    ),
+    Column("status", "text", "done, or diverged"),
+    Column("note", "text", "the sentence that goes with a status other than done"),
+    Column("corpus", "text", "kind of corpus: text, graph"),
+    Column("corpus_fingerprint", "text", "hash of everything that decides the tokens"),
+    Column("vocab", "int", "size of the vocabulary"),
+    Column("epochs", "float", "training tokens / unique tokens; 0 where fresh ones never end; above 1 data repeats"),
+    Column("width", "int", "model width"),
+    Column("layers", "int", "layers"),
+    Column("heads", "int", "attention heads"),
+    Column("hidden", "int", "feed-forward width"),
+    Column("context", "int", "tokens predicted in one window"),
+    Column("params_embedding", "int", "parameters of the input embedding"),
+    Column("params_blocks", "int", "parameters of the block matrices: N, non-embedding"),
+    Column("params_norms", "int", "parameters of the norms"),
+    Column("params_head", "int", "parameters of the output matrix"),
+    Column("tokens", "int", "D: all training tokens that the evaluated model saw"),
+    Column("batch_tokens", "int", "tokens per optimizer step"),
+    Column("seed", "int", "seed of initialisation and of the order of data"),
+    Column("schedule", "text", "learning-rate schedule: wsd"),
+    Column("warmup_tokens", "int", "tokens of warm-up"),
+    Column("cooldown", "float", "share of the tokens in the linear cool-down"),
+    Column("peak_rate", "float", "learning rate between warm-up and cool-down"),
+    Column("rate_multiple", "float", "peak rate / the recipe's rate for the size; fits take 1"),
+    Column("final_rate", "float", "learning rate of the last step"),
+    Column("weight_decay", "float", "decoupled weight decay of the matrices"),
+    Column("train_weights_bits", "int", "P_w: bits of the weights in training; empty: unquantised"),
+    Column("train_weights_grid", "text", "their grid"),
+    Column("train_weights_granularity", "text", "what shares one of their scales: tensor, channel, group"),
+    Column("train_weights_group", "int", "inputs in a group"),
+    Column("train_activations_bits", "int", "P_a"),
+    Column("train_kv_bits", "int", "P_kv"),
+    Column("flops_train_6nd", "float", "6 x params_blocks x tokens"),
+    Column("flops_train_matmul", "float", "3 x forward FLOPs of every matrix product, head and attention included"),
+    Column("ptq_method", "text", "post-training quantization: rtn; empty: as trained"),
+    Column("ptq_bits", "int", "P_post; empty: as trained, which laws treat as infinity"),
+    Column("ptq_grid", "text", "grid of ptq_bits"),
+    Column("ptq_granularity", "text", "what shares a scale: tensor, channel, group"),
+    Column("ptq_group", "int", "inputs in a group"),
+    Column("eval_tokens", "int", "held-out tokens measured"),
+    Column("flops_eval", "float", "forward FLOPs of the measurement"),
+    Column(
+        "bytes_blocks", "float", "stored bytes of the block matrices with float16 scales; 16 bits where unquantised"
+    ),
+    Column("bytes_total", "float", "bytes_blocks + embedding, norms and head at 16 bits"),
+    Column("loss", "float", "nats per token"),
+    Column("loss_se", "float", "its standard error over held-out windows"),
+    Column("delta", "float", "delta_PTQ: loss minus the same checkpoint's loss as trained, on the same tokens"),
+    Column("delta_se", "float", "its paired standard error over windows: token noise only, seeds come on top"),
+    Column("floor", "float", "exact Bayes loss on the same tokens; empty where unknown"),
+    Column("excess", "float", "loss - floor"),
+    Column("device", "text", "cpu, gpu or tpu"),
+    Column("dtype", "text", "arithmetic of training and evaluation"),
+    Column("numerics", "int", "raised by hand when numbers change on purpose"),
+    Column("code_version", "text", "version of simlaw"),
+    Column("jax_version", "text", "version of jax"),
+)
+
+KINDS: dict[str, Kind] = {column.name: column.kind for column in COLUMNS}
