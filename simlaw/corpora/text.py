@@ -1,0 +1,149 @@
+"""Text: a person's own UTF-8 files as bytes; by default the Python standard library's source on this machine."""
+
+import hashlib
+import os
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, UInt8
+
+from simlaw.config import Text
+from simlaw.corpora.abstract import AbstractCorpus, Data
+from simlaw.corpora.order import order
+from simlaw.errors import SimlawError
+
+#: Parts of a Python installation that are not the standard library, or that differ between builds of one version.
+_NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__")
+_BUILD_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
+_SEPARATOR = b"\x00"  # no text file holds it, so a model can tell where a file begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFile:
+    """One file of a corpus: its path below the folder, its size in bytes, its content's hash, and its part."""
+
+    path: str
+    size: int
+    sha256: str
+    held_out: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextCorpus(AbstractCorpus):
+    """Bytes of text files; the held-out part is whole files, chosen by the hash of their paths."""
+
+    spec: Text
+    folder: str
+    files: tuple[TextFile, ...]
+    skipped: tuple[str, ...]
+    train: UInt8[np.ndarray, " n"]
+    test: UInt8[np.ndarray, " m"]
+    fingerprint: str
+    vocab: int = 256
+
+    @classmethod
+    def read(cls, spec: Text) -> "TextCorpus":
+        """The corpus of all matching files below the folder; undecodable ones are skipped and listed.
+
+        Raises `SimlawError` where the folder is missing or holds no text for training.
+        """
+        library = spec.folder is None
+        folder = Path(sysconfig.get_path("stdlib") if spec.folder is None else spec.folder).expanduser()
+        if not folder.is_dir():
+            raise SimlawError(f"the corpus folder {str(folder)!r} does not exist: give Text(folder=…) an existing one")
+        files, skipped = [], []
+        parts: dict[bool, list[bytes]] = {False: [], True: []}
+        for path in _walk(folder, spec.suffixes, library):
+            name = path.relative_to(folder).as_posix()
+            content = path.read_bytes()
+            if not _is_text(content):
+                skipped.append(name)
+                continue
+            share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+            held_out = share < spec.held_out
+            parts[held_out].append(content + _SEPARATOR)
+            digest = hashlib.sha256(content).hexdigest()
+            files.append(TextFile(path=name, size=len(content), sha256=digest, held_out=held_out))
+        if not parts[False]:
+            raise SimlawError(
+                f"the corpus folder {str(folder)!r} holds no UTF-8 file ending in {' or '.join(spec.suffixes)} "
+                f"to train on ({len(skipped)} skipped): add files, or set Text(suffixes=…)"
+            )
+        listing = "\n".join(f"{file.sha256} {file.path}" for file in files)
+        return cls(
+            spec=spec,
+            folder=str(folder),
+            files=tuple(files),
+            skipped=tuple(skipped),
+            train=np.frombuffer(b"".join(parts[False]), np.uint8),
+            test=np.frombuffer(b"".join(parts[True]), np.uint8),
+            fingerprint=hashlib.sha256(listing.encode()).hexdigest()[:16],
+        )
+
+    def describe(self) -> str:
+        """One clause for people: what it holds, how much, and its fingerprint."""
+        what = "Python standard library" if self.spec.folder is None else self.folder
+        skipped = f", {len(self.skipped)} not UTF-8 skipped" if self.skipped else ""
+        return (
+            f"text, {what}: {len(self.files)} files{skipped}, {self.train.size / 1e6:.1f} MB to train on and "
+            f"{self.test.size / 1e6:.2f} MB held out, fingerprint {self.fingerprint}"
+        )
+
+    def epoch_tokens(self, context: int) -> int:
+        """Training tokens before any repeats: whole windows, each token predicted once."""
+        return (self.train.size - 1) // context * context
+
+    def shared_data(self) -> Data:
+        """The training bytes."""
+        return jnp.asarray(self.train)
+
+    def seed_data(self, seed: int, context: int) -> Data:
+        """The order in which the seed sees the training windows."""
+        windows = self.epoch_tokens(context) // context
+        if windows < 1:
+            raise SimlawError(
+                f"the corpus has {self.train.size} bytes to train on, less than one window of {context + 1}: add text"
+            )
+        return jnp.asarray(order(seed, windows))
+
+    def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
+        """The windows of one step; an epoch is one pass in the seed's order, and the next repeats it."""
+        place = (step * batch + jnp.arange(batch)) % own.shape[0]
+        start = own[place] * context
+        return shared[start[:, None] + jnp.arange(context + 1)[None, :]].astype(jnp.int32)
+
+    def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
+        """The evaluation windows, spread over the held-out files; the same for every run."""
+        wanted, there = tokens // context, max(0, (self.test.size - 1) // context)
+        if not 0 < wanted <= there:
+            raise SimlawError(
+                f"the evaluation wants {tokens} tokens in windows of {context}, and the held-out part has "
+                f"{there * context}: add text, raise Text(held_out=…), or evaluate on fewer tokens"
+            )
+        start = order(0, there)[:wanted] * context
+        return self.test[start[:, None] + np.arange(context + 1)].astype(np.int32)
+
+    def floor(self, windows: Int[np.ndarray, "m w"]) -> None:
+        """None: nobody knows the entropy of real text."""
+        del windows
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...], library: bool) -> list[Path]:
+    found = []
+    for root, folders, names in os.walk(folder):
+        if library:
+            folders[:] = [name for name in folders if name not in _NOT_LIBRARY and not name.startswith("config-")]
+        kept = [name for name in names if not (library and name.startswith(_BUILD_FILES))]
+        found += [Path(root, name) for name in kept if name.endswith(suffixes)]
+    return sorted(found)
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return _SEPARATOR not in content

@@ -1,0 +1,193 @@
+"""The store: atomic, checksummed artefacts by hash, in a folder that git ignores.
+
+An artefact is a folder of files that appears whole or not at all, with their checksums in the form that
+`sha256sum --check SHA256SUMS` reads. A truncated or altered one is set aside and counts as missing, so that it is
+computed again. Leases keep two workers from computing the same thing; telemetry (times, hosts) never enters a table.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.declared import Json
+from simlaw.errors import SimlawError
+
+SUMS = "SHA256SUMS"
+#: A lease whose holder cannot be checked (another host) expires after this many seconds without a sign of life.
+LEASE_SECONDS = 600
+
+
+def default_root() -> Path:
+    """`SIMLAW_STORE` where it is set, else `.simlaw` in the working folder."""
+    return Path(os.environ.get("SIMLAW_STORE") or ".simlaw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Artefacts below `root`, addressed by kind and key; a key may hold slashes."""
+
+    root: Path
+
+    def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
+        """Write an artefact; where it is already there, nothing changes (equal keys have equal contents)."""
+        final = self._path(kind, key)
+        draft = self.root / "tmp" / secrets.token_hex(8)
+        try:
+            draft.mkdir(parents=True)
+            sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+            for name, data in (*files.items(), (SUMS, sums.encode())):
+                _write(draft / name, data)
+            _sync(draft)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if not final.exists():
+                draft.rename(final)
+                _sync(final.parent)
+        except OSError as error:
+            raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def get(self, kind: str, key: str) -> dict[str, bytes] | None:
+        """The files of an artefact, or None where it is missing or damaged; a damaged one is set aside."""
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        try:
+            lines = [line.split("  ", 1) for line in (path / SUMS).read_text().splitlines()]
+            files = {name: (path / name).read_bytes() for _, name in lines}
+            if files and all(hashlib.sha256(files[name]).hexdigest() == wanted for wanted, name in lines):
+                return files
+        except (OSError, ValueError):
+            pass  # incomplete or unreadable: damaged all the same
+        self.set_aside(kind, key)
+        return None
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether an artefact is there; it may yet turn out damaged when read."""
+        return self._path(kind, key).is_dir()
+
+    def keys(self, kind: str, below: str = "") -> list[str]:
+        """The keys of the artefacts of a kind (below a key), sorted."""
+        root = self._path(kind, below) if below else self.root / kind
+        return sorted(path.parent.relative_to(self.root / kind).as_posix() for path in root.rglob(SUMS))
+
+    def remove(self, kind: str, key: str) -> None:
+        """Take an artefact away; no error where there is none."""
+        shutil.rmtree(self._path(kind, key), ignore_errors=True)
+
+    def set_aside(self, kind: str, key: str) -> None:
+        """Move a damaged artefact to `aside`, where a person can look at it; it now counts as missing."""
+        target = self.root / "aside" / f"{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._path(kind, key).rename(target)
+        self.log({"event": "set aside", "kind": kind, "key": key, "path": str(target)})
+
+    def claim(self, key: str) -> bool:
+        """Whether this process now holds the lease on `key`; leases of dead or silent holders are taken over."""
+        path = self.root / "leases" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                with path.open("x") as lease:
+                    lease.write(f"{socket.gethostname()} {os.getpid()}\n")
+                return True
+            except FileExistsError:
+                if _alive(path):
+                    return False
+                # two takers at once may both win: that costs work done twice, never a wrong artefact
+                path.unlink(missing_ok=True)
+        return False
+
+    def renew(self, key: str) -> None:
+        """A sign of life for a lease that this process holds."""
+        os.utime(self.root / "leases" / key)
+
+    def release(self, key: str) -> None:
+        """Give a lease back."""
+        (self.root / "leases" / key).unlink(missing_ok=True)
+
+    def held(self) -> list[str]:
+        """The keys under a live lease."""
+        folder = self.root / "leases"
+        return sorted(path.name for path in folder.glob("*") if _alive(path)) if folder.is_dir() else []
+
+    def log(self, record: Mapping[str, Json]) -> None:
+        """Append a record to the telemetry file, with the time and the host."""
+        line = json.dumps({"time": round(time.time(), 3), "host": socket.gethostname(), **record}) + "\n"
+        self.root.mkdir(parents=True, exist_ok=True)
+        # one write of one line in append mode: concurrent writers do not mix
+        descriptor = os.open(self.root / "telemetry.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def telemetry(self) -> Iterator[dict[str, Json]]:
+        """The telemetry records in the order written; an incomplete last line is passed over."""
+        path = self.root / "telemetry.jsonl"
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write one file outside the store atomically: temporary file, flush to disk, rename."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(draft, data)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise SimlawError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(lease: Path) -> bool:
+    """Whether a lease's holder still lives: by process number on this host, by a recent sign of life elsewhere."""
+    try:
+        host, pid = lease.read_text().split()
+        age = time.time() - lease.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # being written this moment
+    if host != socket.gethostname():
+        return age < LEASE_SECONDS
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

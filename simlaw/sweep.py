@@ -1,0 +1,213 @@
+"""Sweeps: a declared grid of runs and evaluations, written as a Python value in `sweeps/<name>/sweep.py`."""
+
+import runpy
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from simlaw.config import PTQ, RTN, WSD, AdamW, Corpus, Graph, Method, ModelSpec, Natural, Precision
+from simlaw.declared import Above, Between, Count, Declared, Fraction, Positive
+from simlaw.errors import SimlawError
+from simlaw.formats import Bits, Granularity, Int, PerChannel, Quantizer
+from simlaw.formats import Grid as GridName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Declared):
+    """Models indexed by one dial, their width.
+
+    Heads are width / head_dim; the feed-forward width is hidden_ratio times the width: 3 instead of SwiGLU's usual
+    8/3 makes every size divisible by the same groups and the block parameters of layers 2 exactly 26·width².
+    """
+
+    layers: Count = 2
+    head_dim: Count = 16
+    hidden_ratio: Count = 3
+    context: Annotated[int, Between(2)] = 64
+
+    def model(self, width: int, vocab: int) -> ModelSpec:
+        """The member of the family with this width."""
+        if width % self.head_dim:
+            raise SimlawError(f"width {width} is no multiple of the head dimension {self.head_dim}: take one")
+        return ModelSpec(
+            vocab=vocab,
+            context=self.context,
+            width=width,
+            layers=self.layers,
+            heads=width // self.head_dim,
+            hidden=self.hidden_ratio * width,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateRule(Declared):
+    """The learning rate of a size, without D: `rate · (width / width_of_rate)^exponent`.
+
+    Measured by each sweep's rate check; a rule with D in it (Step Law) is far too high at these sizes.
+    """
+
+    rate: Positive
+    width: Count
+    exponent: float
+
+    def at(self, width: int) -> float:
+        """The peak learning rate of a model of this width."""
+        return self.rate * (width / self.width) ** self.exponent
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensPerParameter(Declared):
+    """Training tokens as multiples of the block parameters, rounded to whole batches."""
+
+    ratios: tuple[Positive, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Declared):
+    """One block of a sweep: every combination of its axes."""
+
+    widths: tuple[Count, ...]
+    tokens: tuple[Count, ...] | TokensPerParameter
+    seeds: tuple[Natural, ...] = (0,)
+    cooldowns: tuple[Fraction, ...] = (0.2,)
+    precisions: tuple[Precision, ...] = (Precision(),)
+    rate_multiples: tuple[Positive, ...] = (1.0,)
+
+    def check(self) -> None:
+        for axis in ("widths", "seeds", "cooldowns", "precisions", "rate_multiples"):
+            if not getattr(self, axis):
+                raise SimlawError(f"Grid.{axis} is empty, so the grid holds no run: give it at least one value")
+        if not (self.tokens.ratios if isinstance(self.tokens, TokensPerParameter) else self.tokens):
+            raise SimlawError("Grid.tokens is empty, so the grid holds no run: give it at least one value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTQGrid(Declared):
+    """Post-training quantizations of every checkpoint: every combination of its axes."""
+
+    methods: tuple[Method, ...] = (RTN(),)
+    bits: tuple[Bits, ...]
+    granularities: tuple[Granularity, ...] = (PerChannel(),)
+    grid: GridName = "symmetric"
+
+    @property
+    def each(self) -> tuple[PTQ, ...]:
+        """The combinations."""
+        return tuple(
+            PTQ(method=method, quantizer=Quantizer(format=Int(bits=bits, grid=self.grid), granularity=granularity))
+            for method in self.methods
+            for granularity in self.granularities
+            for bits in self.bits
+        )
+
+    def check(self) -> None:
+        if not self.each:
+            raise SimlawError("PTQGrid has an empty axis, so it quantizes nothing: give each axis a value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(Declared):
+    """The question that a sweep's verdict answers: at these stored bytes and training FLOPs, what is best?"""
+
+    bytes: Positive
+    flops: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance(Declared):
+    """How far rows made elsewhere may be from the committed ones: of loss in nats, of delta_PTQ in seed spreads.
+
+    Training amplifies rounding, so another processor or library version is like another seed with the same data.
+    """
+
+    loss: Positive
+    delta: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Declared):
+    """A sweep: what is trained on what, and how every checkpoint is evaluated."""
+
+    corpus: Corpus
+    family: Family = Family()
+    rate: RateRule
+    warmup_tokens: Natural
+    batch: Count
+    weight_decay: Annotated[float, Between(0)] = 0.1
+    clip: Annotated[float, Above(0)] = 1.0
+    grids: tuple[Grid, ...]
+    ptq: tuple[PTQGrid, ...] = ()
+    eval_tokens: Count
+    budget: Budget | None = None
+    tolerance: Tolerance | None = None
+
+    def check(self) -> None:
+        if not self.grids:
+            raise SimlawError("Sweep.grids is empty, so there is nothing to run: give it at least one Grid")
+
+    @property
+    def vocab(self) -> int:
+        """The vocabulary of the corpus: its nodes, or the 256 bytes."""
+        return self.corpus.nodes if isinstance(self.corpus, Graph) else 256
+
+    def optimizer(self, width: int, rate_multiple: float) -> AdamW:
+        """The optimizer of a size."""
+        return AdamW(
+            rate=self.rate.at(width), rate_multiple=rate_multiple, weight_decay=self.weight_decay, clip=self.clip
+        )
+
+    def schedule(self, cooldown: float) -> WSD:
+        """The schedule of a run."""
+        return WSD(warmup_tokens=self.warmup_tokens, cooldown=cooldown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFile:
+    """A sweep and where it was declared."""
+
+    name: str
+    folder: Path
+    sweep: Sweep
+    claim: str
+
+    @property
+    def table(self) -> Path:
+        """Its committed table."""
+        return self.folder / "table.csv"
+
+    @property
+    def law(self) -> Path:
+        """Its committed fit."""
+        return self.folder / "law.json"
+
+
+def load_sweep(where: str) -> SweepFile:
+    """The sweep at a folder, a `sweep.py`, or by the name of a folder below `sweeps/`.
+
+    Raises `SimlawError` where the file is missing, fails when run, or defines no `SWEEP`.
+    """
+    tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py")]
+    path = next((path for path in tried if path.is_file()), None)
+    if path is None:
+        there = sorted(found.parent.name for found in Path("sweeps").glob("*/sweep.py"))
+        known = f"the sweeps here are {', '.join(there)}" if there else "run it from the folder that holds sweeps/"
+        raise SimlawError(f"there is no sweep {where!r}: {known}")
+    try:
+        names = runpy.run_path(str(path))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = lines[-1] if lines else getattr(error, "lineno", None)
+        at = f"{path}, line {line}" if line else str(path)
+        if isinstance(error, SimlawError):
+            raise SimlawError(f"{at}: {error}") from error
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SimlawError(f"{at} raises {what}; mend the sweep file") from error
+    sweep = names.get("SWEEP")
+    if not isinstance(sweep, Sweep):
+        raise SimlawError(f"{path} defines no SWEEP = Sweep(...): add one")
+    return SweepFile(
+        name=path.resolve().parent.name, folder=path.parent, sweep=sweep, claim=(names.get("__doc__") or "").strip()
+    )

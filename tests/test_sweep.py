@@ -1,0 +1,76 @@
+"""Sweeps: every mistake in a sweep file gets one sentence that names the place."""
+
+import pytest
+
+from simlaw.errors import SimlawError
+from simlaw.sweep import Family, PTQGrid, RateRule, load_sweep
+from tests.conftest import ROOT
+
+GOOD = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()
+
+
+def test_a_sweep_is_found_by_name_folder_and_file(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = [load_sweep(where) for where in ("smoke", "sweeps/smoke", "sweeps/smoke/sweep.py")]
+    assert {file.name for file in files} == {"smoke"}
+    assert len({file.sweep for file in files}) == 1
+    assert files[0].claim.startswith("The whole loop in seconds")
+    assert files[0].table.name == "table.csv"
+
+
+def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SimlawError, match=r"there is no sweep 'smok': the sweeps here are .*quickstart, smoke"):
+        load_sweep("smok")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SimlawError, match="run it from the folder that holds sweeps/"):
+        load_sweep("smoke")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("batch=8", "bacth=8", r"sweep.py, line \d+: Sweep has no field 'bacth': did you mean 'batch'\?"),
+        ("batch=8", 'batch="8"', r"line \d+: Sweep.batch is '8': it must be a whole number"),
+        ("widths=(8, 16)", "widths=(8, -16)", r"Grid.widths is \(8, -16\): item 1 is -16, it must be at least 1"),
+        ("widths=(8, 16)", "widths=()", "Grid.widths is empty, so the grid holds no run: give it at least one value"),
+        ("bits=(3, 4, 8)", "bits=(3, 17)", r"PTQGrid.bits is \(3, 17\): item 1 is 17, it must be from 1 to 16"),
+        ("bits=(3, 4, 8)", "bits=(1,)", r"Int\(bits=1, grid='symmetric'\) has no codes: take the grid 'sign'"),
+        ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = 8 * 16 / 0", "line 1.* raises ZeroDivisionError: division by zero"),
+        ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = = 8", "raises SyntaxError: invalid syntax"),
+        ("BATCH_TOKENS = 8 * 16", "raise SystemExit(0)", "raises SystemExit: 0; mend the sweep file"),
+        ("SWEEP = Sweep(", "OTHER = Sweep(", r"defines no SWEEP = Sweep\(...\): add one"),
+        ("from simlaw.config import Graph", "from simlaw.config import Graf", "raises ImportError: cannot import name"),
+    ],
+)
+def test_a_bad_sweep_file(tmp_path, old, new, sentence):
+    assert old in GOOD
+    path = tmp_path / "sweep.py"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(SimlawError, match=sentence) as caught:
+        load_sweep(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_width_must_hold_whole_heads():
+    with pytest.raises(SimlawError, match="width 24 is no multiple of the head dimension 16"):
+        Family(head_dim=16).model(24, 256)
+
+
+def test_the_family_is_12_l_d_squared_but_for_its_rounder_hidden_width():
+    model = Family(layers=2, hidden_ratio=3).model(32, 256)
+    assert (model.heads, model.hidden) == (2, 96)
+
+
+def test_the_rate_rule_is_a_power_of_the_width():
+    rule = RateRule(rate=0.015, width=32, exponent=-0.8)
+    assert rule.at(32) == 0.015
+    assert rule.at(64) == pytest.approx(0.015 * 2**-0.8, rel=1e-15)
+
+
+def test_a_ptq_grid_is_every_combination():
+    each = PTQGrid(bits=(3, 4)).each
+    assert [ptq.quantizer.format.bits for ptq in each] == [3, 4]
+    with pytest.raises(SimlawError, match="PTQGrid has an empty axis"):
+        PTQGrid(bits=())

@@ -1,0 +1,59 @@
+"""The table: exact round trip, canonical order, and refusals that name line and column."""
+
+import math
+
+import numpy as np
+import pytest
+
+from simlaw.errors import SimlawError
+from simlaw.schema import KINDS
+from simlaw.table import make_table, parse_table, read_table
+
+
+def row(**values: object) -> dict[str, object]:
+    blank: dict[str, object] = dict.fromkeys(KINDS)
+    base = {"run_id": "r", "eval_id": "e", "status": "done", "params_blocks": 10, "tokens": 100, "seed": 0}
+    return {**blank, **base, "rate_multiple": 1.0, **values}
+
+
+def test_round_trip_is_exact():
+    table = make_table([row(loss=0.1 + 0.2, eval_id="a"), row(note='with "quotes", commas', loss=None, eval_id="b")])
+    back = parse_table(table.to_csv(), "text")
+    assert back.rows == table.rows
+    assert back.to_csv() == table.to_csv()
+
+
+def test_the_order_of_rows_does_not_depend_on_how_they_came():
+    rows = [
+        row(tokens=t, seed=s, ptq_bits=b, eval_id=f"{t}{s}{b}") for t in (9, 100) for s in (0, 1) for b in (None, 2, 10)
+    ]
+    assert make_table(rows).to_csv() == make_table(rows[::-1]).to_csv()
+    assert [r["tokens"] for r in make_table(rows)][:6] == [9] * 6
+    assert [r["ptq_bits"] for r in make_table(rows)][:3] == [None, 2, 10]
+
+
+def test_columns_are_arrays_with_nan_for_empty():
+    table = make_table([row(loss=1.5, eval_id="a"), row(loss=None, eval_id="b")])
+    assert table.column("tokens").tolist() == [100, 100]
+    assert [math.isnan(x) for x in table.column("loss")] == [False, True]
+    assert table.column("note").tolist() == ["", ""]
+    assert table.column("loss").dtype == np.float64
+    with pytest.raises(SimlawError, match="the table has no column 'lose'"):
+        table.column("lose")
+
+
+def test_merging_keeps_the_first_of_equal_rows():
+    mine, theirs = make_table([row(loss=1.0)]), make_table([row(loss=2.0), row(loss=3.0, eval_id="f")])
+    assert sorted(r["loss"] for r in mine.merged(theirs)) == [1.0, 3.0]
+
+
+def test_refusals(tmp_path):
+    good = make_table([row(loss=1.5)]).to_csv()
+    with pytest.raises(SimlawError, match=r"there is no table at .*none.csv: run `simlaw run`"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(SimlawError, match=r"t.csv lacks the column 'eval_id'"):
+        parse_table(good.replace("eval_id", "id"), "t.csv")
+    with pytest.raises(SimlawError, match=r"t.csv, line 2: loss is 'high', not a number; mend the cell"):
+        parse_table(good.replace("1.5", "high"), "t.csv")
+    with pytest.raises(SimlawError, match=r"line 2: tokens is '1e2', not a whole number"):
+        parse_table(good.replace(",100,", ",1e2,"), "t.csv")
