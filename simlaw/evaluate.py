@@ -1,0 +1,113 @@
+"""Evaluation: held-out loss of one checkpoint, as trained and under every quantization, on the same tokens."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from simlaw.config import EvalSpec, ModelSpec, RunSpec
+from simlaw.formats import Granularity, Grid
+from simlaw.model import Params, losses
+from simlaw.ptq import round_to_nearest
+
+#: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
+_PART_TOKENS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A loss in nats per token with its standard error; delta against the same checkpoint as trained, paired."""
+
+    loss: float
+    loss_se: float
+    delta: float
+    delta_se: float
+    floor: float | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is a number at all."""
+        return bool(np.isfinite(self.loss))
+
+
+def measure(
+    run: RunSpec,
+    params: Params,
+    windows: Int[np.ndarray, "m w"],
+    evals: Sequence[EvalSpec],
+    floor: Float[np.ndarray, " m"] | None,
+) -> tuple[Measurement, ...]:
+    """The measurement of each evaluation, all in one dispatch.
+
+    A run that trained with quantised weights is "as trained" with them so. Standard errors are over windows, whose
+    tokens are not independent. `floor` is the exact Bayes loss of each window.
+    """
+    weights = run.precision.weights
+    trained = params
+    if weights is not None:
+        trained = round_to_nearest(params, weights.format.bits, weights.format.grid, weights.granularity)
+    kinds: dict[tuple[Grid, Granularity], list[int]] = {}
+    for i, spec in enumerate(evals):
+        if spec.ptq is not None:
+            quantizer = spec.ptq.quantizer
+            kinds.setdefault((quantizer.format.grid, quantizer.granularity), []).append(i)
+    bits = tuple(
+        jnp.asarray([evals[i].ptq.quantizer.format.bits for i in at], jnp.float32)  # type: ignore[union-attr]
+        for at in kinds.values()
+    )
+    # float64 from here on: differences of nearly equal losses
+    found = np.asarray(_losses(run.model, tuple(kinds), trained, params, bits, jnp.asarray(windows)), np.float64)
+    base = found[0]
+    of = {i: found[1 + place] for place, i in enumerate(i for at in kinds.values() for i in at)}
+    return tuple(_measurement(of.get(i, base), base, floor) for i in range(len(evals)))
+
+
+def _measurement(
+    loss: Float[np.ndarray, " m"], base: Float[np.ndarray, " m"], floor: Float[np.ndarray, " m"] | None
+) -> Measurement:
+    delta = loss - base
+    return Measurement(
+        loss=float(loss.mean()),
+        loss_se=_standard_error(loss),
+        delta=float(delta.mean()),
+        delta_se=_standard_error(delta),
+        floor=None if floor is None else float(floor.mean()),
+    )
+
+
+def _standard_error(x: Float[np.ndarray, " m"]) -> float:
+    return float(x.std(ddof=1) / np.sqrt(x.size)) if x.size > 1 else 0.0
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _losses(
+    model: ModelSpec,
+    kinds: tuple[tuple[Grid, Granularity], ...],
+    trained: Params,
+    params: Params,
+    bits: tuple[Float[Array, " k"], ...],
+    windows: Int[Array, "m w"],
+) -> Float[Array, "v m"]:
+    """The mean loss of every window: as trained first, then each kind's bit-widths in turn."""
+
+    def loss(tree: Params) -> Float[Array, " m"]:
+        return jax.lax.map(
+            lambda window: losses(model, tree, window[None])[0].mean(),
+            windows,
+            batch_size=max(1, _PART_TOKENS // model.context),
+        )
+
+    def stack(*trees: Any) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+
+    variants = [jax.tree.map(lambda leaf: leaf[None], trained)]
+    for (grid, granularity), widths in zip(kinds, bits, strict=True):
+        quantized = functools.partial(round_to_nearest, params, grid=grid, granularity=granularity)
+        rounded = jax.vmap(lambda b, q=quantized: q(b))(widths)
+        variants.append(rounded)
+    return jax.lax.map(loss, stack(*variants))

@@ -1,0 +1,152 @@
+"""The plan of a sweep: its expansion into runs, evaluations and packs, with their cost. Pure; nothing is launched."""
+
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
+from simlaw.config import EvalSpec, ModelSpec, RunSpec, eval_id, run_id
+from simlaw.declared import Declared
+from simlaw.errors import SimlawError
+from simlaw.formats import scale_groups
+from simlaw.model import Params, shapes
+from simlaw.sweep import Grid, Sweep, TokensPerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a plan with its evaluations, their identities and their cost in FLOPs."""
+
+    run_id: str
+    spec: RunSpec
+    evals: tuple[EvalSpec, ...]
+    eval_ids: tuple[str, ...]
+    counts: Parameters
+    flops_train: float
+    flops_eval: float
+    bytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep's cells in a fixed order, each run once."""
+
+    fingerprint: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(Declared):
+    """Work for one process: trunks of one shape, each with the runs that branch from it, and what to measure.
+
+    Every member has the same tokens, so that all advance together. A frozen manifest of packs is what a job works on.
+    """
+
+    members: tuple[tuple[RunSpec, ...], ...]
+    evals: tuple[EvalSpec, ...]
+
+
+def expand(sweep: Sweep, fingerprint: str) -> Plan:
+    """The plan of a sweep on a corpus with this fingerprint.
+
+    Raises `SimlawError` where a size, token count or group does not fit.
+    """
+    quantizations = [None, *dict.fromkeys(ptq for grid in sweep.ptq for ptq in grid.each)]
+    evals = tuple(EvalSpec(tokens=sweep.eval_tokens, ptq=ptq) for ptq in quantizations)
+    specs = dict.fromkeys(itertools.chain.from_iterable(_runs(sweep, grid) for grid in sweep.grids))
+    return Plan(fingerprint=fingerprint, cells=tuple(_cell(spec, evals, fingerprint) for spec in specs))
+
+
+def packs(cells: Iterable[Cell], size: int) -> tuple[Pack, ...]:
+    """The cells as packs of up to `size` trunks, the costliest first, so that workers finish together."""
+    trunks: dict[object, list[Cell]] = {}
+    for cell in cells:
+        trunks.setdefault(cell.spec.trunk, []).append(cell)
+    alike: dict[object, list[list[Cell]]] = {}
+    for trunk in trunks.values():
+        trunk.sort(key=lambda cell: (cell.spec.branch_step, cell.spec.steps))
+        first = trunk[0].spec
+        ladder = tuple((cell.spec.tokens, cell.spec.schedule, cell.evals) for cell in trunk)
+        kind = first.precision.weights and (first.precision.weights.format.grid, first.precision.weights.granularity)
+        program = (first.corpus, first.model, first.batch, kind, first.optimizer.weight_decay, first.optimizer.clip)
+        alike.setdefault((program, ladder), []).append(trunk)
+    made = [
+        (_cost(group), Pack(members=tuple(tuple(c.spec for c in trunk) for trunk in group), evals=group[0][0].evals))
+        for same in alike.values()
+        for group in (same[at : at + size] for at in range(0, len(same), size))
+    ]
+    return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
+
+
+def steps_left(runs: Sequence[RunSpec], stored: Iterable[int]) -> int:
+    """Optimizer steps that a trunk's runs take, the trunk once and every branch, where these trunk steps are stored."""
+    stored, at, total = set(stored), 0, 0
+    for spec in runs:
+        start = max([at, *(step for step in stored if step <= spec.branch_step)])
+        total += spec.steps - start
+        at = spec.branch_step
+    return total
+
+
+@functools.cache
+def shapes_of(model: ModelSpec) -> Params:
+    """The shapes of a model's parameters, by group."""
+    return shapes(model)
+
+
+def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
+    axes = (grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.cooldowns)
+    for width, precision, multiple, seed, cooldown in itertools.product(*axes):
+        model = sweep.family.model(width, sweep.vocab)
+        for tokens in _tokens(grid, model, sweep.batch * model.context):
+            yield RunSpec(
+                corpus=sweep.corpus,
+                model=model,
+                precision=precision,
+                optimizer=sweep.optimizer(width, multiple),
+                schedule=sweep.schedule(cooldown),
+                batch=sweep.batch,
+                tokens=tokens,
+                seed=seed,
+            )
+
+
+def _tokens(grid: Grid, model: ModelSpec, batch_tokens: int) -> Sequence[int]:
+    if not isinstance(grid.tokens, TokensPerParameter):
+        return grid.tokens
+    n = parameters(shapes_of(model)).blocks
+    return [max(1, round(ratio * n / batch_tokens)) * batch_tokens for ratio in grid.tokens.ratios]
+
+
+def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
+    tree = shapes_of(spec.model)
+    counts = parameters(tree)
+    for quantizer in [spec.precision.weights, *(e.ptq.quantizer for e in evals if e.ptq)]:
+        if quantizer is not None:
+            for inputs in (spec.model.width, spec.model.hidden):
+                scale_groups(inputs, quantizer.granularity)
+    if evals[0].tokens < spec.model.context:
+        raise SimlawError(
+            f"Sweep.eval_tokens is {evals[0].tokens}, less than one window of {spec.model.context} tokens: raise it"
+        )
+    run = run_id(spec, fingerprint)
+    return Cell(
+        run_id=run,
+        spec=spec,
+        evals=evals,
+        eval_ids=tuple(eval_id(run, e) for e in evals),
+        counts=counts,
+        flops_train=flops_6nd(counts.blocks, spec.tokens),
+        flops_eval=sum(e.tokens for e in evals) * flops_forward_per_token(spec.model, counts),
+        bytes=bytes_total(tree, None),
+    )
+
+
+def _cost(trunks: Sequence[Sequence[Cell]]) -> float:
+    """FLOPs of a pack, shared trunks counted once."""
+    total = 0.0
+    for cells in trunks:
+        per_step = 3 * flops_forward_per_token(cells[0].spec.model, cells[0].counts) * cells[0].spec.batch_tokens
+        total += steps_left([c.spec for c in cells], ()) * per_step + sum(c.flops_eval for c in cells)
+    return total

@@ -1,0 +1,127 @@
+"""Rows: what one evaluation of one run adds to the results table."""
+
+from collections.abc import Sequence
+
+import jax
+
+from simlaw.accounting import (
+    bytes_blocks,
+    bytes_total,
+    flops_6nd,
+    flops_forward_per_token,
+    parameters,
+)
+from simlaw.config import NUMERICS, EvalSpec, Graph, RunSpec, eval_id, run_id, trunk_id
+from simlaw.evaluate import Measurement
+from simlaw.formats import PerChannel, PerGroup, PerTensor, Quantizer
+from simlaw.plan import shapes_of
+from simlaw.table import Row
+from simlaw.train import last_rate
+from simlaw.version import __version__
+
+
+def done_rows(
+    spec: RunSpec,
+    fingerprint: str,
+    epoch_tokens: int | None,
+    evals: Sequence[EvalSpec],
+    found: Sequence[Measurement],
+) -> list[Row]:
+    """One row for each evaluation; a measurement that is not finite becomes a row without numbers."""
+    return [
+        _row(spec, fingerprint, epoch_tokens, e, m, None if m.finite else "the held-out loss is not finite")
+        for e, m in zip(evals, found, strict=True)
+    ]
+
+
+def diverged_rows(
+    spec: RunSpec, fingerprint: str, epoch_tokens: int | None, evals: Sequence[EvalSpec], note: str
+) -> list[Row]:
+    """The rows of a run that diverged: a status and a sentence, and no number."""
+    return [_row(spec, fingerprint, epoch_tokens, e, None, note) for e in evals]
+
+
+def _row(
+    spec: RunSpec,
+    fingerprint: str,
+    epoch_tokens: int | None,
+    evaluation: EvalSpec,
+    found: Measurement | None,
+    diverged: str | None,
+) -> Row:
+    tree = shapes_of(spec.model)
+    counts = parameters(tree)
+    run = run_id(spec, fingerprint)
+    forward = flops_forward_per_token(spec.model, counts)
+    weights, ptq = spec.precision.weights, evaluation.ptq
+    stored = ptq.quantizer if ptq else weights
+    numbers = found if found is not None and diverged is None else None
+    floor = numbers.floor if numbers else None
+    return {
+        "run_id": run,
+        "eval_id": eval_id(run, evaluation),
+        "trunk_id": trunk_id(spec.trunk, fingerprint),
+        "status": "diverged" if diverged else "done",
+        "note": diverged,
+        "corpus": "graph" if isinstance(spec.corpus, Graph) else "text",
+        "corpus_fingerprint": fingerprint,
+        "vocab": spec.model.vocab,
+        "epochs": 0.0 if epoch_tokens is None else spec.tokens / epoch_tokens,
+        "width": spec.model.width,
+        "layers": spec.model.layers,
+        "heads": spec.model.heads,
+        "hidden": spec.model.hidden,
+        "context": spec.model.context,
+        "params_embedding": counts.embedding,
+        "params_blocks": counts.blocks,
+        "params_norms": counts.norms,
+        "params_head": counts.head,
+        "tokens": spec.tokens,
+        "batch_tokens": spec.batch_tokens,
+        "seed": spec.seed,
+        "schedule": "wsd",
+        "warmup_tokens": spec.schedule.warmup_tokens,
+        "cooldown": spec.schedule.cooldown,
+        "peak_rate": spec.optimizer.peak_rate,
+        "rate_multiple": spec.optimizer.rate_multiple,
+        "final_rate": last_rate(spec),
+        "weight_decay": spec.optimizer.weight_decay,
+        "train_weights_bits": weights.format.bits if weights else None,
+        "train_weights_grid": weights.format.grid if weights else None,
+        "train_weights_granularity": _granularity(weights),
+        "train_weights_group": _group(weights),
+        "train_activations_bits": None,
+        "train_kv_bits": None,
+        "flops_train_6nd": flops_6nd(counts.blocks, spec.tokens),
+        "flops_train_matmul": 3 * forward * spec.tokens,
+        "ptq_method": "rtn" if ptq else None,
+        "ptq_bits": ptq.quantizer.format.bits if ptq else None,
+        "ptq_grid": ptq.quantizer.format.grid if ptq else None,
+        "ptq_granularity": _granularity(ptq.quantizer if ptq else None),
+        "ptq_group": _group(ptq.quantizer if ptq else None),
+        "eval_tokens": evaluation.tokens,
+        "flops_eval": forward * evaluation.tokens,
+        "bytes_blocks": bytes_blocks(tree, stored),
+        "bytes_total": bytes_total(tree, stored),
+        "loss": numbers.loss if numbers else None,
+        "loss_se": numbers.loss_se if numbers else None,
+        "delta": numbers.delta if numbers else None,
+        "delta_se": numbers.delta_se if numbers else None,
+        "floor": floor,
+        "excess": numbers.loss - floor if numbers and floor is not None else None,
+        "device": jax.default_backend(),
+        "dtype": "float32",
+        "numerics": NUMERICS,
+        "code_version": __version__,
+        "jax_version": jax.__version__,
+    }
+
+
+def _granularity(quantizer: Quantizer | None) -> str | None:
+    if quantizer is None:
+        return None
+    return {PerTensor: "tensor", PerChannel: "channel", PerGroup: "group"}[type(quantizer.granularity)]
+
+
+def _group(quantizer: Quantizer | None) -> int | None:
+    return quantizer.granularity.size if quantizer and isinstance(quantizer.granularity, PerGroup) else None

@@ -1,0 +1,1 @@
+"""Running a plan: what is missing is computed, by workers that share nothing but the store."""

@@ -1,0 +1,86 @@
+"""How long work will take on this machine: from what the store's telemetry measured, else from one matrix product."""
+
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from simlaw.accounting import flops_forward_per_token, parameters
+from simlaw.config import trunk_id
+from simlaw.declared import canonical
+from simlaw.plan import Pack, shapes_of, steps_left
+from simlaw.run.local import Local
+from simlaw.run.work import stored_steps
+from simlaw.store import Store
+
+#: Of the speed of one large matrix product, the share that training small models reaches here.
+_EFFICIENCY = 0.6
+#: Seconds to start a worker, and to compile one shape, training and evaluation together.
+_START_SECONDS, _COMPILE_SECONDS = 3.0, 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds of wall time, FLOPs, and what the estimate rests on."""
+
+    seconds: float
+    flops: float
+    basis: str
+
+
+def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Store) -> Estimate:
+    """The time that the packs take with an engine's workers."""
+    speeds = _speeds(store)
+    probe = None
+    total, measured, load = 0.0, 0, [_START_SECONDS] * engine.workers
+    shapes: list[set[object]] = [set() for _ in load]
+    todo = list(packs)
+    for pack in todo:
+        model = pack.members[0][0].model
+        forward = flops_forward_per_token(model, parameters(shapes_of(model)))
+        steps = sum(
+            steps_left(runs, (step for step, _ in stored_steps(store, [trunk_id(runs[0].trunk, fingerprint)])))
+            for runs in pack.members
+        )
+        train = 3 * forward * steps * pack.members[0][0].batch_tokens
+        evaluate = forward * sum(e.tokens for e in pack.evals) * sum(len(runs) for runs in pack.members)
+        seconds = 0.0
+        for event, flops in (("trained", train), ("evaluated", evaluate)):
+            speed = speeds.get((event, canonical(model)))
+            measured += speed is not None
+            if speed is None:
+                probe = probe or _probe()
+                speed = probe * _EFFICIENCY
+            seconds += flops / speed
+        total += train + evaluate
+        # the packs are taken in this order by whoever is free
+        at = load.index(min(load))
+        load[at] += seconds + (0 if model in shapes[at] else _COMPILE_SECONDS)
+        shapes[at].add(model)
+    everything = measured == 2 * len(todo)
+    basis = "measured here" if everything else "partly measured here" if measured else "estimated from a matrix product"
+    return Estimate(seconds=max(load) if todo else 0.0, flops=total, basis=basis)
+
+
+def _speeds(store: Store) -> dict[tuple[str, str], float]:
+    """FLOPs per second of one worker by event and model: the median over the records, which leaves compilations out."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for record in store.telemetry():
+        if record.get("event") in ("trained", "evaluated"):
+            key = (str(record["event"]), str(record["model"]))
+            found.setdefault(key, []).append(float(record["flops"]) / max(1e-6, float(record["seconds"])))  # type: ignore[arg-type]
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def _probe() -> float:
+    """FLOPs per second of a matrix product of a small model's size on one core, more or less."""
+    a, b = np.ones((2048, 64), np.float32), np.ones((64, 256), np.float32)
+    a @ b
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < 0.1:
+        a @ b
+        count += 1
+    cores = len(Local().cores) or 1
+    return 2 * a.size * b.shape[1] * count / (time.perf_counter() - began) / cores

@@ -1,0 +1,150 @@
+"""The local engine: a few worker processes on this machine, each pinned to one core (or one for an accelerator).
+
+Two pinned one-core processes train small models 1.3 to 1.6 times faster than one process on two cores.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.errors import SimlawError
+from simlaw.store import Store
+
+#: How long workers get to reach a boundary after the first Ctrl-C.
+PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a submission ended: whether it was stopped by Ctrl-C, and the sentences of what failed."""
+
+    stopped: bool
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """Worker processes on this machine. On a CPU each has a core of its own; an accelerator has one worker."""
+
+    workers: int = 2
+    device: str = "cpu"
+
+    @property
+    def pack_size(self) -> int:
+        """Trunks trained side by side: packing buys nothing on a CPU and everything on an accelerator."""
+        return 1 if self.device == "cpu" else 16
+
+    @property
+    def cores(self) -> list[int]:
+        """The cores that this process may use; empty where the system cannot pin."""
+        return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+    def run(self, store: Store, manifest: Path, packs: int, tell: Callable[[float], None]) -> Outcome:
+        """Work through a manifest; `tell` gets the FLOPs done. Ctrl-C stops at the next boundary, a second one now."""
+        count = max(1, min(self.workers, packs)) if self.device == "cpu" else 1
+        cores = self.cores if self.device == "cpu" else []
+        logs = store.root / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            workers = []
+            for i in range(count):
+                log = logs / f"worker-{i}.log"
+                command = [sys.executable, "-m", "simlaw", "work", "--manifest", str(manifest.resolve())]
+                command += ["--parent", str(os.getpid())]
+                if cores:
+                    command += ["--core", str(cores[i % len(cores)])]
+                process = subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=stack.enter_context(log.open("wb")),
+                    env=self._environment(store),
+                    text=True,
+                    start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on once
+                )
+                workers.append((stack.enter_context(process), log))
+            return _attend(workers, tell)
+
+    def _environment(self, store: Store) -> dict[str, str]:
+        own = {"SIMLAW_STORE": str(store.root.resolve()), "JAX_PLATFORMS": self.device}
+        if self.device == "cpu":
+            own |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if self.device == "gpu":
+            own["JAX_PLATFORMS"] = "cuda"
+        return {**os.environ, **own}
+
+
+def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[float], None]) -> Outcome:
+    """Read what the workers say until all have ended."""
+    said: queue.Queue[str | None] = queue.Queue()
+    threads = [threading.Thread(target=_listen, args=(process, said), daemon=True) for process, _ in workers]
+    for thread in threads:
+        thread.start()
+    failures, open_pipes, stopping = [], len(workers), 0.0
+    with _interrupts() as asked:
+        while open_pipes:
+            if asked and not stopping:
+                stopping = time.monotonic()
+                _signal(workers, signal.SIGTERM)
+            if len(asked) > 1 or (stopping and time.monotonic() - stopping > PATIENCE_SECONDS):
+                _signal(workers, signal.SIGKILL)
+            try:
+                line = said.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if line is None:
+                open_pipes -= 1
+                continue
+            message = json.loads(line)
+            tell(message.get("flops", 0.0))
+            if "failed" in message:
+                failures.append(message["failed"])
+    for process, log in workers:
+        if process.wait() not in (0, 1) and not stopping:
+            last = (log.read_text().strip().splitlines() or ["it left no message"])[-1]
+            failures.append(f"a worker ended with status {process.returncode}: {last} (whole log: {log})")
+    return Outcome(stopped=bool(stopping), failures=tuple(dict.fromkeys(failures)))
+
+
+def _listen(process: subprocess.Popen[str], said: "queue.Queue[str | None]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.put(line)
+    said.put(None)
+
+
+def _signal(workers: list[tuple[subprocess.Popen[str], Path]], number: signal.Signals) -> None:
+    for process, _ in workers:
+        if process.poll() is None:
+            process.send_signal(number)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM as a list that grows, while the workers are attended."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def pin(core: int) -> None:
+    """Keep this process, and the thread pools that it will start, on one core; before JAX is imported."""
+    if "jax" in sys.modules:
+        raise SimlawError("the process imported jax before it was pinned: pin first, or leave --core out")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})

@@ -1,0 +1,53 @@
+"""A sweep at work: its plan, its store, and what is there of it already."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simlaw.corpora import AbstractCorpus, open_corpus
+from simlaw.plan import Pack, Plan, expand, packs
+from simlaw.run.local import Local, Outcome
+from simlaw.run.status import Status, status_of
+from simlaw.run.worker import Manifest, submit
+from simlaw.store import Store, default_root
+from simlaw.sweep import SweepFile, load_sweep
+from simlaw.table import Table, read_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A sweep file with its corpus opened and its plan expanded, beside a store."""
+
+    file: SweepFile
+    corpus: AbstractCorpus
+    plan: Plan
+    store: Store
+
+    @classmethod
+    def open(cls, where: str) -> "Session":
+        """The session of a sweep given by name or path; raises `SimlawError` where anything declared is wrong."""
+        file = load_sweep(where)
+        corpus = open_corpus(file.sweep.corpus)
+        plan = expand(file.sweep, corpus.fingerprint)
+        # wrong here is wrong for every run, so say it before any of them starts
+        corpus.held_out(file.sweep.eval_tokens, file.sweep.family.context)
+        for seed in {cell.spec.seed for cell in plan.cells}:
+            corpus.seed_data(seed, file.sweep.family.context)
+        return cls(file=file, corpus=corpus, plan=plan, store=Store(root=default_root()))
+
+    @property
+    def committed(self) -> Table | None:
+        """The table beside the sweep file, if there is one."""
+        return read_table(self.file.table) if self.file.table.is_file() else None
+
+    def status(self, own: bool = False) -> Status:
+        """What is done and what is missing; with `own`, rows of the committed table do not count."""
+        return status_of(self.plan, self.store, None if own else self.committed)
+
+    def packs(self, status: Status, engine: Local) -> tuple[Pack, ...]:
+        """The work that is left."""
+        return packs(status.todo, engine.pack_size)
+
+    def run(self, todo: tuple[Pack, ...], engine: Local, tell: Callable[[float], None]) -> Outcome:
+        """Compute some packs; `tell` gets the FLOPs done."""
+        manifest = Manifest(corpus=self.file.sweep.corpus, fingerprint=self.corpus.fingerprint, packs=todo)
+        return engine.run(self.store, submit(self.store, manifest), len(todo), tell)

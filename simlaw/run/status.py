@@ -1,0 +1,71 @@
+"""What of a plan is done, running, failed or missing: the plan joined with the store and the committed table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from simlaw.config import trunk_id
+from simlaw.plan import Cell, Plan
+from simlaw.run.work import stored_rows
+from simlaw.store import Store
+from simlaw.table import Row, Table, make_table
+
+Condition = Literal["done", "diverged", "running", "failed", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellStatus:
+    """The condition of one cell, and the sentence that goes with it."""
+
+    cell: Cell
+    condition: Condition
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The condition of every cell of a plan, and the rows that are already there."""
+
+    cells: tuple[CellStatus, ...]
+    rows: Table
+
+    @property
+    def todo(self) -> tuple[Cell, ...]:
+        """The cells with something left to compute."""
+        return tuple(cell.cell for cell in self.cells if cell.condition not in ("done", "diverged"))
+
+    def count(self, condition: Condition) -> int:
+        """How many cells are in this condition."""
+        return sum(cell.condition == condition for cell in self.cells)
+
+
+def status_of(plan: Plan, store: Store, committed: Table | None) -> Status:
+    """The status of a plan; rows of the committed table whose ids match count as done."""
+    known = {row["eval_id"]: row for row in committed} if committed else {}
+    running = set(store.held())
+    cells: list[CellStatus] = []
+    rows: list[Row] = []
+    for cell in plan.cells:
+        mine = {e: known[e] for e in cell.eval_ids if e in known}
+        if len(mine) < len(cell.eval_ids):
+            there = stored_rows(store, cell.run_id)
+            mine |= {e: there[e] for e in cell.eval_ids if e in there and e not in mine}
+        rows += mine.values()
+        cells.append(_condition(cell, list(mine.values()), store, running, plan.fingerprint))
+    return Status(cells=tuple(cells), rows=make_table(rows))
+
+
+def _condition(cell: Cell, rows: Sequence[Row], store: Store, running: set[str], fingerprint: str) -> CellStatus:
+    if len(rows) == len(cell.eval_ids):
+        notes = [str(row["note"]) for row in rows if row["status"] == "diverged"]
+        if len(notes) == len(rows):
+            return CellStatus(cell=cell, condition="diverged", note=notes[0])
+        return CellStatus(cell=cell, condition="done", note="")
+    if trunk_id(cell.spec.trunk, fingerprint) in running:
+        return CellStatus(cell=cell, condition="running", note="a worker has it")
+    failure = store.get("failure", cell.run_id)
+    if failure is not None:
+        return CellStatus(cell=cell, condition="failed", note=json.loads(failure["failure.json"])["note"])
+    note = f"{len(rows)} of {len(cell.eval_ids)} evaluations are there" if rows else ""
+    return CellStatus(cell=cell, condition="missing", note=note)

@@ -1,0 +1,228 @@
+"""Work on one pack: advance its trunks, branch at every D, evaluate every checkpoint, and store each result at once.
+
+Idempotent: whatever the store already holds is not done again, and a run that was cut off goes on from its last
+stored state, bit for bit as if it had not been cut off.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from simlaw.accounting import flops_forward_per_token, parameters
+from simlaw.checkpoint import from_bytes, to_bytes
+from simlaw.config import EvalSpec, RunSpec, eval_id, run_id, trunk_id
+from simlaw.corpora import AbstractCorpus
+from simlaw.declared import Json, canonical, digest, encode
+from simlaw.evaluate import measure
+from simlaw.plan import Pack, shapes_of
+from simlaw.rows import diverged_rows, done_rows
+from simlaw.store import Store
+from simlaw.table import Row, make_table, parse_table
+from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
+
+#: Steps between stored states of a trunk, besides those at which a branch leaves.
+STATE_STEPS = 512
+
+
+class Stopped(Exception):
+    """The work was asked to stop; everything up to the last boundary is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What a worker works with: the store, the corpus, where to tell progress (in FLOPs) and whether to stop."""
+
+    store: Store
+    corpus: AbstractCorpus
+    tell: Callable[[float], None]
+    stop: Callable[[], bool]
+
+
+def stored_rows(store: Store, run: str) -> dict[str, Row]:
+    """The rows of a run in the store, by eval_id."""
+    found: dict[str, Row] = {}
+    for key in store.keys("rows", run):
+        files = store.get("rows", key)
+        if files is not None:
+            table = parse_table(files["rows.csv"].decode(), f"the stored rows {key}")
+            found |= {row["eval_id"]: row for row in table}
+    return found
+
+
+def stored_steps(store: Store, trunks: Sequence[str]) -> list[tuple[int, str]]:
+    """The steps at which the states of all these trunks are stored, ascending, with the kind of their artefacts."""
+    found = []
+    for kind in ("trunk", "partial"):
+        each = [{int(key.split("/")[1]) for key in store.keys(kind, trunk)} for trunk in trunks]
+        found += [(step, kind) for step in set.intersection(*each)]
+    return sorted(found)
+
+
+def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
+    """Do what is missing of a pack; `programs` caches compiled shapes over packs.
+
+    Raises `Stopped` at the first boundary after `desk.stop` says so.
+    """
+    ladder = [list(rung) for rung in zip(*pack.members, strict=True)]
+    first = ladder[0][0]
+    shape = shape_of(first)
+    if shape not in programs:
+        programs[shape] = compile_shape(shape, desk.corpus)
+    job = _Job(desk=desk, program=programs[shape], evals=pack.evals)
+    trunk = _Trunk(state=start(ladder[0]), step=0, losses=np.zeros((len(pack.members), 0), np.float32))
+    for rung in ladder:
+        # read, not only looked for: a damaged checkpoint is set aside here and trained again
+        if any(desk.store.get("run", run_id(spec, desk.corpus.fingerprint)) is None for spec in rung):
+            trunk = job.advance(job.resume(trunk, rung), rung)
+            job.branch(trunk, rung)
+        for spec in rung:
+            job.evaluate(spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trunk:
+    """Trunks of a pack at a step, with the loss of every step so far; a diverged member's loss is not finite."""
+
+    state: State
+    step: int
+    losses: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    desk: Desk
+    program: Program
+    evals: tuple[EvalSpec, ...]
+
+    def resume(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> _Trunk:
+        """The trunks at the last step that is stored for all of them and not past this rung's branch."""
+        ids = [trunk_id(spec.trunk, self.desk.corpus.fingerprint) for spec in rung]
+        for step, kind in reversed(stored_steps(self.desk.store, ids)):
+            if not trunk.step < step <= rung[0].branch_step:
+                continue
+            found = [self.desk.store.get(kind, f"{one}/{step:08d}") for one in ids]
+            if None in found:
+                continue  # damaged, and now set aside: the one before will do
+            like = (jax.tree.map(lambda x: x[0], trunk.state), np.empty(step, np.float32))
+            read = [from_bytes(files["state.safetensors"], like) for files in found if files is not None]
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[pair[0] for pair in read])
+            return _Trunk(state=state, step=step, losses=np.stack([np.asarray(pair[1]) for pair in read]))
+        return trunk
+
+    def advance(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> _Trunk:
+        """The trunks at this rung's branch: stored there for good, and now and then on the way."""
+        data = members(self.program, rung, cool=False)
+        end = rung[0].branch_step
+        while trunk.step < end:
+            stop = min(end, (trunk.step // STATE_STEPS + 1) * STATE_STEPS)
+            trunk = self._run(trunk, data, stop, rung)
+            partial = trunk.step < end
+            self._save("partial" if partial else "trunk", trunk, rung)
+            self._drop_partials(rung, before=trunk.step)
+            if partial and self.desk.stop():
+                raise Stopped
+        return trunk
+
+    def branch(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
+        """Cool the rung's runs down from its trunks, and store their checkpoints."""
+        copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, losses=trunk.losses)
+        done = self._run(copy, members(self.program, rung, cool=True), rung[0].steps, rung, stoppable=False)
+        for i, spec in enumerate(rung):
+            losses = done.losses[i]
+            files = {
+                "spec.json": json.dumps(encode(spec), indent=1).encode(),
+                "history.safetensors": to_bytes({"loss": losses}),
+            }
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if bad.size:
+                note = (
+                    f"training loss became {losses[bad[0]]} at step {bad[0]} of {spec.steps} "
+                    f"(peak learning rate {spec.optimizer.peak_rate:g})"
+                )
+                files["status.json"] = json.dumps({"status": "diverged", "note": note}).encode()
+            else:
+                files["status.json"] = json.dumps({"status": "trained"}).encode()
+                files["params.safetensors"] = to_bytes(jax.tree.map(lambda x, i=i: x[i], done.state.params))
+            self.desk.store.put("run", run_id(spec, self.desk.corpus.fingerprint), files)
+
+    def evaluate(self, spec: RunSpec) -> None:
+        """Measure whatever of a run is not measured yet, and store the rows."""
+        store, corpus = self.desk.store, self.desk.corpus
+        run = run_id(spec, corpus.fingerprint)
+        there = stored_rows(store, run)
+        missing = tuple(e for e in self.evals if eval_id(run, e) not in there)
+        files = store.get("run", run) if missing else None
+        if files is None:
+            return
+        epoch = corpus.epoch_tokens(spec.model.context)
+        status = json.loads(files["status.json"])
+        if status["status"] == "diverged":
+            rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
+        else:
+            began = time.perf_counter()
+            params = from_bytes(files["params.safetensors"], shapes_of(spec.model))
+            # deltas are against the loss as trained, so that one is measured again even where its row is there
+            base = EvalSpec(tokens=missing[0].tokens)
+            evals = missing if base in missing else (base, *missing)
+            windows = corpus.held_out(base.tokens, spec.model.context)
+            found = measure(spec, params, windows, evals, corpus.floor(windows))
+            rows = [
+                row for row in done_rows(spec, corpus.fingerprint, epoch, evals, found) if row["eval_id"] not in there
+            ]
+            forward = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model)))
+            self._log("evaluated", spec, len(evals) * base.tokens * forward, began)
+        key = f"{run}/{digest(tuple(row['eval_id'] for row in rows))}"
+        store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
+        if self.desk.stop():
+            raise Stopped
+
+    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], stoppable: bool = True) -> _Trunk:
+        """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
+        state, step, losses = trunk.state, trunk.step, [trunk.losses]
+        per_step = _step_flops(rung[0]) * len(rung)
+        while step < end:
+            began = time.perf_counter()
+            state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
+            step += history.shape[1]
+            losses.append(history)
+            self._log("trained", rung[0], per_step * history.shape[1], began)
+            if not np.isfinite(history[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
+                losses.append(np.full((len(rung), end - step), np.nan, np.float32))
+                step = end
+            if stoppable and self.desk.stop():
+                break
+        return _Trunk(state=state, step=step, losses=np.concatenate(losses, axis=1))
+
+    def _save(self, kind: str, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
+        for i, spec in enumerate(rung):
+            data = to_bytes((jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.losses[i]))
+            self.desk.store.put(kind, f"{self._trunk_id(spec)}/{trunk.step:08d}", {"state.safetensors": data})
+
+    def _drop_partials(self, rung: Sequence[RunSpec], before: int) -> None:
+        for spec in rung:
+            for key in self.desk.store.keys("partial", self._trunk_id(spec)):
+                if int(key.split("/")[1]) < before:
+                    self.desk.store.remove("partial", key)
+
+    def _trunk_id(self, spec: RunSpec) -> str:
+        return trunk_id(spec.trunk, self.desk.corpus.fingerprint)
+
+    def _log(self, event: str, spec: RunSpec, flops: float, began: float) -> None:
+        seconds = time.perf_counter() - began
+        record: dict[str, Json] = {
+            "event": event,
+            "model": canonical(spec.model),
+            "flops": flops,
+            "seconds": round(seconds, 4),
+        }
+        self.desk.store.log(record)
+        self.desk.tell(flops)
+
+
+def _step_flops(spec: RunSpec) -> float:
+    return 3 * flops_forward_per_token(spec.model, parameters(shapes_of(spec.model))) * spec.batch_tokens

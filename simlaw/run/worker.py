@@ -1,0 +1,139 @@
+"""A worker process: takes the packs of a manifest, one at a time under a lease, until none is left.
+
+The contract of every engine: `simlaw work --manifest M` does whatever entry is free, `--index I` does entry I alone,
+both exit with 0 when that is done. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.config import Corpus, run_id, trunk_id
+from simlaw.corpora import open_corpus
+from simlaw.declared import Declared, decode, digest, encode
+from simlaw.errors import SimlawError
+from simlaw.plan import Pack
+from simlaw.run.work import Desk, Stopped, work
+from simlaw.store import Store, write_file
+from simlaw.train import Program
+
+#: Seconds between looks at packs that other workers hold.
+_PATIENCE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Declared):
+    """The packs of one submission, on one corpus."""
+
+    corpus: Corpus
+    fingerprint: str
+    packs: tuple[Pack, ...]
+
+
+def submit(store: Store, manifest: Manifest) -> Path:
+    """The path of the manifest in the store; failures that earlier submissions recorded for its runs are forgotten."""
+    for pack in manifest.packs:
+        for spec in (spec for member in pack.members for spec in member):
+            store.remove("failure", run_id(spec, manifest.fingerprint))
+    path = store.root / "manifests" / f"{digest(manifest)}.json"
+    write_file(path, json.dumps(encode(manifest)).encode())
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file; raises `SimlawError` where it is missing or no manifest."""
+    try:
+        form = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise SimlawError(f"{path} is no manifest ({error}): submit the sweep again to write one") from error
+    manifest: Manifest = decode(Manifest, form)
+    return manifest
+
+
+def run_worker(store: Store, path: Path, index: int | None, parent: int | None) -> bool:
+    """Work through a manifest (or its entry `index`); whether everything was done.
+
+    Progress goes to standard output, one JSON object a line. A failing pack becomes a failure record of its runs, and
+    the next pack is taken. SIGINT and SIGTERM stop at the next boundary; so does the death of the process `parent`.
+    """
+    stop = _stop_signal(parent)
+    manifest = read_manifest(path)
+    if index is not None and not 0 <= index < len(manifest.packs):
+        raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
+    corpus = open_corpus(manifest.corpus)
+    if corpus.fingerprint != manifest.fingerprint:
+        raise SimlawError(
+            f"the corpus here has the fingerprint {corpus.fingerprint}, the manifest wants {manifest.fingerprint}: "
+            "the files changed; submit the sweep again"
+        )
+    held: list[str] = []
+
+    def tell(flops: float) -> None:
+        _say({"flops": flops})
+        for lease in held:
+            store.renew(lease)
+
+    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop)
+    programs: dict[object, Program] = {}
+    left = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
+    good = True
+    while left and not stop():
+        # what another worker holds is looked at again: should it die, this one takes over
+        busy = []
+        for pack in left:
+            wanted = [trunk_id(runs[0].trunk, corpus.fingerprint) for runs in pack.members]
+            held[:] = [] if stop() else [lease for lease in wanted if store.claim(lease)]
+            try:
+                if held == wanted:
+                    good &= _do(pack, desk, programs)
+                else:
+                    busy.append(pack)
+            except Stopped:
+                break
+            finally:
+                for lease in held:
+                    store.release(lease)
+                held.clear()
+        if busy == left:
+            time.sleep(_PATIENCE_SECONDS)
+        left = busy
+    return good and not stop()
+
+
+def _do(pack: Pack, desk: Desk, programs: dict[object, Program]) -> bool:
+    runs = [run_id(spec, desk.corpus.fingerprint) for member in pack.members for spec in member]
+    if any(desk.store.has("failure", run) for run in runs):
+        return False  # another worker of this submission tried already
+    try:
+        work(pack, desk, programs)
+    except Stopped:
+        raise
+    except Exception as error:  # whatever it is, it must not take the other packs with it
+        traceback.print_exc(file=sys.stderr)
+        note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        for run in runs:
+            desk.store.put("failure", run, {"failure.json": json.dumps({"note": note}).encode()})
+        _say({"failed": note})
+        return False
+    return True
+
+
+def _stop_signal(parent: int | None) -> Callable[[], bool]:
+    """A function that says whether to stop: a signal came, or the parent is gone."""
+    asked: list[bool] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.append(True))
+    return lambda: bool(asked) or (parent is not None and os.getppid() != parent)
+
+
+def _say(message: dict[str, object]) -> None:
+    try:
+        print(json.dumps(message), flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # nobody listens any more; the store has everything

@@ -1,0 +1,99 @@
+"""Plans: expansion, identities, cost, packs, and refusals before anything is launched."""
+
+import dataclasses
+
+import pytest
+
+from simlaw.config import WSD
+from simlaw.errors import SimlawError
+from simlaw.formats import PerGroup
+from simlaw.plan import expand, packs, steps_left
+from simlaw.sweep import Grid, PTQGrid, Sweep, TokensPerParameter, load_sweep
+from tests.conftest import ROOT, tiny_run
+
+SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
+QUICKSTART = load_sweep(str(ROOT / "sweeps" / "quickstart")).sweep
+
+
+def change(sweep: Sweep, **fields: object) -> Sweep:
+    return dataclasses.replace(sweep, **fields)
+
+
+def test_the_smoke_plan():
+    plan = expand(SMOKE, "f")
+    assert len(plan.cells) == 2 * 3 * 3
+    assert len({cell.run_id for cell in plan.cells}) == 18
+    assert len({e for cell in plan.cells for e in cell.eval_ids}) == 18 * 7
+    assert {cell.counts.blocks for cell in plan.cells} == {13 * 8**2, 13 * 16**2}
+    cell = plan.cells[-1]
+    assert cell.flops_train == 6 * 13 * 16**2 * 80 * 128
+
+
+def test_the_quickstart_has_compute_matched_cells():
+    plan = expand(QUICKSTART, "f")
+    assert {cell.counts.blocks for cell in plan.cells} == {6656, 26624, 106496}
+    budgets: dict[float, set[int]] = {}
+    for cell in plan.cells:
+        if cell.spec.optimizer.rate_multiple == 1:
+            budgets.setdefault(cell.flops_train, set()).add(cell.counts.blocks)
+    assert sum(len(sizes) == 3 for sizes in budgets.values()) == 2
+    assert sum(len(sizes) >= 2 for sizes in budgets.values()) == 5
+    # four times the size at a quarter of the tokens, with three rates for each size
+    rates = {(c.spec.model.width, c.spec.optimizer.rate_multiple) for c in plan.cells}
+    assert {multiple for width, multiple in rates if width == 32} == {0.5, 1.0, 2.0}
+
+
+def test_identity_follows_the_corpus_but_not_the_other_cells():
+    one, other = expand(SMOKE, "f"), expand(SMOKE, "g")
+    assert not {c.run_id for c in one.cells} & {c.run_id for c in other.cells}
+    grown = change(SMOKE, grids=(*SMOKE.grids, Grid(widths=(16,), tokens=(160 * 128,), seeds=(0,))))
+    assert {c.run_id for c in one.cells} < {c.run_id for c in expand(grown, "f").cells}
+
+
+def test_a_run_in_two_grids_is_one_run():
+    assert len(expand(change(SMOKE, grids=SMOKE.grids * 2), "f").cells) == 18
+
+
+def test_tokens_per_parameter_are_rounded_to_batches():
+    sweep = change(SMOKE, grids=(Grid(widths=(16,), tokens=TokensPerParameter(ratios=(1.0, 0.001))),))
+    assert [cell.spec.tokens for cell in expand(sweep, "f").cells] == [26 * 128, 128]  # 3328 = 26 batches
+
+
+def test_packs_hold_alike_trunks_and_start_with_the_dearest():
+    cells = expand(SMOKE, "f").cells
+    single = packs(cells, 1)
+    assert len(single) == 6
+    assert [pack.members[0][0].model.width for pack in single] == [16, 16, 16, 8, 8, 8]
+    assert all([run.steps for run in pack.members[0]] == [20, 40, 80] for pack in single)
+    triple = packs(cells, 4)
+    assert [len(pack.members) for pack in triple] == [3, 3]
+    assert {run.seed for runs in triple[0].members for run in runs} == {0, 1, 2}
+
+
+def test_steps_left_counts_trunks_once_and_what_is_stored_not_at_all():
+    runs = [tiny_run(tokens=steps * 128) for steps in (20, 40, 80)]
+    # trunk to 64; branches of 4, 8 and 16
+    assert steps_left(runs, ()) == 64 + 4 + 8 + 16
+    assert steps_left(runs, (16, 32)) == 32 + 28
+    assert steps_left(runs[2:], (16, 32)) == 48
+    assert steps_left([tiny_run(schedule=WSD(warmup_tokens=0, cooldown=0.0))], ()) == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"grids": (Grid(widths=(16,), tokens=(64,)),)},
+            "RunSpec.tokens is 64: a run needs at least one batch of 8 x 16",
+        ),
+        ({"grids": (Grid(widths=(16,), tokens=(200,)),)}, "must be whole batches of 128; take 256"),
+        ({"eval_tokens": 8}, "Sweep.eval_tokens is 8, less than one window of 16 tokens: raise it"),
+        (
+            {"ptq": (PTQGrid(bits=(4,), granularities=(PerGroup(size=5),)),)},
+            "a group of 5 does not divide a matrix with 8",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused(fields, sentence):
+    with pytest.raises(SimlawError, match=sentence):
+        expand(change(SMOKE, **fields), "f")

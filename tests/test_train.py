@@ -1,0 +1,97 @@
+"""Training: numbers do not depend on how the work is cut or packed; quantised training; divergence stays visible."""
+
+import jax
+import numpy as np
+import pytest
+
+from simlaw.config import AdamW, Precision
+from simlaw.formats import Int, PerChannel, Quantizer
+from simlaw.train import compile_shape, members, shape_of, start
+from tests.conftest import tiny_run
+
+
+def train(program, specs, cuts, cool=False):
+    """The states after dispatches of these lengths, and the losses on the way."""
+    state, data, seen = start(specs), members(program, specs, cool), []
+    for steps in cuts:
+        state, losses = program.advance(state, data, steps)
+        seen.append(losses)
+    return jax.tree.map(np.asarray, state), np.concatenate(seen, axis=1)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_loss_falls_to_the_floor(program):
+    _, losses = train(program, [tiny_run()], [64, 64, 64])
+    assert losses[0, 0] > 2.5  # ln 16 = 2.77, and more from the random head
+    assert losses[0, -8:].mean() < program.corpus.entropy + 0.15
+    assert losses[0, -8:].mean() > program.corpus.entropy - 0.05
+
+
+def test_cuts_do_not_change_a_bit(program):
+    once, losses = train(program, [tiny_run()], [20])
+    cut, pieces = train(program, [tiny_run()], [1, 7, 12])
+    assert same(once, cut)
+    assert np.array_equal(losses, pieces)
+
+
+def test_a_pack_gives_each_member_what_it_gets_alone(program):
+    specs = [tiny_run(seed=s, optimizer=AdamW(rate=0.02, rate_multiple=m)) for s, m in ((0, 1.0), (1, 1.0), (0, 2.0))]
+    together, losses = train(program, specs, [20], cool=True)
+    for i, spec in enumerate(specs):
+        alone, own = train(program, [spec], [20], cool=True)
+        assert same(jax.tree.map(lambda x, i=i: x[i], together), jax.tree.map(lambda x: x[0], alone))
+        assert np.array_equal(losses[i], own[0])
+    assert len(np.unique(losses[:, -1])) == 3  # and they are three different runs
+
+
+def test_a_trunk_and_its_branch_part_at_the_branch(program):
+    spec = tiny_run()
+    assert (spec.branch_step, spec.steps) == (16, 20)
+    trunk, before = train(program, [spec], [16])
+    branch, whole = train(program, [spec], [20], cool=True)
+    assert np.array_equal(before, whole[:, :16])
+    state, _ = program.advance(jax.tree.map(np.asarray, trunk), members(program, [spec], cool=True), 4)
+    assert same(jax.tree.map(np.asarray, state), branch)
+
+
+def test_quantised_training_uses_rounded_weights_and_keeps_full_ones(corpus):
+    def spec(bits):
+        quantizer = Quantizer(format=Int(bits=bits), granularity=PerChannel())
+        return tiny_run(precision=Precision(weights=quantizer))
+
+    assert shape_of(spec(2)) == shape_of(spec(8))  # bits are data: one program
+    program = compile_shape(shape_of(spec(2)), corpus)
+    state, losses = train(program, [spec(2), spec(3), spec(8)], [64])
+    weights = state.params["blocks"]["blocks"][0]["feed"]["down"]
+    assert all(len(np.unique(weights[i])) > 500 for i in range(3))
+    final = losses[:, -8:].mean(axis=1)
+    assert final[0] > final[1] + 0.02 > final[2]
+
+
+def test_parts_of_a_batch_add_up(corpus, program, monkeypatch):
+    monkeypatch.setattr("simlaw.train.CPU_PART_TOKENS", 32)
+    split = compile_shape(shape_of(tiny_run()), corpus)
+    _, whole = train(program, [tiny_run()], [3])
+    _, parts = train(split, [tiny_run()], [3])
+    assert np.allclose(whole, parts, atol=1e-5)
+
+
+def test_a_diverged_member_stays_so_and_takes_no_other_with_it(program):
+    wild = tiny_run(optimizer=AdamW(rate=0.02, rate_multiple=1e30))
+    _, losses = train(program, [wild, tiny_run()], [20])
+    bad = ~np.isfinite(losses[0])
+    assert bad[-1]
+    assert bad[np.argmax(bad) :].all()
+    assert np.isfinite(losses[1]).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_depends_on_its_seed(program, seed):
+    a, _ = train(program, [tiny_run(seed=seed)], [1])
+    b, _ = train(program, [tiny_run(seed=seed)], [1])
+    c, _ = train(program, [tiny_run(seed=seed + 1)], [1])
+    assert same(a, b)
+    assert not same(a, c)
