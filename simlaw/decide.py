@@ -1,0 +1,319 @@
+"""Decisions: at equal stored bytes and equal training compute (or tokens), which size at which precision?
+
+The rival of a quantised large model is the best smaller model at its own best precision, 16 bits being one of them.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from simlaw.errors import SimlawError
+from simlaw.fit import Fit
+from simlaw.observations import usable
+from simlaw.report import count, power_of_ten, precision, size
+from simlaw.surface import UNQUANTIZED, Storage, Surface
+from simlaw.table import Table
+
+#: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
+Convention = Literal["compute", "tokens"]
+#: Two-sided probability of every interval.
+COVERAGE = 0.90
+#: Sizes tried between the smallest and the largest measured one.
+_SIZES = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The best size at one precision within a budget, by the law: loss in nats per token and its interval.
+
+    `gap` is how much worse it is than the best plan, drawn with the same draws; `best` the share of draws in which it
+    is the best of all. `edge` is true where a size outside the measured ones would use the budget better.
+    """
+
+    bits: float
+    params: float
+    tokens: float
+    bytes: float
+    loss: float
+    interval: tuple[float, float]
+    gap: float
+    gap_interval: tuple[float, float]
+    best: float
+    edge: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredCell:
+    """A measured size, token count and precision: mean loss over seeds and its standard error."""
+
+    bits: float
+    params: int
+    tokens: int
+    bytes: float
+    flops: float
+    loss: float
+    error: float
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Where one precision overtakes another as the budget grows; `share` of the draws have it inside the data."""
+
+    overtakes: float
+    overtaken: float
+    at: float
+    interval: tuple[float, float]
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer under a budget: whether it is identified, a sentence, and what the sentence rests on."""
+
+    identified: bool
+    sentence: str
+    convention: Convention
+    bytes_column: str
+    bytes: float
+    amount: float
+    plans: tuple[Plan, ...]
+    measured: tuple[MeasuredCell, ...]
+    crossing: Crossing | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A budget and its conventions; `amount` is training FLOPs by 6·N·D, or training tokens."""
+
+    bytes: float
+    amount: float
+    convention: Convention = "compute"
+    bytes_column: str = "bytes_blocks"
+    granularity: str = "channel"
+
+    def tokens(self, n: Float[np.ndarray, "..."]) -> Any:
+        """The training tokens that the budget buys for models of `n` parameters."""
+        return self.amount / (6 * n) if self.convention == "compute" else np.full_like(n, self.amount)
+
+
+def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decision:
+    """The best plan at every precision, ranked, with what was measured and where the winner changes.
+
+    Only precisions inside the penalty fit's range and sizes between the measured ones are candidates. Raises
+    `SimlawError` where no candidate fits the bytes.
+    """
+    kept, _ = usable(table)
+    surface = Surface.of(base, penalty, kept)
+    storage = Storage.of(kept, question.bytes_column, question.granularity)
+    low, high = penalty.ranges["P_post"]
+    bits = tuple(b for b in storage.precisions if low <= b <= high or b == UNQUANTIZED)
+    plans = _plans(question, surface, storage, bits)
+    if not plans:
+        least = float(storage.bytes(storage.sizes[:1], bits[0])[0])
+        raise SimlawError(
+            f"no measured size fits {question.bytes:g} bytes: the smallest takes {least:.0f} at {precision(bits[0])}; "
+            "raise the bytes or add smaller sizes"
+        )
+    ranges = (kept.column("tokens").min(), kept.column("tokens").max())
+    crossing = _crossing(question, surface, storage, plans, (base.ranges["N"], ranges))
+    unhealthy = [fit for fit in (base, penalty) if fit.health != "VALID"]
+    measured = measured_cells(question, kept, bits)
+    decision = Decision(
+        identified=False,
+        sentence="",
+        convention=question.convention,
+        bytes_column=question.bytes_column,
+        bytes=question.bytes,
+        amount=question.amount,
+        plans=plans,
+        measured=measured,
+        crossing=crossing,
+    )
+    if unhealthy:
+        why = f"the fit of {type(unhealthy[0].law).__name__} is {unhealthy[0].health}: {unhealthy[0].sentence}"
+        return replace(decision, sentence=f"not identified: {why}.")
+    return _verdict(decision, ranges)
+
+
+def measured_cells(question: Question, table: Table, bits: tuple[float, ...]) -> tuple[MeasuredCell, ...]:
+    """The measured cells within the budget, best first; the amount may be exceeded by 1 % (rounding to batches)."""
+    cells: dict[tuple[float, int, int], list[dict[str, float]]] = {}
+    for row in table:
+        width = float(row["ptq_bits"] or UNQUANTIZED)
+        if width in bits and (row["ptq_bits"] is None or row["ptq_granularity"] == question.granularity):
+            cells.setdefault((width, row["params_blocks"], row["tokens"]), []).append(dict(row))
+    amount = "flops_train_6nd" if question.convention == "compute" else "tokens"
+    found = [
+        MeasuredCell(
+            bits=width,
+            params=n,
+            tokens=d,
+            bytes=rows[0][question.bytes_column],
+            flops=rows[0]["flops_train_6nd"],
+            loss=float(np.mean([row["loss"] for row in rows])),
+            error=float(np.std([row["loss"] for row in rows], ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0,
+            seeds=len(rows),
+        )
+        for (width, n, d), rows in cells.items()
+        if rows[0][question.bytes_column] <= question.bytes and rows[0][amount] <= 1.01 * question.amount
+    ]
+    return tuple(sorted(found, key=lambda cell: cell.loss))
+
+
+def best_size(question: Question, surface: Surface, storage: Storage, bits: float) -> tuple[float, float] | None:
+    """The size that is best at these bits within the budget, and the largest that fits; None where none fits."""
+    sizes = np.geomspace(storage.sizes[0], storage.sizes[-1], _SIZES)
+    fits = sizes[storage.bytes(sizes, bits) <= question.bytes]
+    if not fits.size:
+        return None
+    # the budget's own size, so that the answer does not jump with the grid
+    above = sizes[fits.size] if fits.size < sizes.size else sizes[-1]
+    fits = np.append(fits, _largest(storage, bits, question.bytes, fits[-1], above))
+    loss = surface.loss(fits, question.tokens(fits), np.full_like(fits, bits))
+    return float(fits[np.argmin(loss)]), float(fits[-1])
+
+
+def _largest(storage: Storage, bits: float, budget: float, low: float, high: float) -> float:
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if storage.bytes(np.array(middle), bits) <= budget else (low, middle)
+    return float(low)
+
+
+def _plans(question: Question, surface: Surface, storage: Storage, bits: tuple[float, ...]) -> tuple[Plan, ...]:
+    sizes = {b: found for b in bits if (found := best_size(question, surface, storage, b))}
+    if not sizes:
+        return ()
+    n = np.array([n for n, _ in sizes.values()])
+    p = np.array(list(sizes))
+    d = question.tokens(n)
+    loss, drawn = surface.loss(n, d, p), surface.ensemble(n, d, p)
+    top = int(np.argmin(loss))
+    gaps = drawn - drawn[:, [top]]
+    best = np.bincount(drawn.argmin(axis=1), minlength=len(n)) / len(drawn)
+    ends = (storage.sizes[0] * 1.001, storage.sizes[-1] * 0.999)
+    made = [
+        Plan(
+            bits=float(p[i]),
+            params=float(n[i]),
+            tokens=float(d[i]),
+            bytes=float(storage.bytes(n[[i]], float(p[i]))[0]),
+            loss=float(loss[i]),
+            interval=_interval(drawn[:, i]),
+            gap=float(loss[i] - loss[top]),
+            gap_interval=_interval(gaps[:, i]),
+            best=float(best[i]),
+            edge=bool(n[i] <= ends[0] or n[i] >= ends[1]),
+        )
+        for i in range(len(n))
+    ]
+    return tuple(sorted(made, key=lambda plan: plan.loss))
+
+
+def _crossing(
+    question: Question,
+    surface: Surface,
+    storage: Storage,
+    plans: tuple[Plan, ...],
+    ranges: tuple[tuple[float, float], tuple[float, float]],
+) -> Crossing | None:
+    """The nearest amount above the budget (else below it) at which another precision becomes the best.
+
+    Searched where the runs were: between the cheapest and the dearest measured amount.
+    """
+    (n_low, n_high), (d_low, d_high) = ranges
+    ends = (6 * n_low * d_low, 6 * n_high * d_high) if question.convention == "compute" else (d_low, d_high)
+    amounts = np.geomspace(*ends, 61)
+    bits = np.array(sorted(plan.bits for plan in plans))
+    sizes = np.empty((len(amounts), len(bits)))
+    for i, amount in enumerate(amounts):
+        for j, b in enumerate(bits):
+            found = best_size(replace(question, amount=float(amount)), surface, storage, float(b))
+            assert found is not None  # the bytes do not change with the amount
+            sizes[i, j] = found[0]
+    tokens = np.stack([replace(question, amount=float(a)).tokens(n) for a, n in zip(amounts, sizes, strict=True)])
+    widths = np.broadcast_to(bits, sizes.shape)
+    best = surface.loss(sizes, tokens, widths).argmin(axis=1)
+    winner = list(bits).index(plans[0].bits)
+    above = [i for i in range(len(amounts)) if amounts[i] > question.amount and best[i] != winner]
+    below = [i for i in range(len(amounts)) if amounts[i] <= question.amount and best[i] != winner]
+    if not above and not below:
+        return None
+    at = above[0] if above else below[-1]
+    other = best[at]
+    drawn = surface.ensemble(sizes, tokens, widths)
+    lead = drawn[:, :, winner] - drawn[:, :, other]  # positive where the other one is better
+    # upwards the other overtakes the winner; downwards the winner overtakes the other
+    sign = 1.0 if above else -1.0
+    places = [_rise(np.log(amounts), sign * row) for row in lead]
+    inside = np.exp([place for place in places if place is not None])
+    estimate = _rise(
+        np.log(amounts),
+        sign * np.diff(surface.loss(sizes, tokens, widths)[:, [other, winner]], axis=1)[:, 0],
+    )
+    return Crossing(
+        overtakes=float(bits[other] if above else bits[winner]),
+        overtaken=float(bits[winner] if above else bits[other]),
+        at=float(np.exp(estimate)) if estimate is not None else float(amounts[at]),
+        interval=_interval(inside) if len(inside) else (np.nan, np.nan),
+        share=len(inside) / len(places),
+    )
+
+
+def _rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
+    """Where `y` last rises through 0, by linear interpolation; None where it never does."""
+    at = np.flatnonzero((y[:-1] <= 0) & (y[1:] > 0))
+    if not at.size:
+        return None
+    i = at[-1]
+    return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
+
+
+def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
+    """The decision with its sentence: identified where the extremes of the frontier can be told from the best."""
+    plans = decision.plans
+    best = plans[0]
+    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= 0]
+    coarse = min(plans, key=lambda plan: plan.bits)
+    rival = coarse if coarse is not best else max(plans, key=lambda plan: plan.bits)
+    what = "block bytes" if decision.bytes_column == "bytes_blocks" else "bytes in all"
+    amount = "training FLOPs" if decision.convention == "compute" else "training tokens"
+    budget = f"At {size(decision.bytes)} of {what} and {power_of_ten(decision.amount)} {amount}"
+    plan = f"{count(best.params)} parameters at {precision(best.bits)}"
+    against = f"{count(rival.params)} at {precision(rival.bits)}"
+    gap = f"{rival.gap:.3f} nats (90 % interval {rival.gap_interval[0]:.3f} to {rival.gap_interval[1]:.3f})"
+    if rival in tied:
+        sentence = f"not identified: {budget[0].lower()}{budget[1:]}, {plan} and {against} cannot be told apart: {gap}."
+        return replace(decision, sentence=sentence)
+    parts = [f"{budget} the best choice is {plan}"]
+    if tied:
+        parts[0] += f" ({', '.join(precision(p.bits) for p in tied)} within noise)"
+    parts.append(f"{against} loses to it by {gap}")
+    if best.edge:
+        parts.append("it is at the edge of the measured sizes, so a size beyond may be better still")
+    if not tokens[0] <= best.tokens <= tokens[1]:
+        parts.append(
+            f"its {count(best.tokens)} tokens are outside the measured {count(tokens[0])} to {count(tokens[1])}"
+        )
+    crossing = decision.crossing
+    if crossing is None:
+        parts.append(f"no other precision overtakes it at any measured {amount}")
+    else:
+        which = f"{precision(crossing.overtakes)} overtakes {precision(crossing.overtaken)}"
+        if crossing.share >= COVERAGE:
+            a, b = map(power_of_ten, crossing.interval)
+            parts.append(f"{which} from {power_of_ten(crossing.at)} {amount} (90 % interval {a} to {b})")
+        else:
+            parts.append(
+                f"where {which} is not identified (about {power_of_ten(crossing.at)} {amount}; "
+                f"{crossing.share:.0%} of the draws have it inside the data)"
+            )
+    return replace(decision, identified=True, sentence="; ".join(parts) + ".")
+
+
+def _interval(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return float(low), float(high)

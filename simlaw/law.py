@@ -1,0 +1,158 @@
+"""The abstract law: an immutable value whose fields are its named parameters.
+
+The class is the form, the instance holds the numbers. A law is a sum of terms, a term is a product of factors, and a
+factor gives its logarithm and its slopes in the parameters' own scales (logarithmic where a parameter is positive).
+Sums are taken by log-sum-exp, so terms may differ by hundreds of orders of magnitude. NumPy alone is needed.
+
+Parameters may carry a leading axis: a law of k bootstrap draws answers with k values for every point.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simlaw.errors import SimlawError
+
+#: A parameter: one number, or an array of draws.
+Value = float | NDArray[np.float64]
+#: What a law answers, in nats per token: a NumPy number for numbers, an array for arrays (which no type can say).
+Nats = Any
+#: Parameters or variables by name, shaped to broadcast against each other.
+Named = Mapping[str, Any]
+Law = TypeVar("Law", bound="AbstractLaw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """What a fit needs to know of a parameter: its scale, the range of its starts, and the bounds of its values."""
+
+    scale: Literal["log", "linear"]
+    starts: tuple[float, float]
+    bounds: tuple[float, float]
+
+
+def positive(low: float, high: float, bounds: tuple[float, float] = (1e-12, 1e12)) -> Any:
+    """The field of a positive parameter, fitted by its logarithm, started between `low` and `high`."""
+    return dataclasses.field(metadata={"parameter": Parameter(scale="log", starts=(low, high), bounds=bounds)})
+
+
+def real(low: float, high: float, bounds: tuple[float, float] = (-1e3, 1e3)) -> Any:
+    """The field of a parameter of either sign, started between `low` and `high`."""
+    return dataclasses.field(metadata={"parameter": Parameter(scale="linear", starts=(low, high), bounds=bounds)})
+
+
+class AbstractFactor(abc.ABC):
+    """One factor of a term: a positive function of some parameters and variables, known by its logarithm."""
+
+    @abc.abstractmethod
+    def log(self, p: Named, x: Named) -> Any:
+        """The logarithm of the factor; analytic in `p`, so that a complex step can check `slopes`."""
+
+    @abc.abstractmethod
+    def slopes(self, p: Named, x: Named) -> dict[str, Any]:
+        """The derivative of `log` in each parameter: in its logarithm where its scale is "log", else in itself."""
+
+
+class AbstractLaw(abc.ABC):
+    """A sum of products. Subclasses are final frozen dataclasses of `positive` and `real` fields."""
+
+    #: The terms, each a tuple of factors that name the parameters.
+    terms: ClassVar[tuple[tuple[AbstractFactor, ...], ...]]
+    #: The variables that must be given, and those that may be left out with the value that stands for "none".
+    needs: ClassVar[tuple[str, ...]]
+    takes: ClassVar[Mapping[str, float]] = {}
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What a fit needs to know of each parameter, in the order of the fields."""
+        return {field.name: field.metadata["parameter"] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The parameters by name."""
+        return {name: getattr(self, name) for name in self.parameters()}
+
+    def draw(self: Law, index: int | slice | NDArray[Any]) -> Law:
+        """One draw of a law with a leading axis, or some of them."""
+        return type(self)(**{name: value[index] for name, value in self.values.items()})  # type: ignore[index]
+
+    def evaluate(self, variables: Mapping[str, ArrayLike]) -> Nats:
+        """The sum of the terms at the variables, broadcast; draws come first."""
+        p, x = self._shaped(variables)
+        return np.exp(_log_sum(self._logs(p, x)))
+
+    def log_slopes(self, variables: Mapping[str, ArrayLike]) -> tuple[Nats, NDArray[np.float64]]:
+        """The logarithm of the sum, and its derivative in every parameter's own scale on a last axis."""
+        p, x = self._shaped(variables)
+        logs = self._logs(p, x)
+        total = _log_sum(logs)
+        slopes = {name: np.zeros_like(total) for name in self.parameters()}
+        for log, term in zip(logs, self.terms, strict=True):
+            share = np.exp(log - total)
+            for factor in term:
+                for name, slope in factor.slopes(p, x).items():
+                    slopes[name] = slopes[name] + share * slope
+        return total, np.stack([np.broadcast_to(slope, total.shape) for slope in slopes.values()], axis=-1)
+
+    def _logs(self, p: Named, x: Named) -> list[Any]:
+        return [sum(factor.log(p, x) for factor in term) for term in self.terms]
+
+    def _shaped(self, variables: Mapping[str, ArrayLike]) -> tuple[Named, Named]:
+        accepted = (*self.needs, *self.takes)
+        for name in variables:
+            if name not in accepted:
+                raise SimlawError(f"{type(self).__name__} takes no {name}: it takes {', '.join(accepted)}")
+        for name in self.needs:
+            if name not in variables:
+                raise SimlawError(f"{type(self).__name__} needs {name}: it takes {', '.join(accepted)}")
+        x = {name: np.asarray(value, np.float64) for name, value in {**self.takes, **variables}.items()}
+        for name, value in x.items():
+            if not (value > 0).all():
+                raise SimlawError(f"{name} is {value[~(value > 0)].flat[0]:g}: sizes, tokens and bits are above 0")
+        rank = max(value.ndim for value in x.values())
+        p = {name: np.asarray(value) for name, value in self.values.items()}
+        return {name: value.reshape(value.shape + (1,) * rank if value.ndim else ()) for name, value in p.items()}, x
+
+
+class AbstractLossLaw(AbstractLaw):
+    """A law of the loss in nats per token."""
+
+    def loss(self, **variables: ArrayLike) -> Nats:
+        """The loss in nats per token; the variables by name, broadcast against each other."""
+        return self.evaluate(variables)
+
+
+class AbstractPenalty(AbstractLaw):
+    """A law of delta_PTQ, the loss added by post-training quantization, in nats per token."""
+
+    def penalty(self, **variables: ArrayLike) -> Nats:
+        """The added loss in nats per token; 0 at P_post = infinity."""
+        return self.evaluate(variables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedLaw:
+    """A law of the loss after post-training quantization: loss as trained + penalty."""
+
+    base: AbstractLossLaw
+    penalty: AbstractPenalty
+
+    def loss(self, *, P_post: ArrayLike = math.inf, **variables: ArrayLike) -> Nats:
+        """The loss in nats per token; without `P_post`, as trained."""
+        added = {name: variables[name] for name in self.penalty.needs if name in variables}
+        return self.base.loss(**variables) + self.penalty.penalty(P_post=P_post, **added)
+
+
+def _log_sum(logs: list[Any]) -> Any:
+    stacked = np.stack(np.broadcast_arrays(*logs))
+    top = stacked.max(axis=0)
+    # a term that is 0 everywhere (no quantization) has the logarithm -inf; so may the whole sum of a penalty
+    safe = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return safe + np.log(np.exp(stacked - safe).sum(axis=0))

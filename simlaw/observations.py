@@ -1,0 +1,265 @@
+"""Observations: the rows of a table that a fit is made of, with the noise of each, and why other rows are left out.
+
+The noise of delta_PTQ joins three parts: the paired token error of the row, a spread between seeds in proportion to
+delta, and one in proportion to the quantizer's step. Rounding moves weights at random, so delta has a first-order part,
+gradient times step, whose mean over seeds is zero; where delta is tiny it is the larger one. Both spreads are measured
+from replicates, pooled over the sweep.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from simlaw.errors import SimlawError
+from simlaw.formats import codes
+from simlaw.table import Row, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
+
+    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason.
+    """
+
+    x: Mapping[str, Float[np.ndarray, " n"]]
+    y: Float[np.ndarray, " n"]
+    sigma: Float[np.ndarray, " n"]
+    trunk: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+    def keep(self, mask: np.ndarray) -> "Observations":
+        """The observations where `mask` is true."""
+        return Observations(
+            x={name: values[mask] for name, values in self.x.items()},
+            y=self.y[mask],
+            sigma=self.sigma[mask],
+            trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
+            left_out=self.left_out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedNoise:
+    """Spread between seeds: of the log of the loss; of delta_PTQ relative to it, and per unit of the relative step."""
+
+    log_loss: float
+    relative: float
+    per_step: float
+
+    def delta(self, delta: Float[np.ndarray, " n"], bits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The standard deviation between seeds of a penalty of about `delta` nats at these bits."""
+        return np.hypot(self.relative * np.maximum(delta, 0.0), self.per_step * relative_step(bits))
+
+
+def relative_step(bits: Num[np.ndarray, "..."]) -> Any:
+    """The step of a symmetric grid in units of the largest magnitude."""
+    return 1.0 / codes(np.asarray(bits, np.float64), "symmetric").divisor
+
+
+def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
+    """The rows that may enter a fit, and the others by reason.
+
+    Left out are runs that failed, learning rates other than the recipe's, and, unless `repeats`, runs that went over
+    their data more than once.
+    """
+    reasons: list[tuple[str, Callable[[Row], bool]]] = [
+        ("diverged", lambda row: row["status"] != "done"),
+        ("learning-rate check", lambda row: row["rate_multiple"] != 1),
+        ("beyond one epoch", lambda row: row["epochs"] > 1 and not repeats),
+        ("quantised training", lambda row: row["train_weights_bits"] is not None),
+    ]
+    kept, left_out = [], Counter[str]()
+    for row in table:
+        reason = next((name for name, holds in reasons if holds(row)), None)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(row)
+    return Table(rows=tuple(kept)), left_out
+
+
+def seed_noise(table: Table) -> SeedNoise:
+    """The spread between seeds, pooled over all cells that have replicates.
+
+    Raises `SimlawError` where no cell has two seeds: without replicates there is no noise to weigh anything by.
+    """
+    loss = _spreads(table.where(lambda row: row["ptq_bits"] is None))
+    delta = _spreads(table.where(lambda row: (row["ptq_bits"] or 0) >= 3))
+    if not loss:
+        raise SimlawError("no size and token count has two seeds, so the noise between seeds is unknown: add seeds")
+    freedom = np.array([c.freedom for c in loss])
+    log_loss = np.sqrt(np.sum(freedom * [c.variance_log for c in loss]) / freedom.sum())
+    relative, per_step = _two_spreads(delta) if delta else (0.0, 0.0)
+    return SeedNoise(log_loss=float(log_loss), relative=relative, per_step=per_step)
+
+
+def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
+    """The losses of checkpoints as trained, against N (block parameters) and D."""
+    kept, left_out = usable(table, repeats)
+    kept = kept.where(lambda row: row["ptq_bits"] is None)
+    loss = kept.column("loss")
+    return Observations(
+        x={"N": kept.column("params_blocks"), "D": kept.column("tokens")},
+        y=loss,
+        # the evaluation tokens are the same for all rows, so their sampling error moves all losses together: no noise
+        sigma=loss * seed_noise(kept).log_loss,
+        trunk=tuple(kept.column("trunk_id")),
+        left_out=left_out,
+    )
+
+
+def penalty_observations(
+    table: Table, *, granularity: str = "channel", lowest_bits: int = 3, repeats: bool = False
+) -> Observations:
+    """The paired delta_PTQ of every checkpoint at `lowest_bits` or more, against N, D and P_post.
+
+    Small and negative values stay in: dropping them would select on the response.
+    """
+    kept, left_out = usable(table, repeats)
+    kept = kept.where(lambda row: row["ptq_bits"] is not None and row["ptq_granularity"] == granularity)
+    left_out[f"below {lowest_bits} bits"] = len(kept)
+    kept = kept.where(lambda row: row["ptq_bits"] >= lowest_bits)
+    left_out[f"below {lowest_bits} bits"] -= len(kept)
+    if not len(kept):
+        raise SimlawError(f"the table has no row quantised per {granularity} at {lowest_bits} bits or more: add PTQ")
+    delta, bits = kept.column("delta"), kept.column("ptq_bits")
+    expected = _cell_means(kept, delta)
+    return Observations(
+        x={"N": kept.column("params_blocks"), "D": kept.column("tokens"), "P_post": bits},
+        y=delta,
+        sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(expected, bits)),
+        trunk=tuple(kept.column("trunk_id")),
+        left_out=left_out,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyCell:
+    """delta_PTQ of one size, token count and precision: the mean over seeds with its standard error.
+
+    `error` joins token error and seed spread; `visible` says that the mean is more than two errors above 0.
+    """
+
+    params: int
+    tokens: int
+    bits: int
+    delta: float
+    error: float
+    seeds: int
+
+    @property
+    def visible(self) -> bool:
+        """Whether the penalty is above the noise floor."""
+        return self.delta > 2 * self.error
+
+
+def penalty_cells(table: Table, *, granularity: str = "channel") -> tuple[PenaltyCell, ...]:
+    """The penalties of every cell of a table, in the table's order."""
+    seen = penalty_observations(table, granularity=granularity, lowest_bits=2)
+    places: dict[tuple[float, float, float], list[int]] = {}
+    for i, key in enumerate(zip(seen.x["N"], seen.x["D"], seen.x["P_post"], strict=True)):
+        places.setdefault(key, []).append(i)
+    return tuple(
+        PenaltyCell(
+            params=int(n),
+            tokens=int(d),
+            bits=int(bits),
+            delta=float(seen.y[at].mean()),
+            error=float(np.sqrt(np.sum(seen.sigma[at] ** 2)) / len(at)),
+            seeds=len(at),
+        )
+        for (n, d, bits), at in places.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCheck:
+    """The losses of one size and token count at several multiples of the recipe's learning rate, on the same seeds."""
+
+    params: int
+    tokens: int
+    multiples: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+def rate_checks(table: Table) -> tuple[RateCheck, ...]:
+    """The learning-rate checks in a table: every size and token count that was run at several rates."""
+    found: dict[tuple[int, int], dict[float, dict[int, float]]] = {}
+    for row in table:
+        if row["status"] == "done" and row["ptq_bits"] is None and row["train_weights_bits"] is None:
+            by_rate = found.setdefault((row["params_blocks"], row["tokens"]), {})
+            by_rate.setdefault(row["rate_multiple"], {})[row["seed"]] = row["loss"]
+    checks = []
+    for (n, d), by_rate in sorted(found.items()):
+        seeds = set.intersection(*(set(by_seed) for by_seed in by_rate.values()))
+        if len(by_rate) > 1 and seeds:
+            means = {multiple: float(np.mean([by_rate[multiple][s] for s in seeds])) for multiple in sorted(by_rate)}
+            checks.append(RateCheck(params=n, tokens=d, multiples=tuple(means), losses=tuple(means.values())))
+    return tuple(checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """Replicates of one cell: variance between seeds with its degrees of freedom, beside what tokens explain."""
+
+    bits: float
+    mean: float
+    variance: float
+    variance_log: float
+    token_variance: float
+    freedom: int
+
+
+def _cells(table: Table) -> dict[tuple[object, ...], list[Row]]:
+    names = ("params_blocks", "tokens", "cooldown", "ptq_granularity", "ptq_group", "ptq_grid", "ptq_bits")
+    cells: dict[tuple[object, ...], list[Row]] = {}
+    for row in table:
+        cells.setdefault(tuple(row[name] for name in names), []).append(row)
+    return cells
+
+
+def _cell_means(table: Table, y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    place = {row["eval_id"]: i for i, row in enumerate(table)}
+    means = np.empty_like(y)
+    for rows in _cells(table).values():
+        at = [place[row["eval_id"]] for row in rows]
+        means[at] = y[at].mean()
+    return means
+
+
+def _spreads(table: Table) -> list[_Spread]:
+    found = []
+    for rows in _cells(table).values():
+        if len(rows) > 1:
+            y = np.array([row["delta"] if row["ptq_bits"] else row["loss"] for row in rows])
+            found.append(
+                _Spread(
+                    bits=rows[0]["ptq_bits"] or np.inf,
+                    mean=float(y.mean()),
+                    variance=float(y.var(ddof=1)),
+                    variance_log=float(np.log([row["loss"] for row in rows]).var(ddof=1)),
+                    token_variance=float(np.mean([row["delta_se"] ** 2 for row in rows])),
+                    freedom=len(rows) - 1,
+                )
+            )
+    return found
+
+
+def _two_spreads(cells: list[_Spread]) -> tuple[float, float]:
+    """The two spreads of delta that make the replicates' variances likeliest (scaled chi-squared), on a log grid."""
+    mean = np.maximum([c.mean for c in cells], 0.0)
+    step = relative_step(np.array([c.bits for c in cells]))
+    variance, token = np.array([c.variance for c in cells]), np.array([c.token_variance for c in cells])
+    freedom = np.array([c.freedom for c in cells])
+    relative = np.geomspace(0.01, 1.0, 81)[:, None, None]
+    per_step = np.geomspace(1e-4, 1.0, 121)[None, :, None]
+    # three parts of one variance; the token part is known row by row
+    model = (relative * mean) ** 2 + (per_step * step) ** 2 + token
+    deviance = np.sum(freedom * (np.log(model) + variance / model), axis=2)
+    i, j = np.unravel_index(deviance.argmin(), deviance.shape)
+    return float(relative[i, 0, 0]), float(per_step[0, j, 0])

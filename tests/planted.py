@@ -1,0 +1,77 @@
+"""Tables drawn from known laws, with known noise: the truth that fits and decisions must find again."""
+
+import numpy as np
+
+from simlaw.law import AbstractLossLaw, AbstractPenalty
+from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.schema import KINDS
+from simlaw.table import Table, make_table
+
+LOSS = Chinchilla(E=1.2, A=20.0, B=900.0, alpha=0.35, beta=0.5)
+PENALTY = StepPenalty(C_T=0.03, gD=0.5, gN=0.35)
+SIZES = (6656, 26624, 106496)
+TOKENS = tuple(327_680 * 2**k for k in range(6))
+BITS = (3, 4, 5, 6, 7, 8)
+
+
+def planted(
+    loss: AbstractLossLaw = LOSS,
+    penalty: AbstractPenalty = PENALTY,
+    *,
+    sizes: tuple[int, ...] = SIZES,
+    tokens: tuple[int, ...] = TOKENS,
+    bits: tuple[int, ...] = BITS,
+    seeds: int = 3,
+    seed: int = 0,
+    log_loss: float = 0.0,
+    relative: float = 0.0,
+    token: float = 0.0,
+) -> Table:
+    """A table of every size, token count, seed and precision.
+
+    `log_loss` and `relative` are standard deviations between trunks (shared by their branches), `token` the error of
+    each row's delta.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n in sizes:
+        for s in range(seeds):
+            trunk, shift, share = f"{n}-{s}", np.exp(log_loss * rng.normal()), 1 + relative * rng.normal()
+            for d in tokens:
+                base = float(loss.loss(N=n, D=d)) * shift
+                for b in (None, *bits):
+                    delta = 0.0
+                    if b is not None:
+                        delta = float(penalty.penalty(N=n, D=d, P_post=b)) * share + token * rng.normal()
+                    rows.append(_row(n, d, s, trunk, b, base, delta, token))
+    return make_table(rows)
+
+
+def _row(
+    n: int, d: int, s: int, trunk: str, b: int | None, base: float, delta: float, token: float
+) -> dict[str, object]:
+    scales = 2 * 22 * (n / 26) ** 0.5  # of a two-layer model of width sqrt(n / 26), per channel
+    blocks = n * (b or 16) / 8 + (scales if b else 0.0)
+    return {
+        **dict.fromkeys(KINDS),
+        "run_id": f"{trunk}-{d}",
+        "eval_id": f"{trunk}-{d}-{b}",
+        "trunk_id": trunk,
+        "status": "done",
+        "epochs": 0.5,
+        "params_blocks": n,
+        "tokens": d,
+        "seed": s,
+        "cooldown": 0.2,
+        "rate_multiple": 1.0,
+        "flops_train_6nd": 6.0 * n * d,
+        "ptq_bits": b,
+        "ptq_grid": "symmetric" if b else None,
+        "ptq_granularity": "channel" if b else None,
+        "bytes_blocks": blocks,
+        "bytes_total": blocks + 2048 * (n / 26) ** 0.5,
+        "loss": base + delta,
+        "loss_se": 0.01,
+        "delta": delta,
+        "delta_se": token,
+    }

@@ -1,0 +1,154 @@
+"""Decisions: the right answer on planted surfaces, the conventions, honest refusals."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simlaw.analysis import analyse
+from simlaw.decide import Question, decide
+from simlaw.errors import SimlawError
+from simlaw.frontier import frontier
+from simlaw.surface import UNQUANTIZED, Storage
+from tests.planted import LOSS, PENALTY, SIZES, planted
+
+NOISE = {"log_loss": 2e-4, "relative": 0.01, "token": 1e-6}
+ANALYSIS = analyse(planted(**NOISE), draws=200)
+
+
+def ask(question, analysis=ANALYSIS):
+    return decide(question, analysis.table, analysis.base, analysis.penalty)
+
+
+def truth(question):
+    """The best loss of each precision by brute force on the planted laws and the planted storage."""
+    sizes = np.geomspace(SIZES[0], SIZES[-1], 20_001)
+    best = {}
+    for bits in (3, 4, 5, 6, 7, 8, math.inf):
+        overhead = 44 * np.sqrt(sizes / 26) if bits < 16 else 0.0
+        fits = sizes[sizes * min(bits, 16) / 8 + overhead <= question.bytes]
+        if fits.size:
+            tokens = question.amount / (6 * fits) if question.convention == "compute" else question.amount
+            loss = LOSS.loss(N=fits, D=tokens) + PENALTY.penalty(N=fits, D=tokens, P_post=bits)
+            best[bits] = (float(loss.min()), float(fits[loss.argmin()]))
+    return best
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(bytes=29e3, amount=1e12),
+        Question(bytes=10e3, amount=4e11),
+        Question(bytes=60e3, amount=2e11),
+        Question(bytes=29e3, amount=4e6, convention="tokens"),
+    ],
+    ids=lambda q: f"{q.bytes:g} bytes, {q.amount:g} {q.convention}",
+)
+def test_every_plan_is_the_best_of_its_precision(question):
+    decision, expected = ask(question), truth(question)
+    assert {plan.bits for plan in decision.plans} == set(expected)
+    for plan in decision.plans:
+        loss, size = expected[plan.bits]
+        assert plan.loss == pytest.approx(loss, abs=0.003)
+        assert plan.params == pytest.approx(size, rel=0.15)  # optima in N are flat
+        assert plan.bytes <= question.bytes * 1.0001
+        assert plan.interval[0] < plan.loss < plan.interval[1]
+    assert decision.plans[0].bits == min(expected, key=lambda bits: expected[bits])
+    assert sum(plan.best for plan in decision.plans) == pytest.approx(1)
+
+
+def test_the_rival_is_every_size_at_its_own_best_precision():
+    # with bytes to spare nobody needs to quantize, and the 16-bit model of the best size wins
+    decision = ask(Question(bytes=1e6, amount=2e11))
+    assert decision.plans[0].bits == UNQUANTIZED
+    assert decision.plans[0].params < SIZES[-1]
+    assert decision.identified
+
+
+def test_the_verdict_names_its_conventions():
+    assert ask(Question(bytes=29e3, amount=1e12)).sentence.startswith(
+        "At 29 kB of block bytes and 1e12 training FLOPs the best choice is "
+    )
+    in_all = ask(Question(bytes=129e3, amount=4e6, convention="tokens", bytes_column="bytes_total"))
+    assert in_all.sentence.startswith("At 129 kB of bytes in all and 4e6 training tokens the best choice is ")
+
+
+def test_measured_cells_stay_within_the_budget():
+    question = Question(bytes=29e3, amount=1.05e12)
+    cells = ask(question).measured
+    assert [cell.loss for cell in cells] == sorted(cell.loss for cell in cells)
+    assert all(cell.bytes <= 29e3 and cell.flops <= 1.01 * 1.05e12 and cell.seeds == 3 for cell in cells)
+    assert {cell.params for cell in cells} == {6656, 26624}  # the largest fits at no precision of 3 bits or more
+    best = min(LOSS.loss(N=26624, D=5_242_880) + PENALTY.penalty(N=26624, D=5_242_880, P_post=b) for b in (7, 8))
+    assert cells[0].loss == pytest.approx(float(best), abs=0.01)
+
+
+def test_the_crossing_is_where_the_planted_laws_cross():
+    decision = ask(Question(bytes=29e3, amount=3e11))
+    crossing = decision.crossing
+    assert crossing is not None
+
+    def lead(amount):
+        best = truth(Question(bytes=29e3, amount=amount))
+        return best[crossing.overtaken][0] - best[crossing.overtakes][0]
+
+    assert lead(crossing.at / 1.4) < 0 < lead(crossing.at * 1.4)
+    if crossing.share >= 0.9:
+        assert crossing.interval[0] <= crossing.at <= crossing.interval[1]
+
+
+def test_noise_that_hides_the_answer_is_admitted():
+    loud = analyse(planted(log_loss=0.15, relative=0.5, token=1e-3, seed=2), draws=200)
+    decision = ask(Question(bytes=29e3, amount=1e12), loud)
+    assert not decision.identified
+    assert decision.sentence.startswith("not identified: ")
+
+
+def test_a_fit_that_is_not_valid_decides_nothing():
+    sick = replace(ANALYSIS.penalty, health="STARTS_DISAGREE", sentence="only 10% of the starts agree")
+    decision = decide(Question(bytes=29e3, amount=1e12), ANALYSIS.table, ANALYSIS.base, sick)
+    assert not decision.identified
+    assert decision.sentence == (
+        "not identified: the fit of StepPenalty is STARTS_DISAGREE: only 10% of the starts agree."
+    )
+
+
+def test_bytes_that_nothing_fits_are_refused():
+    with pytest.raises(SimlawError, match="no measured size fits 1000 bytes: the smallest takes 3200 at int3; raise"):
+        ask(Question(bytes=1000, amount=1e12))
+
+
+def test_fits_without_draws_are_refused():
+    with pytest.raises(SimlawError, match="a decision needs fits with bootstrap draws"):
+        decide(Question(bytes=29e3, amount=1e12), ANALYSIS.table, replace(ANALYSIS.base, draws=None), ANALYSIS.penalty)
+
+
+def test_storage_is_exact_at_measured_sizes_and_between_them():
+    storage = Storage.of(ANALYSIS.table, "bytes_blocks", "channel")
+    assert storage.precisions == (3, 4, 5, 6, 7, 8, UNQUANTIZED)
+    for row in ANALYSIS.table:
+        bits = float(row["ptq_bits"] or UNQUANTIZED)
+        assert storage.bytes(np.array(float(row["params_blocks"])), bits) == pytest.approx(
+            row["bytes_blocks"], rel=1e-12
+        )
+    between = 13312.0
+    assert storage.bytes(np.array(between), 4) == pytest.approx(between / 2 + 44 * (between / 26) ** 0.5, rel=1e-3)
+    total = Storage.of(ANALYSIS.table, "bytes_total", "channel")
+    assert total.bytes(np.array(between), UNQUANTIZED) == pytest.approx(
+        2 * between + 2048 * (between / 26) ** 0.5, rel=1e-3
+    )
+
+
+def test_the_frontier_is_the_lower_envelope_of_its_curves():
+    found = frontier(Question(bytes=np.inf, amount=8.4e11), ANALYSIS.table, ANALYSIS.base, ANALYSIS.penalty)
+    assert (np.diff(found.envelope) <= 1e-12).all()
+    for curve in found.curves:
+        at = np.interp(np.log(curve.bytes), np.log(found.bytes), found.envelope)
+        inside = (curve.bytes >= found.bytes[0]) & (curve.bytes <= found.bytes[-1])
+        assert (curve.loss[inside] >= at[inside] - 2e-3).all()
+        assert (curve.low <= curve.loss).all()
+        assert (curve.loss <= curve.high).all()
+    assert list(found.winner) == sorted(found.winner)  # with more bytes, more bits
+    assert len(set(found.winner)) >= 4
+    assert {cell.params for cell in found.measured} == {26624, 106496}

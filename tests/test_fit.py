@@ -1,0 +1,141 @@
+"""Fits: planted laws come back, the optimizer is what it says, health speaks before numbers."""
+
+import numpy as np
+import pytest
+
+from simlaw.errors import SimlawError
+from simlaw.fit import bits_error, fit
+from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
+from simlaw.lm import huber, minimise
+from simlaw.observations import loss_observations, penalty_observations
+from simlaw.uncertainty import trunk_weights
+from tests.planted import LOSS, PENALTY, planted
+
+PENALTIES = {
+    ExponentialPenalty: ExponentialPenalty(C_T=0.5, gD=0.5, gN=0.35, g_post=0.6),
+    PowerPenalty: PowerPenalty(C_T=5.0, gD=0.4, gN=0.3, g_post=5.5),
+    StepPenalty: PENALTY,
+}
+NOISE = {"log_loss": 0.01, "relative": 0.15, "token": 2e-4}
+
+
+def close(law, truth, rel):
+    for name, value in truth.values.items():
+        assert law.values[name] == pytest.approx(value, rel=rel), name
+
+
+def test_a_planted_loss_law_comes_back():
+    # a little noise between seeds, since without any there is no spread to weigh by
+    table = planted(log_loss=1e-9)
+    found = fit(Chinchilla, loss_observations(table))
+    assert found.health == "VALID"
+    assert found.agreeing > 0.8
+    close(found.law, LOSS, 1e-5)
+
+
+@pytest.mark.parametrize("form", PENALTIES, ids=lambda form: form.__name__)
+def test_a_planted_penalty_comes_back(form):
+    table = planted(penalty=PENALTIES[form], relative=1e-6, token=1e-12, log_loss=1e-9)
+    found = fit(form, penalty_observations(table))
+    assert found.health == "VALID"
+    close(found.law, PENALTIES[form], 1e-5)
+
+
+@pytest.mark.parametrize("truth", PENALTIES, ids=lambda form: form.__name__)
+def test_held_out_bits_prefer_the_form_that_made_the_data(truth):
+    seen = penalty_observations(planted(penalty=PENALTIES[truth], relative=0.05, token=1e-5, log_loss=0.01))
+    errors = {form: bits_error(form, seen) for form in PENALTIES}
+    assert min(errors, key=lambda form: errors[form]) is truth
+
+
+def test_intervals_cover_the_truth_of_noisy_designs():
+    inside = []
+    for seed in range(30):
+        table = planted(seed=seed, seeds=6, **NOISE)
+        seen = penalty_observations(table)
+        weights = trunk_weights(seen.trunk, seen.x["N"], draws=200, seed=seed)
+        found = fit(StepPenalty, seen, weights)
+        low, high = np.quantile(found.draws.gD, [0.05, 0.95])
+        inside.append(low <= PENALTY.gD <= high)
+    assert sum(inside) >= 22  # 27 expected; fewer than 22 has a probability under 1 %
+
+
+def test_outliers_do_not_move_a_huber_fit():
+    seen = loss_observations(planted(log_loss=1e-4))
+    y = seen.y.copy()
+    y[::9] *= 1.3
+    bent = type(seen)(x=seen.x, y=y, sigma=seen.sigma, trunk=seen.trunk, left_out={})
+    close(fit(Chinchilla, bent).law, LOSS, 0.02)
+
+
+def test_the_sum_of_squares_of_huber_terms_is_the_huber_sum():
+    r = np.array([[-3.0, -0.5, 0.0, 0.2, 1.0, 7.0]])
+    root, slope = huber(r, np.ones((1, 6, 1)), 1.0)
+    expected = np.where(np.abs(r) <= 1, r**2 / 2, np.abs(r) - 0.5)
+    assert np.allclose(root**2 / 2, expected)
+    step = 1e-6
+    numeric = (huber(r + step, np.ones((1, 6, 1)), 1.0)[0] - huber(r - step, np.ones((1, 6, 1)), 1.0)[0]) / (2 * step)
+    assert np.allclose(slope[0, :, 0], numeric[0], atol=1e-6)
+
+
+def rosenbrock(theta, problem):
+    x, y = theta[:, 0], theta[:, 1]
+    r = np.stack([10 * (y - x**2), 1 - x], axis=1)
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    return r, np.stack([np.stack([-20 * x, 10 * one], 1), np.stack([-one, zero], 1)], axis=1)
+
+
+def test_minimise_reaches_rosenbrocks_valley_from_everywhere():
+    starts = np.random.default_rng(0).uniform(-2, 2, (50, 2))
+    found = minimise(rosenbrock, starts, np.full(2, -5.0), np.full(2, 5.0))
+    assert found.converged.all()
+    assert np.allclose(found.theta, 1, atol=1e-6)
+
+
+def test_minimise_stops_at_a_bound():
+    found = minimise(rosenbrock, np.array([[0.0, 0.0]]), np.full(2, -5.0), np.array([0.5, 5.0]))
+    assert found.converged.all()
+    assert np.allclose(found.theta, [[0.5, 0.25]], atol=1e-6)
+
+
+def test_a_penalty_that_does_not_grow_ends_at_its_bound():
+    seen = penalty_observations(planted(penalty=StepPenalty(C_T=5.0, gD=1e-9, gN=0.35), relative=0.05, log_loss=0.01))
+    found = fit(StepPenalty, seen)
+    assert found.health == "AT_BOUND"
+    assert found.sentence == "gD ended at a bound: the data do not hold it; fix it or add data"
+
+
+def test_two_sizes_do_not_identify_three_parameters():
+    found = fit(Chinchilla, loss_observations(planted(sizes=(6656, 26624), log_loss=0.01)))
+    assert found.health == "NOT_IDENTIFIED"
+    assert "two parameters do the same work" in found.sentence
+
+
+def test_too_few_rows_are_refused():
+    table = planted(sizes=(6656,), tokens=(327_680,), seeds=3, log_loss=0.01)
+    with pytest.raises(SimlawError, match="Chinchilla has 5 parameters and the table gives 3 rows: add cells"):
+        fit(Chinchilla, loss_observations(table))
+
+
+def test_the_misfit_is_what_noise_does_not_explain():
+    honest = planted(seeds=20, **NOISE)
+    assert fit(Chinchilla, loss_observations(honest)).misfit < 0.005
+    # another truth than the form: every size has its own data exponent
+    rows = [
+        {**row, "loss": row["loss"] * (1 + 0.05 * np.sin(3 * np.log(row["tokens"] / row["params_blocks"])))}
+        for row in honest
+    ]
+    assert fit(Chinchilla, loss_observations(type(honest)(rows=tuple(rows)))).misfit > 0.02
+
+
+def test_the_report_is_pinned():
+    table = planted(**NOISE)
+    seen = penalty_observations(table)
+    found = fit(StepPenalty, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
+    lines = str(found).splitlines()
+    assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree)")
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("C_T", "gD", "gN"),
+        *("rows", "left", "N", "D", "P_post", "residual", "gradient", "chi2"),
+    ]
+    assert lines[4] == "  rows      324 from 9 trunks"

@@ -1,0 +1,41 @@
+"""The bootstrap of trunks: its variances, its strata, its refusals."""
+
+import numpy as np
+import pytest
+
+from simlaw.errors import SimlawError
+from simlaw.uncertainty import trunk_weights
+
+TRUNKS = [f"{n}-{s}" for n in (1, 2) for s in range(3)]
+SIZES = np.repeat([1.0, 2.0], 3)
+
+
+def test_weights_keep_every_size_at_full_strength():
+    weights = trunk_weights(TRUNKS, SIZES, draws=500).weights
+    assert weights.shape == (500, 6)
+    assert np.allclose(weights[:, :3].sum(axis=1), 3)
+    assert np.allclose(weights[:, 3:].sum(axis=1), 3)
+    assert np.allclose(weights.mean(axis=0), 1, atol=0.15)
+
+
+def test_the_variance_of_a_mean_of_three_is_right_and_not_a_third_too_small():
+    y = np.array([0.0, 1.0, 5.0])
+    weights = trunk_weights(["a", "b", "c"], np.ones(3), draws=200_000).weights
+    drawn = weights @ y / 3
+    assert drawn.var() == pytest.approx(y.var(ddof=1) / 3, rel=0.02)
+
+
+def test_rows_of_one_trunk_have_one_weight():
+    weights = trunk_weights(TRUNKS, SIZES, draws=10)
+    rows = weights.rows(["1-0", "2-2", "1-0"])
+    assert rows.shape == (10, 3)
+    assert np.array_equal(rows[:, 0], rows[:, 2])
+
+
+def test_draws_repeat():
+    assert np.array_equal(*(trunk_weights(TRUNKS, SIZES, draws=5, seed=3).weights for _ in range(2)))
+
+
+def test_one_trunk_has_no_spread():
+    with pytest.raises(SimlawError, match="the size N = 2 has one trunk, so its spread is unknown: add a seed"):
+        trunk_weights(TRUNKS[:4], SIZES[:4], draws=5)
