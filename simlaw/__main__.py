@@ -1,0 +1,5 @@
+"""`python -m simlaw` is the command line."""
+
+from simlaw.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""The command line: `simlaw COMMAND`; each command is a file, imported when it is called."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from simlaw.errors import SimlawError
+from simlaw.version import __version__
+
+#: Each command's module below this package, in the order of the data flow, with its line in the overview.
+_COMMANDS = {
+    "plan": "Show a sweep's cells and their cost; nothing is run.",
+    "run": "Compute what is missing of a sweep.",
+    "status": "Count a sweep's runs by condition: done, running, failed, missing.",
+    "show": "Show a run's spec, history, rows and a text sample.",
+    "table": "Print or write a sweep's table as CSV.",
+    "fit": "Fit the laws of loss and penalty to a sweep's table.",
+    "decide": "Say which size at which precision is best under a budget.",
+    "figure": "Draw a figure from a sweep's table.",
+    "reproduce": "Plan, run what is missing, fit, draw and decide.",
+    "gc": "Remove from the store what no sweep uses.",
+    "work": "Work through a manifest: what a batch job calls.",
+}
+
+
+class _Group(click.Group):
+    """Imports a command's module only when it is asked for: `simlaw decide` never waits for JAX."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"simlaw.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SimlawError as error:
+            click.echo(f"simlaw: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="simlaw %(version)s")
+def cli() -> None:
+    """When does quantizing a large language model lose to training a smaller one?
+
+    A sweep is a folder with a sweep.py; give its name below sweeps/, or its path.
+
+    \b
+    Example:
+      simlaw reproduce quickstart
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        cli(prog_name="simlaw")
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(130)

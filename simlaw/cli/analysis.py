@@ -1,0 +1,95 @@
+"""What `fit`, `decide`, `figure` and `reproduce` share: the analysis of a sweep's rows, and its parts as text."""
+
+import hashlib
+
+import numpy as np
+
+from simlaw.analysis import Analysis, analyse
+from simlaw.decide import Decision, Question, decide
+from simlaw.errors import SimlawError
+from simlaw.observations import rate_checks
+from simlaw.report import columns, count, precision, size
+from simlaw.table import Table
+
+
+def analyse_rows(rows: Table, name: str) -> Analysis:
+    """The analysis of a sweep's rows; raises `SimlawError` where there are none."""
+    if not rows:
+        raise SimlawError(f"no run of {name} is done, so there is nothing to fit: `simlaw run {name}` first")
+    return analyse(rows)
+
+
+def table_sha256(rows: Table) -> str:
+    """The hash of a table's CSV."""
+    return hashlib.sha256(rows.to_csv().encode()).hexdigest()
+
+
+def fit_report(analysis: Analysis) -> str:
+    """The fits, the comparison of bit terms, and the learning-rate check."""
+    held = columns(
+        ("penalty form", "health", "chi2", "dof", "held-out lowest bits (rms in sigmas)"),
+        [
+            (
+                type(rival.fit.law).__name__,
+                rival.fit.health,
+                f"{rival.fit.chi2:.0f}",
+                str(rival.fit.rows - len(rival.fit.law.values)),
+                f"{rival.held_out:.2f}",
+            )
+            for rival in analysis.rivals
+        ],
+    )
+    return "\n\n".join([str(analysis.base), str(analysis.penalty), held, rate_report(analysis.table)])
+
+
+def rate_report(rows: Table) -> str:
+    """The losses of each size at the recipe's learning rate and at the rates of the check."""
+    lines = []
+    for check in rate_checks(rows):
+        best = int(np.argmin(check.losses))
+        verdict = (
+            "best inside" if 0 < best < len(check.losses) - 1 else "best at an edge: the rule is off for this size"
+        )
+        cells = [f"{m:g} x: {loss:.3f}" for m, loss in zip(check.multiples, check.losses, strict=True)]
+        lines.append((count(check.params), count(check.tokens), ", ".join(cells), verdict))
+    return columns(("rate check N", "tokens", "loss at multiples of the rule's rate", ""), lines) if lines else ""
+
+
+def decision_report(decision: Decision) -> str:
+    """The plans by the law and the best measured cells within a budget, then the verdict."""
+    plans = columns(
+        ("by the law", "parameters", "tokens", "bytes", "loss", "90 % interval", "gap to the best", "P(best)"),
+        [
+            (
+                precision(plan.bits),
+                count(plan.params),
+                count(plan.tokens),
+                size(plan.bytes),
+                f"{plan.loss:.3f}",
+                f"{plan.interval[0]:.3f} to {plan.interval[1]:.3f}",
+                f"{plan.gap:.3f} ({plan.gap_interval[0]:.3f} to {plan.gap_interval[1]:.3f})" if plan.gap else "",
+                f"{plan.best:.0%}",
+            )
+            for plan in decision.plans
+        ],
+    )
+    cells = columns(
+        ("measured", "parameters", "tokens", "bytes", "loss", "seeds"),
+        [
+            (
+                precision(cell.bits),
+                count(cell.params),
+                count(cell.tokens),
+                size(cell.bytes),
+                f"{cell.loss:.3f} ± {cell.error:.3f}",
+                str(cell.seeds),
+            )
+            for cell in decision.measured[:5]
+        ],
+    )
+    return f"{plans}\n\n{cells}\n\n{decision.sentence}"
+
+
+def answer(analysis: Analysis, question: Question) -> Decision:
+    """The decision of an analysis."""
+    return decide(question, analysis.table, analysis.base, analysis.penalty)

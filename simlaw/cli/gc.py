@@ -1,0 +1,46 @@
+"""`simlaw gc`: free the store of what no sweep here uses."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from simlaw.config import trunk_id
+from simlaw.errors import SimlawError
+from simlaw.report import size
+from simlaw.run.session import Session
+from simlaw.store import Store, default_root
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Remove it; without this, only say what would go.")
+def command(yes: bool) -> None:
+    """Remove runs, rows, states and leftovers that no sweep below sweeps/ uses.
+
+    \b
+    Example:
+      simlaw gc --yes
+    """
+    store = Store(root=default_root())
+    runs, trunks = set(), set()
+    sweeps = sorted(Path("sweeps").glob("*/sweep.py"))
+    if not sweeps:
+        raise SimlawError(
+            "there is no sweep below sweeps/ here, so everything would go: run it from the project's folder"
+        )
+    for path in sweeps:
+        session = Session.open(str(path))
+        runs |= {cell.run_id for cell in session.plan.cells}
+        trunks |= {trunk_id(cell.spec.trunk, session.plan.fingerprint) for cell in session.plan.cells}
+    idle = not store.held()
+    doomed: list[Path] = [store.root / name for name in ("aside", "logs", *(("tmp", "manifests") if idle else ()))]
+    for kind, used in (("run", runs), ("rows", runs), ("failure", runs), ("trunk", trunks), ("partial", trunks)):
+        folder = store.root / kind
+        doomed += [path for path in sorted(folder.glob("*")) if path.name not in used] if folder.is_dir() else []
+    doomed = [path for path in doomed if path.exists()]
+    freed = sum(file.stat().st_size for path in doomed for file in path.rglob("*") if file.is_file())
+    if yes:
+        for path in doomed:
+            shutil.rmtree(path)
+    what = f"{len(doomed)} folders, {size(freed)}"
+    click.echo(f"removed {what}" if yes else f"would remove {what}; `simlaw gc --yes` does")

@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share, so that they read and behave alike."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+sweep_argument = click.argument("sweep", metavar="SWEEP")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of text.")
+own_option = click.option(
+    "--own", is_flag=True, help="Use only rows made in this store, as if the sweep had no committed table."
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Worker processes, each on a core of its own.",
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["cpu", "gpu", "tpu"]),
+    default="cpu",
+    show_default=True,
+    help="What to train on; an accelerator has one worker, which packs runs of one shape.",
+)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print a JSON object; infinities, which JSON does not have, become null."""
+    click.echo(json.dumps(_plain(data), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

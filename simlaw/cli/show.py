@@ -1,0 +1,113 @@
+"""`simlaw show`: everything about one run."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+
+from simlaw.checkpoint import from_bytes
+from simlaw.config import Graph, RunSpec
+from simlaw.corpora import open_corpus
+from simlaw.declared import decode
+from simlaw.errors import SimlawError
+from simlaw.plan import shapes_of
+from simlaw.report import columns, count
+from simlaw.run.work import stored_rows
+from simlaw.sample import sample
+from simlaw.store import Store, default_root
+from simlaw.table import Row, read_table
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--length", type=click.IntRange(0), default=200, show_default=True, help="Tokens of the sample.")
+def command(run: str, length: int) -> None:
+    """Show a run's spec, its training history, its rows and a sample of what its checkpoint writes.
+
+    RUN is a run id, or the first digits of one; `simlaw status --json` and the table list them.
+
+    \b
+    Example:
+      simlaw show 3fa9
+    """
+    store = Store(root=default_root())
+    found = sorted({key for key in (*store.keys("run"), *_committed()) if key.startswith(run)})
+    if len(found) != 1:
+        what = f"is the beginning of {len(found)} runs ({', '.join(found[:5])})" if found else "is no run here"
+        raise SimlawError(f"{run!r} {what}: `simlaw status SWEEP --json` lists the runs")
+    files = store.get("run", found[0])
+    if files is None:
+        click.echo(f"run {found[0]}: only its rows are here, its checkpoint was made in another store\n")
+        click.echo(_rows(_committed()[found[0]]))
+        return
+    spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
+    click.echo(f"run {found[0]}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
+    losses = from_bytes(files["history.safetensors"], {"loss": np.empty(spec.steps, np.float32)})["loss"]
+    click.echo(_history(spec, np.asarray(losses)))
+    rows = list(stored_rows(store, found[0]).values())
+    if rows:
+        click.echo(f"\n{_rows(rows)}")
+    if "params.safetensors" not in files:
+        click.echo(f"\n{json.loads(files['status.json'])['note']}")
+    elif length:
+        click.echo(f"\n{_sample(spec, files['params.safetensors'], length)}")
+
+
+def _committed() -> dict[str, list[Row]]:
+    """The rows of all committed tables below the working folder, by run."""
+    runs: dict[str, list[Row]] = {}
+    for path in sorted(Path("sweeps").glob("*/table.csv")):
+        for row in read_table(path):
+            runs.setdefault(row["run_id"], []).append(row)
+    return runs
+
+
+def _history(spec: RunSpec, losses: np.ndarray) -> str:
+    """The training loss as a line of blocks, and at ten places as numbers."""
+    parts = [part for part in np.array_split(losses, min(60, len(losses))) if part.size]
+    means = np.array([part.mean() for part in parts])
+    finite = means[np.isfinite(means)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    blocks = "▁▂▃▄▅▆▇█"
+    line = "".join(blocks[int(7 * (m - low) / (high - low))] if np.isfinite(m) and high > low else "!" for m in means)
+    steps = np.unique(np.linspace(0, len(losses) - 1, 10).astype(int)).tolist()
+    lines = [(str(s), count((s + 1) * spec.batch_tokens), f"{losses[max(0, s - 7) : s + 1].mean():.4f}") for s in steps]
+    table = columns(("step", "tokens", "training loss (mean of 8)"), lines)
+    return f"training loss {line} from {means[0]:.3f} to {means[-1]:.3f} nats per token\n{table}"
+
+
+def _rows(rows: list[Row]) -> str:
+    def cell(value: float | None, digits: int = 4) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    def kind(row: Row) -> Iterator[str]:
+        yield "as trained" if row["ptq_bits"] is None else f"{row['ptq_method']} int{row['ptq_bits']}"
+        yield "" if row["ptq_bits"] is None else f"{row['ptq_granularity']}{row['ptq_group'] or ''}"
+
+    head = ("evaluation", "scales per", "loss", "se", "delta", "paired se", "excess", "block bytes")
+    lines = [
+        (
+            *kind(row),
+            cell(row["loss"]),
+            cell(row["loss_se"]),
+            cell(row["delta"]),
+            cell(row["delta_se"]),
+            cell(row["excess"]),
+            f"{row['bytes_blocks']:.0f}",
+        )
+        for row in rows
+    ]
+    return columns(head, lines)
+
+
+def _sample(spec: RunSpec, params: bytes, length: int) -> str:
+    tree = from_bytes(params, shapes_of(spec.model))
+    if isinstance(spec.corpus, Graph):
+        drawn = sample(spec.model, tree, [0], length)
+        return f"sample, from node 0: {' '.join(map(str, drawn))}"
+    window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
+    drawn = sample(spec.model, tree, [int(token) for token in window], length)
+    before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
+    return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"

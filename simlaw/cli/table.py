@@ -1,0 +1,34 @@
+"""`simlaw table`: the rows of a sweep as CSV."""
+
+from pathlib import Path
+
+import click
+
+from simlaw.cli.options import own_option, sweep_argument
+from simlaw.errors import SimlawError
+from simlaw.run.session import Session
+from simlaw.store import write_file
+
+
+@click.command()
+@sweep_argument
+@own_option
+@click.option("--write", is_flag=True, help="Write the rows to the sweep's own table.csv, the one that is committed.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file instead.")
+def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
+    """Print or write the table of a sweep: committed rows that still match, and those made in this store.
+
+    \b
+    Example:
+      simlaw table quickstart --out rows.csv
+    """
+    session = Session.open(sweep)
+    rows = session.status(own).rows
+    target = session.file.table if write else out
+    if not rows:
+        raise SimlawError(f"no run of {session.file.name} is done: `simlaw run {session.file.name}` first")
+    if target is None:
+        click.echo(rows.to_csv(), nl=False)
+        return
+    write_file(target, rows.to_csv().encode())
+    click.echo(f"{len(rows)} rows in {target}")

@@ -1,0 +1,42 @@
+"""Colours, markers and names that mean the same in every plot; told apart in grey and by colour-blind readers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from simlaw.report import count, precision
+
+#: One colour for each precision, dark to light in even steps of matplotlib's plasma map; black is unquantised.
+PRECISION = {2: "#0d0887", 3: "#46039f", 4: "#7e03a8", 5: "#b12a90", 6: "#d8576b", 7: "#f1844b", 8: "#fca636"}
+UNQUANTIZED_COLOUR = "#000000"
+GREY = "#b8b8b8"
+#: Sizes from the smallest: marker and line.
+SIZE_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SIZE_LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (3, 1, 1, 1)), (0, (5, 1)), (0, (1, 1)))
+
+
+def colour(bits: float) -> str:
+    """The colour of a precision."""
+    return UNQUANTIZED_COLOUR if np.isinf(bits) else PRECISION[int(bits)]
+
+
+def keys(sizes: Iterable[int], precisions: Iterable[float]) -> list[Line2D]:
+    """Legend entries for sizes, precisions and the marks that all plots share."""
+    entries = [
+        Line2D(
+            [], [], color="0.2", marker=SIZE_MARKERS[i], linestyle=SIZE_LINES[i], markersize=4, label=f"N = {count(n)}"
+        )
+        for i, n in enumerate(sizes)
+    ]
+    entries += [Line2D([], [], color=colour(b), linewidth=3, label=precision(b)) for b in precisions]
+    entries += [
+        Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="none", label="under the noise floor"),
+        Line2D([], [], color="0.2", linestyle=(0, (2, 1.5)), linewidth=0.8, label="tokens outside the data"),
+        Line2D([], [], color="0.75", linewidth=5, label="best within the bytes"),
+        Line2D(
+            [], [], color="black", marker="v", markersize=4, linestyle="none", label="smaller and finer\ntakes over"
+        ),
+    ]
+    return entries

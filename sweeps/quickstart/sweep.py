@@ -1,0 +1,34 @@
+"""Does the penalty of quantizing grow with data and fall with size, and who wins at equal bytes?"""
+
+from simlaw.config import Text
+from simlaw.formats import PerChannel, PerGroup
+from simlaw.sweep import Budget, Family, Grid, PTQGrid, RateRule, Sweep, Tolerance
+
+BATCH_TOKENS = 32 * 64
+FIRST = 160 * BATCH_TOKENS  # 0.33M tokens: 128 steps of trunk, 32 of cool-down
+
+
+def ladder(rungs: int) -> tuple[int, ...]:
+    """Token counts that double from the first one; they share a trunk."""
+    return tuple(FIRST * 2**k for k in range(rungs))
+
+
+SWEEP = Sweep(
+    corpus=Text(),
+    family=Family(layers=2, head_dim=16, hidden_ratio=3, context=64),
+    rate=RateRule(rate=0.015, width=32, exponent=-0.8),
+    warmup_tokens=32 * BATCH_TOKENS,
+    batch=32,
+    grids=(
+        # compute-matched: four times the size at a quarter of the tokens
+        Grid(widths=(64,), tokens=ladder(4), seeds=(0, 1, 2)),
+        Grid(widths=(32,), tokens=ladder(5), seeds=(0, 1, 2)),
+        Grid(widths=(16,), tokens=ladder(6), seeds=(0, 1, 2)),
+        # is the learning rate right? half and twice the rule's
+        Grid(widths=(16, 32, 64), tokens=(FIRST * 2,), rate_multiples=(0.5, 2.0)),
+    ),
+    ptq=(PTQGrid(bits=(2, 3, 4, 5, 6, 7, 8), granularities=(PerChannel(), PerGroup(size=16))),),
+    eval_tokens=32_768,
+    budget=Budget(bytes=29e3, flops=1e12),
+    tolerance=Tolerance(loss=0.03, delta=5.0),
+)

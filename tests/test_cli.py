@@ -1,0 +1,250 @@
+"""The command line as a user meets it: the whole loop once on the smoke sweep, and every kind of bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from simlaw.cli import cli
+from simlaw.table import read_table
+from tests.conftest import ROOT
+
+COMMANDS = ("plan", "run", "status", "show", "table", "fit", "decide", "figure", "reproduce", "gc", "work")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A copy of the project's sweeps and figures, with the smoke sweep run by one command in a process of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("sweeps/smoke", "figures"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("out", "__pycache__"))
+    done = simlaw(folder, "reproduce", "smoke", "--own")
+    assert done.returncode == 0, done.stderr
+    (folder / "said.txt").write_text(done.stdout)
+    return folder
+
+
+def simlaw(folder, *args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "simlaw", *args],
+        cwd=folder,
+        env={**os.environ, "SIMLAW_STORE": str(folder / ".simlaw"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def call(project, monkeypatch):
+    """Call a command in this process, inside the project; gives back its output and exit status."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("SIMLAW_STORE", str(project / ".simlaw"))
+    return lambda *args: CliRunner().invoke(cli, args)
+
+
+def test_reproduce_goes_from_the_definition_to_the_verdict(project):
+    said = (project / "said.txt").read_text()
+    assert "graph of 16 nodes with 4 successors each: entropy 1.2425 nats per token" in said
+    assert "18 of 18 runs to do" in said
+    assert "Chinchilla: NOT_IDENTIFIED" in said
+    assert said.rstrip().splitlines()[-1].startswith("not identified: the fit of Chinchilla is NOT_IDENTIFIED")
+    mine = project / ".simlaw" / "out" / "smoke"
+    assert sorted(path.name for path in mine.iterdir()) == ["headline.png", "headline.svg", "table.csv"]
+    assert not (project / "figures" / "out").exists()  # --own draws into the store
+
+
+def test_reproduce_compares_with_the_committed_rows(project):
+    said = (project / "said.txt").read_text()
+    assert "committed table: 126 of 126 rows made here have committed twins, and agree with them" in said
+
+
+def test_run_again_it_redoes_nothing(call):
+    began = time.monotonic()
+    said = call("reproduce", "smoke", "--own")
+    assert said.exit_code == 0
+    assert "all 18 runs of smoke are there; nothing to do" in said.output
+    assert time.monotonic() - began < 30
+
+
+def test_a_fresh_clone_redraws_without_training(project, tmp_path):
+    for name in ("sweeps", "figures"):
+        shutil.copytree(project / name, tmp_path / name)
+    said = simlaw(tmp_path, "reproduce", "smoke", SIMLAW_STORE=str(tmp_path / "empty"))
+    assert said.returncode == 0, said.stderr
+    assert "all 18 runs of smoke are there; nothing to do" in said.stdout
+    assert (tmp_path / "figures" / "out" / "headline.png").stat().st_size > 10_000
+    assert not (tmp_path / "empty" / "run").exists()
+
+
+def test_plan(call):
+    said = call("plan", "smoke")
+    assert "18 runs, 126 evaluations; 18 runs are done, 0 are left: nothing to do" in said.output
+    plan = json.loads(call("plan", "smoke", "--json").stdout)
+    assert (plan["runs"], plan["evaluations"], plan["missing"]) == (18, 126, 0)
+    assert plan["flops_train_6nd"] == sum(cell["flops_train_6nd"] for cell in plan["cells"])
+    assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
+
+
+def test_status(call):
+    status = json.loads(call("status", "smoke", "--own", "--json").stdout)
+    assert (status["done"], status["missing"], status["failed"]) == (18, 0, 0)
+    assert "832" in call("status", "smoke").output
+
+
+def test_show(call):
+    run = json.loads(call("status", "smoke", "--json").stdout)["cells"][-1]["run_id"]
+    shown = call("show", run[:6], "--length", "12")
+    assert shown.exit_code == 0, shown.exception
+    said = shown.output
+    assert f"run {run}" in said
+    assert '"tokens": 10240' in said
+    assert "training loss " in said
+    assert "rtn int3" in said
+    assert "sample, from node 0: " in said
+
+
+def test_table_writes_what_it_prints(call, project):
+    text = call("table", "smoke", "--own").stdout
+    said = call("table", "smoke", "--own", "--out", "rows.csv")
+    assert said.output == "126 rows in rows.csv\n"
+    assert (project / "rows.csv").read_text() == text
+    assert len(read_table(project / "rows.csv")) == 126
+
+
+def test_fit_and_decide(call):
+    assert "held-out lowest bits" in call("fit", "smoke").output
+    decision = json.loads(call("decide", "smoke", "--json", "--bytes", "1500", "--flops", "1e8").stdout)
+    assert decision["identified"] is False
+    assert {plan["bits"] for plan in decision["plans"]} <= {3, 4, 8, None}
+    assert call("decide", "smoke", "--tokens", "1e4", "--total").exit_code == 0
+
+
+def test_figure(call, project, tmp_path):
+    said = call("figure", "headline", "--sweep", "smoke", "--out", str(tmp_path))
+    assert said.output.split() == [str(tmp_path / "headline.png"), str(tmp_path / "headline.svg")]
+
+
+def test_gc_keeps_what_sweeps_use_and_frees_the_rest(call, project):
+    (project / ".simlaw" / "run" / "0123456789abcdef").mkdir()
+    (project / ".simlaw" / "run" / "0123456789abcdef" / "old").write_bytes(b"x" * 1000)
+    assert "would remove" in call("gc").output
+    assert (project / ".simlaw" / "run" / "0123456789abcdef").exists()
+    assert "removed" in call("gc", "--yes").output
+    assert not (project / ".simlaw" / "run" / "0123456789abcdef").exists()
+    assert json.loads(call("status", "smoke", "--own", "--json").stdout)["done"] == 18
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_shows_an_example(name):
+    said = CliRunner().invoke(cli, [name, "--help"])
+    assert said.exit_code == 0
+    assert f"Example:\n    simlaw {name}" in said.output
+
+
+def test_the_overview_lists_every_command():
+    said = CliRunner().invoke(cli, ["--help"]).output
+    assert [line.split()[0] for line in said.split("Commands:\n")[1].splitlines() if line[2:3] != " "] == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("plan", "smok"), "simlaw: there is no sweep 'smok': the sweeps here are smoke"),
+        (("show", "zzz"), "simlaw: 'zzz' is no run here: `simlaw status SWEEP --json` lists the runs"),
+        (("decide", "smoke", "--bytes", "-3"), "simlaw: --bytes is -3: a budget is above 0"),
+        (("decide", "smoke", "--flops", "1e8", "--tokens", "1e4"), "simlaw: --flops and --tokens are two conventions"),
+        (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
+        (
+            ("figure", "none", "--sweep", "smoke"),
+            "simlaw: there is no figure script figures/none.py: the figures here are headline",
+        ),
+        (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
+    ],
+)
+def test_bad_arguments_get_one_sentence_and_exit_status_2(call, args, sentence):
+    said = call(*args)
+    assert said.exit_code == 2
+    assert said.stderr.startswith(sentence)
+    assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("Graph(nodes=16, out=4)", 'Text(folder="nowhere")', "the corpus folder 'nowhere' does not exist"),
+        ("Graph(nodes=16, out=4)", 'Text(folder="empty")', "holds no UTF-8 file ending in .py to train on"),
+        ("Graph(nodes=16, out=4)", 'Text(folder="tiny", held_out=0.5)', "the evaluation wants 2048 tokens"),
+        ("batch=8", "bach=8", "Sweep has no field 'bach': did you mean 'batch'?"),
+        ("tokens=(20 *", "tokens=(1, 20 *", "RunSpec.tokens is 1: a run needs at least one batch of 8 x 16 = 128"),
+        ("bits=(3, 4, 8)", "bits=(0, 4)", "item 0 is 0, it must be from 1 to 16"),
+        ("seeds=(0, 1, 2)", "seeds=()", "Grid.seeds is empty, so the grid holds no run"),
+        ("batch=8", "batch=1 // 0", "raises ZeroDivisionError"),
+    ],
+)
+def test_a_bad_sweep_gets_one_sentence_and_exit_status_2(tmp_path, monkeypatch, old, new, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "tiny").mkdir()
+    for i in range(8):
+        (tmp_path / "tiny" / f"{i}.py").write_text("x = 1\n")
+    text = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()
+    (tmp_path / "sweep.py").write_text(text.replace("import Graph", "import Graph, Text").replace(old, new))
+    for command in ("plan", "run"):
+        said = CliRunner().invoke(cli, [command, "sweep.py"])
+        assert said.exit_code == 2
+        assert sentence in said.stderr
+        assert said.stderr.count("\n") == 1
+
+
+LONG = """
+from simlaw.config import Graph
+from simlaw.sweep import Family, Grid, PTQGrid, RateRule, Sweep
+
+SWEEP = Sweep(
+    corpus=Graph(nodes=16, out=4),
+    family=Family(layers=1, head_dim=8, context=16),
+    rate=RateRule(rate=0.02, width=16, exponent=-1.0),
+    warmup_tokens=512,
+    batch=8,
+    grids=(Grid(widths=(16,), tokens=(2000 * 128, 6000 * 128), seeds=(0, 1)),),
+    ptq=(PTQGrid(bits=(3, 8)),),
+    eval_tokens=1024,
+)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_path, number):
+    (tmp_path / "sweep.py").write_text(LONG)
+    environment = {**os.environ, "SIMLAW_STORE": str(tmp_path / "cut")}
+    command = [sys.executable, "-m", "simlaw", "run", "sweep.py"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob("partial/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate()
+    if number == signal.SIGINT:
+        assert process.returncode == 1
+        assert "the same command goes on" in said
+    again = simlaw(tmp_path, "run", "sweep.py", SIMLAW_STORE=str(tmp_path / "cut"))
+    assert again.returncode == 0, again.stderr
+    assert "4 of 4 runs to do" in again.stdout
+    whole = simlaw(tmp_path, "run", "sweep.py", SIMLAW_STORE=str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    tables = [
+        simlaw(tmp_path, "table", "sweep.py", SIMLAW_STORE=str(tmp_path / name)).stdout for name in ("cut", "whole")
+    ]
+    assert tables[0] == tables[1]
+    assert len(tables[0].splitlines()) == 1 + 4 * 3
+    events = [json.loads(line) for line in (tmp_path / "cut" / "telemetry.jsonl").read_text().splitlines()]
+    all_over = [json.loads(line) for line in (tmp_path / "whole" / "telemetry.jsonl").read_text().splitlines()]
+    redone = sum(e.get("flops", 0) for e in events) / sum(e.get("flops", 0) for e in all_over)
+    assert redone < 1.5  # it went on from its last state, and did not begin again
