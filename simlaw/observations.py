@@ -179,17 +179,34 @@ def penalty_cells(table: Table, *, granularity: str = "channel") -> tuple[Penalt
 
 @dataclass(frozen=True, kw_only=True)
 class RateCheck:
-    """The losses of one size and token count at several multiples of the recipe's learning rate, on the same seeds."""
+    """The losses of one size and token count at several multiples of the recipe's learning rate, on the same seeds.
+
+    `noise` is the standard deviation of a difference of two of them, as if seeds were not paired.
+    """
 
     params: int
     tokens: int
     multiples: tuple[float, ...]
     losses: tuple[float, ...]
+    noise: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the rule's rate is as good as the best of the check, as far as the noise lets one see."""
+        best = min(range(len(self.losses)), key=lambda i: self.losses[i])
+        lead = self.losses[self.multiples.index(1.0)] - self.losses[best]
+        if lead == 0:
+            return "the rule's rate is the best"
+        better = f"{self.multiples[best]:g} x is {lead:.3f} nats better"
+        return (
+            f"{better}, within the noise of {self.noise:.3f}" if lead < 2 * self.noise else f"{better}: mend the rule"
+        )
 
 
 def rate_checks(table: Table) -> tuple[RateCheck, ...]:
     """The learning-rate checks in a table: every size and token count that was run at several rates."""
     found: dict[tuple[int, int], dict[float, dict[int, float]]] = {}
+    noise = seed_noise(usable(table)[0]).log_loss
     for row in table:
         if row["status"] == "done" and row["ptq_bits"] is None and row["train_weights_bits"] is None:
             by_rate = found.setdefault((row["params_blocks"], row["tokens"]), {})
@@ -197,9 +214,12 @@ def rate_checks(table: Table) -> tuple[RateCheck, ...]:
     checks = []
     for (n, d), by_rate in sorted(found.items()):
         seeds = set.intersection(*(set(by_seed) for by_seed in by_rate.values()))
-        if len(by_rate) > 1 and seeds:
+        if len(by_rate) > 1 and 1.0 in by_rate and seeds:
             means = {multiple: float(np.mean([by_rate[multiple][s] for s in seeds])) for multiple in sorted(by_rate)}
-            checks.append(RateCheck(params=n, tokens=d, multiples=tuple(means), losses=tuple(means.values())))
+            spread = noise * means[1.0] * float(np.sqrt(2 / len(seeds)))
+            checks.append(
+                RateCheck(params=n, tokens=d, multiples=tuple(means), losses=tuple(means.values()), noise=spread)
+            )
     return tuple(checks)
 
 

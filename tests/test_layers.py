@@ -14,7 +14,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
-        *("observations", "uncertainty", "fit", "surface", "decide", "frontier", "analysis", "lawfile", "compare"),
+        *(
+            "observations",
+            "uncertainty",
+            "fit",
+            "surface",
+            "decide",
+            "frontier",
+            "analysis",
+            "lawfile",
+            "compare",
+            "trends",
+        ),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -22,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fit", "surface", "decide", "frontier"),
-    *("analysis", "lawfile", "plot"),
+    *("analysis", "lawfile", "trends", "plot"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

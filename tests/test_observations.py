@@ -1,5 +1,7 @@
 """Observations: what enters a fit and what does not, and noise measured from replicates."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -110,7 +112,13 @@ def test_rate_checks_pair_seeds():
     assert [(c.params, c.tokens, c.multiples) for c in checks] == [
         (n, 655_360, (0.5, 1.0, 2.0)) for n in (6656, 26624, 106496)
     ]
-    assert all(c.losses[1] == min(c.losses) for c in checks)
+    assert all(c.verdict == "the rule's rate is the best" for c in checks)
+    off = dataclasses.replace(checks[0], losses=(2.0, 1.99, 1.9), noise=0.01)
+    assert off.verdict == "2 x is 0.090 nats better: mend the rule"
+    assert dataclasses.replace(off, noise=0.1).verdict == "2 x is 0.090 nats better, within the noise of 0.100"
+    assert checks[0].noise == pytest.approx(
+        seed_noise(usable(make_table(rows))[0]).log_loss * checks[0].losses[1] * 2**0.5
+    )
 
 
 def test_refusals():

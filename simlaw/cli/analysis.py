@@ -2,14 +2,13 @@
 
 import hashlib
 
-import numpy as np
-
 from simlaw.analysis import Analysis, analyse
 from simlaw.decide import Decision, Question, decide
 from simlaw.errors import SimlawError
 from simlaw.observations import rate_checks
-from simlaw.report import columns, count, precision, size
+from simlaw.report import columns, count, precision, size, with_error
 from simlaw.table import Table
+from simlaw.trends import trends
 
 
 def analyse_rows(rows: Table, name: str) -> Analysis:
@@ -39,19 +38,25 @@ def fit_report(analysis: Analysis) -> str:
             for rival in analysis.rivals
         ],
     )
-    return "\n\n".join([str(analysis.base), str(analysis.penalty), held, rate_report(analysis.table)])
+    parts = [str(analysis.base), str(analysis.penalty), held, trend_report(analysis.table), rate_report(analysis.table)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def trend_report(rows: Table) -> str:
+    """Whether the penalty rises with data and falls with size, beyond the noise between seeds."""
+    lines = [
+        (trend.what, precision(trend.bits), with_error(trend.value, trend.error), trend.verdict)
+        for trend in trends(rows)
+    ]
+    return columns(("trend of the penalty", "bits", "value", ""), lines)
 
 
 def rate_report(rows: Table) -> str:
     """The losses of each size at the recipe's learning rate and at the rates of the check."""
     lines = []
     for check in rate_checks(rows):
-        best = int(np.argmin(check.losses))
-        verdict = (
-            "best inside" if 0 < best < len(check.losses) - 1 else "best at an edge: the rule is off for this size"
-        )
         cells = [f"{m:g} x: {loss:.3f}" for m, loss in zip(check.multiples, check.losses, strict=True)]
-        lines.append((count(check.params), count(check.tokens), ", ".join(cells), verdict))
+        lines.append((count(check.params), count(check.tokens), ", ".join(cells), check.verdict))
     return columns(("rate check N", "tokens", "loss at multiples of the rule's rate", ""), lines) if lines else ""
 
 
