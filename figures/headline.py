@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simlaw.analysis import Analysis
+from simlaw.curves import penalty_curves
 from simlaw.decide import Question
 from simlaw.frontier import frontier
 from simlaw.observations import penalty_cells, usable
@@ -22,7 +23,8 @@ def draw(analysis: Analysis) -> Figure:
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.3))
     sizes = tuple(int(n) for n in np.unique(usable(analysis.table)[0].column("params_blocks")))
     ax = top.subplots()
-    plot_penalty(penalty_cells(analysis.table), analysis.penalty, ax, bits=BITS)
+    cells = penalty_cells(analysis.table)
+    plot_penalty(cells, penalty_curves(cells, analysis.penalty, BITS), ax)
     ax.set_title("(a) The loss that rounding adds, by precision and size; law with 90 % band")
     measured = np.unique(usable(analysis.table)[0].column("ptq_bits"))  # the empty cell of 16 bits sorts last
     precisions = [*measured[measured >= BITS[0]], np.inf]

@@ -30,12 +30,15 @@ class Analysis:
     rivals: tuple[Rival, ...]
 
 
-def analyse(table: Table, *, granularity: str = "channel", draws: int = 1000) -> Analysis:
+def analyse(table: Table, *, granularity: str = "channel", repeats: bool = False, draws: int = 1000) -> Analysis:
     """The analysis of a table: Chinchilla for the loss, and the penalty form that predicts the lowest bits best.
+
+    Runs that went over their data more than once stay out unless `repeats`.
 
     Raises `SimlawError` where the table has too few sizes, seeds or quantised rows.
     """
-    losses, penalties = loss_observations(table), penalty_observations(table, granularity=granularity)
+    losses = loss_observations(table, repeats=repeats)
+    penalties = penalty_observations(table, granularity=granularity, repeats=repeats)
     weights = trunk_weights(losses.trunk, losses.x["N"], draws=draws)
     rivals = tuple(Rival(fit=fit(f, penalties, weights), held_out=bits_error(f, penalties)) for f in PENALTIES)
     return Analysis(

@@ -103,6 +103,9 @@ class WSD(Declared):
     cooldown: Fraction = 0.2
 
 
+Schedule = WSD
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrunkSpec(Declared):
     """The constant-rate run that branches of every D leave: a run without its tokens and cool-down."""
@@ -124,7 +127,7 @@ class RunSpec(Declared):
     model: ModelSpec
     precision: Precision = Precision()
     optimizer: AdamW
-    schedule: WSD
+    schedule: Schedule
     batch: Count
     tokens: Count
     seed: Natural = 0

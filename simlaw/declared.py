@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Union
 
 from simlaw.errors import SimlawError
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+#: What JSON can hold; the insides of lists and objects are not spelled out.
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
 @dataclass(frozen=True)

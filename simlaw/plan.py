@@ -96,8 +96,9 @@ def shapes_of(model: ModelSpec) -> Params:
 
 
 def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
-    axes = (grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.cooldowns)
-    for width, precision, multiple, seed, cooldown in itertools.product(*axes):
+    schedules = grid.schedules or (sweep.schedule,)
+    axes = (grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, schedules)
+    for width, precision, multiple, seed, schedule in itertools.product(*axes):
         model = sweep.family.model(width, sweep.vocab)
         for tokens in _tokens(grid, model, sweep.batch * model.context):
             yield RunSpec(
@@ -105,7 +106,7 @@ def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
                 model=model,
                 precision=precision,
                 optimizer=sweep.optimizer(width, multiple),
-                schedule=sweep.schedule(cooldown),
+                schedule=schedule,
                 batch=sweep.batch,
                 tokens=tokens,
                 seed=seed,

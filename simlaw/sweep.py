@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from simlaw.config import PTQ, RTN, WSD, AdamW, Corpus, Graph, Method, ModelSpec, Natural, Precision
-from simlaw.declared import Above, Between, Count, Declared, Fraction, Positive
+from simlaw.config import PTQ, RTN, AdamW, Corpus, Graph, Method, ModelSpec, Natural, Precision, Schedule
+from simlaw.declared import Above, Between, Count, Declared, Positive
 from simlaw.errors import SimlawError
 from simlaw.formats import Bits, Granularity, Int, PerChannel, Quantizer
 from simlaw.formats import Grid as GridName
@@ -65,18 +65,18 @@ class TokensPerParameter(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(Declared):
-    """One block of a sweep: every combination of its axes."""
+    """One block of a sweep: every combination of its axes. Without `schedules`, the sweep's own."""
 
     widths: tuple[Count, ...]
     tokens: tuple[Count, ...] | TokensPerParameter
     seeds: tuple[Natural, ...] = (0,)
-    cooldowns: tuple[Fraction, ...] = (0.2,)
+    schedules: tuple[Schedule, ...] | None = None
     precisions: tuple[Precision, ...] = (Precision(),)
     rate_multiples: tuple[Positive, ...] = (1.0,)
 
     def check(self) -> None:
-        for axis in ("widths", "seeds", "cooldowns", "precisions", "rate_multiples"):
-            if not getattr(self, axis):
+        for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples"):
+            if getattr(self, axis) == ():
                 raise SimlawError(f"Grid.{axis} is empty, so the grid holds no run: give it at least one value")
         if not (self.tokens.ratios if isinstance(self.tokens, TokensPerParameter) else self.tokens):
             raise SimlawError("Grid.tokens is empty, so the grid holds no run: give it at least one value")
@@ -108,10 +108,14 @@ class PTQGrid(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(Declared):
-    """The question that a sweep's verdict answers: at these stored bytes and training FLOPs, what is best?"""
+    """The question that a sweep's verdict answers: at these stored bytes, what is best?
+
+    At equal training FLOPs, and, as the other convention, at equal training tokens.
+    """
 
     bytes: Positive
     flops: Positive
+    tokens: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +136,7 @@ class Sweep(Declared):
     corpus: Corpus
     family: Family = Family()
     rate: RateRule
-    warmup_tokens: Natural
+    schedule: Schedule
     batch: Count
     weight_decay: Annotated[float, Between(0)] = 0.1
     clip: Annotated[float, Above(0)] = 1.0
@@ -156,10 +160,6 @@ class Sweep(Declared):
         return AdamW(
             rate=self.rate.at(width), rate_multiple=rate_multiple, weight_decay=self.weight_decay, clip=self.clip
         )
-
-    def schedule(self, cooldown: float) -> WSD:
-        """The schedule of a run."""
-        return WSD(warmup_tokens=self.warmup_tokens, cooldown=cooldown)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def trends(table: Table, bits: tuple[int, ...] = (3, 4)) -> tuple[Trend, ...]:
         for small, large in itertools.pairwise(sizes):
             both = [d for d in tokens[small] if d in tokens[large]]
             if both:
-                variance = sum(np.array([_relative(cells[n, d, b]) ** 2 for d in both]) for n in (small, large))
+                variance = np.sum([[_relative(cells[n, d, b]) ** 2 for d in both] for n in (small, large)], axis=0)
                 weight = 1 / variance / np.sum(1 / variance)
                 parts = {(small, d, b): w for d, w in zip(both, weight, strict=True)}
                 parts |= {(large, d, b): -w for d, w in zip(both, weight, strict=True)}

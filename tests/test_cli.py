@@ -195,7 +195,7 @@ def test_a_bad_sweep_gets_one_sentence_and_exit_status_2(tmp_path, monkeypatch, 
     for i in range(8):
         (tmp_path / "tiny" / f"{i}.py").write_text("x = 1\n")
     text = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()
-    (tmp_path / "sweep.py").write_text(text.replace("import Graph", "import Graph, Text").replace(old, new))
+    (tmp_path / "sweep.py").write_text(text.replace("import WSD, Graph", "import WSD, Graph, Text").replace(old, new))
     for command in ("plan", "run"):
         said = CliRunner().invoke(cli, [command, "sweep.py"])
         assert said.exit_code == 2
@@ -204,14 +204,14 @@ def test_a_bad_sweep_gets_one_sentence_and_exit_status_2(tmp_path, monkeypatch, 
 
 
 LONG = """
-from simlaw.config import Graph
+from simlaw.config import WSD, Graph
 from simlaw.sweep import Family, Grid, PTQGrid, RateRule, Sweep
 
 SWEEP = Sweep(
     corpus=Graph(nodes=16, out=4),
     family=Family(layers=1, head_dim=8, context=16),
     rate=RateRule(rate=0.02, width=16, exponent=-1.0),
-    warmup_tokens=512,
+    schedule=WSD(warmup_tokens=512),
     batch=8,
     grids=(Grid(widths=(16,), tokens=(2000 * 128, 6000 * 128), seeds=(0, 1)),),
     ptq=(PTQGrid(bits=(3, 8)),),

@@ -14,18 +14,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
-        *(
-            "observations",
-            "uncertainty",
-            "fit",
-            "surface",
-            "decide",
-            "frontier",
-            "analysis",
-            "lawfile",
-            "compare",
-            "trends",
-        ),
+        *("observations", "uncertainty", "fit", "surface", "decide", "frontier"),
+        *("analysis", "lawfile", "compare", "trends", "curves"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -33,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fit", "surface", "decide", "frontier"),
-    *("analysis", "lawfile", "trends", "plot"),
+    *("analysis", "lawfile", "trends", "curves", "plot"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

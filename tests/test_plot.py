@@ -11,6 +11,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from simlaw.analysis import analyse
+from simlaw.curves import penalty_curves
 from simlaw.decide import Question
 from simlaw.frontier import frontier
 from simlaw.observations import penalty_cells
@@ -40,7 +41,7 @@ def test_precisions_are_told_apart_in_grey_too():
 def test_penalties_are_all_drawn_and_those_under_the_floor_are_grey():
     cells = penalty_cells(TABLE)
     ax = Figure().subplots()
-    artists = plot_penalty(cells, ANALYSIS.penalty, ax, bits=BITS)
+    artists = plot_penalty(cells, penalty_curves(cells, ANALYSIS.penalty, BITS), ax)
     bars = [artist for artist in artists if isinstance(artist, ErrorbarContainer)]
     drawn = [(x * n, y) for n in SIZES for bar in bars for x, y in zip(*bar[0].get_data(), strict=True)]
     for cell in cells:

@@ -40,7 +40,11 @@ def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
         ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = = 8", "raises SyntaxError: invalid syntax"),
         ("BATCH_TOKENS = 8 * 16", "raise SystemExit(0)", "raises SystemExit: 0; mend the sweep file"),
         ("SWEEP = Sweep(", "OTHER = Sweep(", r"defines no SWEEP = Sweep\(...\): add one"),
-        ("from simlaw.config import Graph", "from simlaw.config import Graf", "raises ImportError: cannot import name"),
+        (
+            "from simlaw.config import WSD, Graph",
+            "from simlaw.config import WSD, Graf",
+            "raises ImportError: cannot import name",
+        ),
     ],
 )
 def test_a_bad_sweep_file(tmp_path, old, new, sentence):

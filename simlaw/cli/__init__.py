@@ -1,6 +1,7 @@
 """The command line: `simlaw COMMAND`; each command is a file, imported when it is called."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -34,6 +35,9 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name != "work":
+            # planning and fitting need no accelerator, and must not take its memory from the workers
+            os.environ.setdefault("JAX_PLATFORMS", "cpu")
         command: click.Command = importlib.import_module(f"simlaw.cli.{cmd_name}").command
         return command
 

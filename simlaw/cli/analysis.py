@@ -11,11 +11,11 @@ from simlaw.table import Table
 from simlaw.trends import trends
 
 
-def analyse_rows(rows: Table, name: str) -> Analysis:
+def analyse_rows(rows: Table, name: str, repeats: bool = False) -> Analysis:
     """The analysis of a sweep's rows; raises `SimlawError` where there are none."""
     if not rows:
         raise SimlawError(f"no run of {name} is done, so there is nothing to fit: `simlaw run {name}` first")
-    return analyse(rows)
+    return analyse(rows, repeats=repeats)
 
 
 def table_sha256(rows: Table) -> str:

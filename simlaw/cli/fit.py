@@ -12,8 +12,9 @@ from simlaw.store import write_file
 @click.command()
 @sweep_argument
 @own_option
+@click.option("--repeats", is_flag=True, help="Fit runs beyond one epoch of their corpus too.")
 @click.option("--write", is_flag=True, help="Write the fits to the sweep's law.json, the one that is committed.")
-def command(sweep: str, own: bool, write: bool) -> None:
+def command(sweep: str, own: bool, repeats: bool, write: bool) -> None:
     """Fit the loss and the penalty of quantization to a sweep's rows; health first, then numbers with errors.
 
     \b
@@ -22,7 +23,7 @@ def command(sweep: str, own: bool, write: bool) -> None:
     """
     session = Session.open(sweep)
     rows = session.status(own).rows
-    analysis = analyse_rows(rows, session.file.name)
+    analysis = analyse_rows(rows, session.file.name, repeats)
     click.echo(fit_report(analysis))
     if write:
         write_file(session.file.law, analysis_json(analysis, table_sha256(rows)).encode())

@@ -54,5 +54,6 @@ def command(sweep: str, workers: int, device: str, own: bool, figure: str, out: 
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
     budget = session.file.sweep.budget
     if budget:
-        question = Question(bytes=budget.bytes, amount=budget.flops)
-        click.echo(f"\n{decision_report(answer(analysis, question))}")
+        tokens = Question(bytes=budget.bytes, amount=budget.tokens, convention="tokens")
+        click.echo(f"\nThe other convention. {answer(analysis, tokens).sentence}")
+        click.echo(f"\n{decision_report(answer(analysis, Question(bytes=budget.bytes, amount=budget.flops)))}")

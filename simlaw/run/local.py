@@ -59,7 +59,7 @@ class Local:
             for i in range(count):
                 log = logs / f"worker-{i}.log"
                 command = [sys.executable, "-m", "simlaw", "work", "--manifest", str(manifest.resolve())]
-                command += ["--parent", str(os.getpid())]
+                command += ["--device", self.device, "--parent", str(os.getpid())]
                 if cores:
                     command += ["--core", str(cores[i % len(cores)])]
                 process = subprocess.Popen(
@@ -74,12 +74,11 @@ class Local:
             return _attend(workers, tell)
 
     def _environment(self, store: Store) -> dict[str, str]:
-        own = {"SIMLAW_STORE": str(store.root.resolve()), "JAX_PLATFORMS": self.device}
+        shared = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+        shared["SIMLAW_STORE"] = str(store.root.resolve())
         if self.device == "cpu":
-            own |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        if self.device == "gpu":
-            own["JAX_PLATFORMS"] = "cuda"
-        return {**os.environ, **own}
+            shared |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return shared
 
 
 def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[float], None]) -> Outcome:
@@ -88,7 +87,7 @@ def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[f
     threads = [threading.Thread(target=_listen, args=(process, said), daemon=True) for process, _ in workers]
     for thread in threads:
         thread.start()
-    failures, open_pipes, stopping = [], len(workers), 0.0
+    failures, open_pipes, stopping, ended = [], len(workers), 0.0, 0
     with _interrupts() as asked:
         while open_pipes:
             if asked and not stopping:
@@ -105,10 +104,12 @@ def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[f
                 continue
             message = json.loads(line)
             tell(message.get("flops", 0.0))
+            ended += message.get("ended", 0)
             if "failed" in message:
                 failures.append(message["failed"])
     for process, log in workers:
-        if process.wait() not in (0, 1) and not stopping:
+        # 0: all done; 1 after saying that it ended: something is left, and said already
+        if process.wait() and not (process.returncode == 1 and ended == len(workers)) and not stopping:
             last = (log.read_text().strip().splitlines() or ["it left no message"])[-1]
             failures.append(f"a worker ended with status {process.returncode}: {last} (whole log: {log})")
     return Outcome(stopped=bool(stopping), failures=tuple(dict.fromkeys(failures)))

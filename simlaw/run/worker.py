@@ -4,8 +4,10 @@ The contract of every engine: `simlaw work --manifest M` does whatever entry is 
 both exit with 0 when that is done. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
 """
 
+import contextlib
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -13,6 +15,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import jax
 
 from simlaw.config import Corpus, run_id, trunk_id
 from simlaw.corpora import open_corpus
@@ -54,6 +58,33 @@ def read_manifest(path: Path) -> Manifest:
         raise SimlawError(f"{path} is no manifest ({error}): submit the sweep again to write one") from error
     manifest: Manifest = decode(Manifest, form)
     return manifest
+
+
+def prepare(store: Store, device: str | None) -> None:
+    """Settle how JAX runs in this process; raises `SimlawError` where it finds another device than the one wanted."""
+    found = jax.default_backend()
+    if device is not None and found != device:
+        raise SimlawError(f"--device {device}: JAX finds {found} here; install its build for {device}, or take {found}")
+    if found != "cpu":
+        # a precision law must not be drawn from silently shortened products (TF32, bfloat16 passes)
+        jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
+    # compiled programs are kept: a second start is three times faster; another processor gets a folder of its own
+    settings = {
+        "jax_compilation_cache_dir": str(store.root / "compiled" / _processor()),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def _processor() -> str:
+    """A hash of what compiled code depends on here: the processor's kind and abilities."""
+    about = [platform.machine(), platform.processor()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        about += sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return digest(tuple(about))
 
 
 def run_worker(store: Store, path: Path, index: int | None, parent: int | None) -> bool:
@@ -103,6 +134,7 @@ def run_worker(store: Store, path: Path, index: int | None, parent: int | None) 
         if busy == left:
             time.sleep(_PATIENCE_SECONDS)
         left = busy
+    _say({"ended": True})
     return good and not stop()
 
 

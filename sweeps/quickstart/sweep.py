@@ -1,6 +1,6 @@
 """Does the penalty of quantizing grow with data and fall with size, and who wins at equal bytes?"""
 
-from simlaw.config import Text
+from simlaw.config import WSD, Text
 from simlaw.formats import PerChannel, PerGroup
 from simlaw.sweep import Budget, Family, Grid, PTQGrid, RateRule, Sweep, Tolerance
 
@@ -17,7 +17,7 @@ SWEEP = Sweep(
     corpus=Text(),
     family=Family(layers=2, head_dim=16, hidden_ratio=3, context=64),
     rate=RateRule(rate=0.015, width=32, exponent=-0.8),
-    warmup_tokens=32 * BATCH_TOKENS,
+    schedule=WSD(warmup_tokens=32 * BATCH_TOKENS, cooldown=0.2),
     batch=32,
     grids=(
         # compute-matched: four times the size at a quarter of the tokens
@@ -29,6 +29,6 @@ SWEEP = Sweep(
     ),
     ptq=(PTQGrid(bits=(2, 3, 4, 5, 6, 7, 8), granularities=(PerChannel(), PerGroup(size=16))),),
     eval_tokens=32_768,
-    budget=Budget(bytes=29e3, flops=1e12),
+    budget=Budget(bytes=29e3, flops=1e12, tokens=2.6e6),
     tolerance=Tolerance(loss=0.03, delta=5.0),
 )

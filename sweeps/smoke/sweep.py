@@ -7,7 +7,7 @@ Expected: excess loss falls with data at both sizes; the verdict is "not identif
 E, A and alpha apart; rows agree with the committed ones within the tolerance, bit for bit on the same machine.
 """
 
-from simlaw.config import Graph
+from simlaw.config import WSD, Graph
 from simlaw.formats import PerChannel, PerGroup
 from simlaw.sweep import Budget, Family, Grid, PTQGrid, RateRule, Sweep, Tolerance
 
@@ -17,11 +17,11 @@ SWEEP = Sweep(
     corpus=Graph(nodes=16, out=4),
     family=Family(layers=1, head_dim=8, hidden_ratio=3, context=16),
     rate=RateRule(rate=0.02, width=16, exponent=-1.0),
-    warmup_tokens=4 * BATCH_TOKENS,
+    schedule=WSD(warmup_tokens=4 * BATCH_TOKENS, cooldown=0.2),
     batch=8,
     grids=(Grid(widths=(8, 16), tokens=(20 * BATCH_TOKENS, 40 * BATCH_TOKENS, 80 * BATCH_TOKENS), seeds=(0, 1, 2)),),
     ptq=(PTQGrid(bits=(3, 4, 8), granularities=(PerChannel(), PerGroup(size=8))),),
     eval_tokens=2048,
-    budget=Budget(bytes=2000, flops=1e8),
+    budget=Budget(bytes=2000, flops=1e8, tokens=1e4),
     tolerance=Tolerance(loss=0.01, delta=5.0),
 )

@@ -1,0 +1,36 @@
+"""The README stays true: its tree names every file, its commands and figures exist."""
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+TREE = README.split("## The files")[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "simlaw").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_tree_names_every_file(path):
+    if path.name not in ("__init__.py", "__main__.py"):
+        assert f" {path.name} " in TREE
+
+
+def test_the_tree_names_no_file_that_is_not_there():
+    names = set(re.findall(r"^ +(\w+\.py) ", TREE, flags=re.MULTILINE))
+    there = {path.name for folder in ("simlaw", "figures", "sweeps", "tests") for path in (ROOT / folder).rglob("*.py")}
+    assert names
+    assert names <= there
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_python_example_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    block = next(text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "kumar2024" in text)
+    code = "\n".join(line[4:] for line in block.splitlines())
+    exec("from pathlib import Path\n" + code, {})
+    assert "the best choice is" in capsys.readouterr().out

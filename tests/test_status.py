@@ -1,0 +1,125 @@
+"""Status: every condition a cell can be in, from the store and the committed table."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+from simlaw.config import AdamW, trunk_id
+from simlaw.plan import expand, packs
+from simlaw.run.status import status_of
+from simlaw.run.work import Desk, work
+from simlaw.run.worker import Manifest, read_manifest, run_worker, submit
+from simlaw.store import Store
+from simlaw.sweep import Grid, load_sweep
+from simlaw.train import shape_of
+from tests.conftest import ROOT, tiny_run
+
+SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
+SWEEP = dataclasses.replace(SMOKE, grids=(Grid(widths=(16,), tokens=(20 * 128, 40 * 128), seeds=(0, 1)),))
+
+
+@pytest.fixture
+def plan(corpus):
+    return expand(SWEEP, corpus.fingerprint)
+
+
+@pytest.fixture
+def done(plan, store, corpus, program):
+    """The plan with the trunk of seed 0 done."""
+    assert shape_of(plan.cells[0].spec) == shape_of(tiny_run())
+    desk = Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False)
+    work(packs(plan.cells, 1)[0], desk, {shape_of(tiny_run()): program})
+    return plan
+
+
+def conditions(plan, store, committed=None):
+    status = status_of(plan, store, committed)
+    return [cell.condition for cell in status.cells], status
+
+
+def test_done_and_missing(done, store):
+    found, status = conditions(done, store)
+    assert found == ["done", "done", "missing", "missing"]
+    assert [cell.spec.seed for cell in status.todo] == [1, 1]
+    assert len(status.rows) == 2 * 7
+
+
+def test_committed_rows_count_as_done(done, store, tmp_path):
+    _, status = conditions(done, store)
+    empty = Store(root=tmp_path / "empty")
+    found, again = conditions(done, empty, status.rows)
+    assert found == ["done", "done", "missing", "missing"]
+    assert again.rows == status.rows
+
+
+def test_rows_of_another_corpus_do_not_count(done, store, tmp_path):
+    _, status = conditions(done, store)
+    other = expand(SWEEP, "another corpus")
+    found, _ = conditions(other, Store(root=tmp_path / "empty"), status.rows)
+    assert found == ["missing"] * 4
+
+
+def test_running_is_a_live_lease(done, store):
+    key = trunk_id(done.cells[2].spec.trunk, done.fingerprint)
+    assert store.claim(key)
+    assert conditions(done, store)[0] == ["done", "done", "running", "running"]
+    (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
+    assert conditions(done, store)[0] == ["done", "done", "missing", "missing"]
+
+
+def test_failed_comes_with_its_sentence(done, store):
+    store.put("failure", done.cells[2].run_id, {"failure.json": json.dumps({"note": "MemoryError: too big"}).encode()})
+    found, status = conditions(done, store)
+    assert found == ["done", "done", "failed", "missing"]
+    assert status.cells[2].note == "MemoryError: too big"
+
+
+def test_diverged_is_settled(corpus, store, program):
+    wild = dataclasses.replace(SWEEP, grids=(Grid(widths=(16,), tokens=(20 * 128,), rate_multiples=(1e30,)),))
+    plan = expand(wild, corpus.fingerprint)
+    desk = Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False)
+    work(packs(plan.cells, 1)[0], desk, {shape_of(plan.cells[0].spec): program})
+    found, status = conditions(plan, store)
+    assert found == ["diverged"]
+    assert "training loss became" in status.cells[0].note
+    assert status.todo == ()
+
+
+def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkeypatch, capsys):
+    from simlaw.run import worker
+
+    tried = []
+
+    def explode(pack, *_):
+        tried.append(pack)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(worker, "work", explode)
+    path = submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    assert read_manifest(path).packs == packs(plan.cells, 1)
+    assert not run_worker(store, path, None, None)
+    assert len(tried) == 2
+    assert not run_worker(store, path, None, None)  # another worker of the same submission does not try again
+    assert len(tried) == 2
+    assert conditions(plan, store)[0] == ["failed"] * 4
+    assert json.loads(capsys.readouterr().out.splitlines()[0]) == {"failed": "MemoryError: no room"}
+    submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
+
+
+def test_a_worker_takes_over_from_one_that_died(plan, corpus, store):
+    path = submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    key = trunk_id(plan.cells[0].spec.trunk, corpus.fingerprint)
+    (store.root / "leases").mkdir(parents=True)
+    (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
+    assert run_worker(store, path, None, None)
+    assert conditions(plan, store)[0] == ["done"] * 4
+
+
+def test_an_optimizer_is_part_of_the_identity(corpus):
+    assert {cell.run_id for cell in expand(SWEEP, corpus.fingerprint).cells}.isdisjoint(
+        cell.run_id for cell in expand(dataclasses.replace(SWEEP, weight_decay=0.0), corpus.fingerprint).cells
+    )
+    assert AdamW(rate=0.1).peak_rate == 0.1
