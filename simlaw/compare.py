@@ -13,7 +13,7 @@ from simlaw.table import Table
 class Agreement:
     """How many rows two tables share, how far they are apart at most, and whether that is within the tolerance.
 
-    `loss` is in nats per token, `delta` in standard deviations between seeds of a difference.
+    `loss` is that before quantization, in nats per token; `delta` is in standard deviations of a difference of seeds.
     """
 
     shared: int
@@ -37,7 +37,8 @@ def compare(rows: Table, committed: Table, tolerance: Tolerance) -> Agreement:
         return Agreement(shared=0, loss=0.0, delta=0.0, agrees=False, sentence=sentence)
     changed = sum(a["status"] != b["status"] for a, b in pairs)
     both = [(a, b) for a, b in pairs if a["loss"] is not None and b["loss"] is not None]
-    loss = max((abs(a["loss"] - b["loss"]) for a, b in both), default=0.0)
+    # a quantized loss is the loss before plus the penalty, whose scatter grows with it: each is held to its own measure
+    loss = float(max((abs(a["loss"] - b["loss"]) for a, b in both if a["ptq_bits"] is None), default=0.0))
     quantised = [(a, b) for a, b in both if a["ptq_bits"] is not None]
     delta = 0.0
     if quantised:
