@@ -45,7 +45,7 @@ def measure(
     """The measurement of each evaluation, all in one dispatch.
 
     A run that trained with quantised weights is "as trained" with them so. Standard errors are over windows, whose
-    tokens are not independent. `floor` is the exact Bayes loss of each window.
+    tokens are not independent; there are two windows at least. `floor` is the exact Bayes loss of each window.
     """
     weights = run.precision.weights
     trained = params
@@ -81,7 +81,7 @@ def _measurement(
 
 
 def _standard_error(x: Float[np.ndarray, " m"]) -> float:
-    return float(x.std(ddof=1) / np.sqrt(x.size)) if x.size > 1 else 0.0
+    return float(x.std(ddof=1) / np.sqrt(x.size))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -127,10 +127,6 @@ def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
         if quantizer is not None:
             for inputs in (spec.model.width, spec.model.hidden):
                 scale_groups(inputs, quantizer.granularity)
-    if evals[0].tokens < spec.model.context:
-        raise SimlawError(
-            f"Sweep.eval_tokens is {evals[0].tokens}, less than one window of {spec.model.context} tokens: raise it"
-        )
     run = run_id(spec, fingerprint)
     return Cell(
         run_id=run,

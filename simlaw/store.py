@@ -5,6 +5,8 @@ An artefact is a folder of files that appears whole or not at all, with their ch
 computed again. Leases keep two workers from computing the same thing; telemetry (times, hosts) never enters a table.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,8 +22,10 @@ from simlaw.declared import Json
 from simlaw.errors import SimlawError
 
 SUMS = "SHA256SUMS"
-#: A lease whose holder cannot be checked (another host) expires after this many seconds without a sign of life.
+#: A lease expires after this many seconds without a sign of life; at once where its holder is seen to be dead.
 LEASE_SECONDS = 600
+#: An empty lease is being written this moment; an older one was cut off.
+_WRITING_SECONDS = 5
 
 
 def default_root() -> Path:
@@ -50,6 +54,8 @@ class Store:
                 draft.rename(final)
                 _sync(final.parent)
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return  # another worker was first, with the same content
             raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -86,7 +92,10 @@ class Store:
         """Move a damaged artefact to `aside`, where a person can look at it; it now counts as missing."""
         target = self.root / "aside" / f"{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._path(kind, key).rename(target)
+        try:
+            self._path(kind, key).rename(target)
+        except FileNotFoundError:
+            return  # somebody else took it away
         self.log({"event": "set aside", "kind": kind, "key": key, "path": str(target)})
 
     def claim(self, key: str) -> bool:
@@ -106,8 +115,9 @@ class Store:
         return False
 
     def renew(self, key: str) -> None:
-        """A sign of life for a lease that this process holds."""
-        os.utime(self.root / "leases" / key)
+        """A sign of life for a lease that this process holds, if it still does."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.root / "leases" / key)
 
     def release(self, key: str) -> None:
         """Give a lease back."""
@@ -174,20 +184,17 @@ def _sync(folder: Path) -> None:
 
 
 def _alive(lease: Path) -> bool:
-    """Whether a lease's holder still lives: by process number on this host, by a recent sign of life elsewhere."""
+    """Whether a lease's holder lives: a recent sign of life and, on this host, a process of that number."""
     try:
-        host, pid = lease.read_text().split()
         age = time.time() - lease.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return True  # being written this moment
-    if host != socket.gethostname():
-        return age < LEASE_SECONDS
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
+        written = lease.read_text().split()
+        if len(written) != 2:
+            return age < _WRITING_SECONDS
+        host, pid = written
+        if age < LEASE_SECONDS and host == socket.gethostname():
+            os.kill(int(pid), 0)
     except PermissionError:
-        return True
-    return True
+        return True  # somebody else's process
+    except (OSError, ValueError):
+        return False
+    return age < LEASE_SECONDS

@@ -52,8 +52,11 @@ class RateRule(Declared):
     exponent: float
 
     def at(self, width: int) -> float:
-        """The peak learning rate of a model of this width."""
-        return self.rate * (width / self.width) ** self.exponent
+        """The peak learning rate of a model of this width.
+
+        To six digits: the last bits of a power differ between mathematical libraries, and a run's identity must not.
+        """
+        return float(f"{self.rate * (width / self.width) ** self.exponent:.6g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +152,11 @@ class Sweep(Declared):
     def check(self) -> None:
         if not self.grids:
             raise SimlawError("Sweep.grids is empty, so there is nothing to run: give it at least one Grid")
+        if self.eval_tokens < 2 * self.family.context:
+            raise SimlawError(
+                f"Sweep.eval_tokens is {self.eval_tokens}: errors are measured between windows of "
+                f"{self.family.context} tokens, so it must be at least {2 * self.family.context}"
+            )
 
     @property
     def vocab(self) -> int:

@@ -150,7 +150,8 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
 def start(specs: Sequence[RunSpec]) -> State:
     """The states of the runs at step 0, stacked; a run's parameters depend on its seed and model alone."""
     keys = jnp.stack([jax.random.key(spec.seed) for spec in specs])
-    return _start(specs[0].model, specs[0].optimizer)(keys)
+    shape = shape_of(specs[0])
+    return _start(shape.model, shape.optimizer)(keys)
 
 
 def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,6 +82,11 @@ def test_graph_batches_depend_on_seed_and_step_alone(graph):
     assert np.array_equal(batch(0, 3), batch(0, 3))
     assert not np.array_equal(batch(0, 3), batch(0, 4))
     assert not np.array_equal(batch(0, 3), batch(1, 3))
+
+
+def test_graph_walks_and_initial_parameters_of_a_seed_are_drawn_apart(graph):
+    initial = jax.random.key_data(jax.random.key(3))
+    assert not np.array_equal(graph.seed_data(3, 16), initial)
 
 
 def test_graph_refuses_more_successors_than_nodes():

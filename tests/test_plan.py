@@ -87,7 +87,7 @@ def test_steps_left_counts_trunks_once_and_what_is_stored_not_at_all():
             "RunSpec.tokens is 64: a run needs at least one batch of 8 x 16",
         ),
         ({"grids": (Grid(widths=(16,), tokens=(200,)),)}, "must be whole batches of 128; take 256"),
-        ({"eval_tokens": 8}, "Sweep.eval_tokens is 8, less than one window of 16 tokens: raise it"),
+        ({"eval_tokens": 31}, "Sweep.eval_tokens is 31: errors are .* windows of 16 tokens, so it must be at least 32"),
         (
             {"ptq": (PTQGrid(bits=(4,), granularities=(PerGroup(size=5),)),)},
             "a group of 5 does not divide a matrix with 8",

@@ -5,12 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.store import Store, write_file
+from simlaw.store import LEASE_SECONDS, Store, write_file
 
 FILES = {"a.txt": b"alpha", "b.bin": bytes(range(256))}
 
@@ -86,7 +87,7 @@ def test_a_lease_is_held_once(store):
 
 def test_a_lease_of_a_dead_process_is_taken_over(store):
     child = (
-        "from pathlib import Path; from simlaw.store import Store; import sys; Store(root=Path(sys.argv[1])).claim('k')"
+        "from pathlib import Path; from simlaw.store import LEASE_SECONDS, Store; import sys; Store(root=Path(sys.argv[1])).claim('k')"
     )
     subprocess.run([sys.executable, "-c", child, str(store.root)], check=True)
     assert (store.root / "leases" / "k").exists()
@@ -103,6 +104,41 @@ def test_a_lease_of_another_host_expires(store):
     os.utime(lease, (0, 0))
     assert store.claim("k")
     assert lease.read_text().split() == [socket.gethostname(), str(os.getpid())]
+
+
+def test_a_lease_without_a_sign_of_life_expires_even_where_its_process_number_lives_on(store):
+    assert store.claim("k")
+    lease = store.root / "leases" / "k"
+    store.renew("k")
+    assert store.held() == ["k"]
+    os.utime(lease, (time.time() - LEASE_SECONDS - 1,) * 2)
+    assert store.held() == []
+
+
+def test_a_lease_that_was_cut_off_while_being_written_expires(store):
+    lease = store.root / "leases" / "k"
+    lease.parent.mkdir(parents=True)
+    lease.write_text("")
+    assert store.held() == ["k"]
+    os.utime(lease, (time.time() - 10,) * 2)
+    assert store.held() == []
+    assert store.claim("k")
+
+
+def test_what_another_worker_took_is_no_error(store):
+    store.renew("nobody's")
+    store.release("nobody's")
+    store.set_aside("run", "not there")
+    assert not (store.root / "telemetry.jsonl").exists()
+
+
+def test_the_second_writer_of_the_same_artefact_loses_nothing(store, monkeypatch):
+    store.put("run", "k", FILES)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # both looked before either was done
+    store.put("run", "k", FILES)
+    monkeypatch.undo()
+    assert store.get("run", "k") == FILES
+    assert list((store.root / "tmp").iterdir()) == []
 
 
 def test_telemetry_survives_a_cut_off_line(store):

@@ -14,6 +14,8 @@ from simlaw.declared import digest
 from simlaw.errors import SimlawError
 
 _HELD_OUT = 2**31 - 1  # a stream that no training seed below 2^31 - 1 shares
+#: Keeps the walks of a seed apart from the initial parameters, which are drawn from the same seed.
+_WALKS = 0x77616C6B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class GraphCorpus(AbstractCorpus):
             successors=successors,
             probabilities=probabilities,
             stationary=_stationary(transition),
-            fingerprint=digest(spec),
+            fingerprint=digest(spec, "walks", _WALKS),
             vocab=spec.nodes,
         )
 
@@ -72,7 +74,7 @@ class GraphCorpus(AbstractCorpus):
         del context
         if seed >= _HELD_OUT:
             raise SimlawError(f"the seed {seed} is the held-out stream's or above it: take one below {_HELD_OUT}")
-        return jax.random.key_data(jax.random.key(seed))
+        return jax.random.key_data(jax.random.fold_in(jax.random.key(seed), _WALKS))
 
     def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
         """Fresh walks for one step."""
@@ -93,7 +95,7 @@ class GraphCorpus(AbstractCorpus):
         windows = tokens // context
         if windows < 1:
             raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
-        own = jax.random.key_data(jax.random.key(_HELD_OUT))
+        own = jax.random.key_data(jax.random.fold_in(jax.random.key(_HELD_OUT), _WALKS))
         return np.asarray(self.batch(self.shared_data(), own, jnp.int32(0), windows, context))
 
     def floor(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, " m"]:
