@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from simlaw.fit import Fit, bits_error, fit
+from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
-from simlaw.observations import loss_observations, penalty_observations
+from simlaw.observations import granularities, loss_observations, penalty_observations
 from simlaw.table import Table
 from simlaw.uncertainty import trunk_weights
 
@@ -22,28 +25,36 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A table with its loss fit and its penalty fit; `rivals` are all penalty forms, in the order of `PENALTIES`."""
+    """A table with its loss fit and its penalty fit; `rivals` are all penalty forms, in the order of `PENALTIES`.
+
+    A table without quantized rows has neither penalty nor rivals. `granularity` is what shares a scale in the rows that
+    the penalty is fitted to.
+    """
 
     table: Table
     base: Fit
-    penalty: Fit
+    penalty: Fit | None
     rivals: tuple[Rival, ...]
+    granularity: str
 
 
-def analyse(table: Table, *, granularity: str = "channel", repeats: bool = False, draws: int = 1000) -> Analysis:
+def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analysis:
     """The analysis of a table: Chinchilla for the loss, and the penalty form that predicts the lowest bits best.
 
-    Runs that went over their data more than once stay out unless `repeats`.
-
-    Raises `SimlawError` where the table has too few sizes, seeds or quantised rows.
+    The simplest form, where the table has one bit-width and nothing to predict. Scales per output channel where the
+    table has them. Runs that went over their data more than once stay out unless `repeats`. Raises `SimlawError` where
+    the table has too few sizes or seeds.
     """
     losses = loss_observations(table, repeats=repeats)
-    penalties = penalty_observations(table, granularity=granularity, repeats=repeats)
     weights = trunk_weights(losses.trunk, losses.x["N"], draws=draws)
-    rivals = tuple(Rival(fit=fit(f, penalties, weights), held_out=bits_error(f, penalties)) for f in PENALTIES)
-    return Analysis(
-        table=table,
-        base=fit(Chinchilla, losses, weights),
-        penalty=min(rivals, key=lambda rival: rival.held_out).fit,
-        rivals=rivals,
-    )
+    base = fit(Chinchilla, losses, weights)
+    kinds = granularities(table)
+    if not kinds:
+        return Analysis(table=table, base=base, penalty=None, rivals=(), granularity="channel")
+    first = penalty_observations(table, granularity=kinds[0], repeats=repeats)
+    pilot = fit(PENALTIES[0], first).law
+    assert isinstance(pilot, AbstractPenalty)
+    seen = penalty_observations(table, granularity=kinds[0], repeats=repeats, expected=pilot)
+    rivals = tuple(Rival(fit=fit(f, seen, weights), held_out=bits_error(f, seen)) for f in PENALTIES)
+    best = min(rivals, key=lambda rival: rival.held_out) if np.isfinite(rivals[0].held_out) else rivals[0]
+    return Analysis(table=table, base=base, penalty=best.fit, rivals=rivals, granularity=kinds[0])

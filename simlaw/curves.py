@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.decide import COVERAGE
 from simlaw.errors import SimlawError
 from simlaw.fit import Fit
 from simlaw.law import AbstractPenalty
 from simlaw.observations import PenaltyCell
+from simlaw.uncertainty import interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,7 @@ def penalty_curves(cells: Sequence[PenaltyCell], fit: Fit, bits: Sequence[int]) 
             there = [cell.tokens for cell in cells if (cell.params, cell.bits) == (n, b)]
             if there:
                 tokens = np.geomspace(min(there), max(there), 40)
-                low, high = np.quantile(
-                    fit.draws.penalty(N=n, D=tokens, P_post=b), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0
-                )
+                low, high = interval(fit.draws.penalty(N=n, D=tokens, P_post=b))
                 law = fit.law.penalty(N=n, D=tokens, P_post=b)
                 curves.append(PenaltyCurve(params=n, bits=b, tokens=tokens, law=law, low=low, high=high))
     return tuple(curves)

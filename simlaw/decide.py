@@ -15,11 +15,10 @@ from simlaw.observations import usable
 from simlaw.report import count, power_of_ten, precision, size
 from simlaw.surface import UNQUANTIZED, Storage, Surface
 from simlaw.table import Table
+from simlaw.uncertainty import interval
 
 #: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
 Convention = Literal["compute", "tokens"]
-#: Two-sided probability of every interval.
-COVERAGE = 0.90
 #: Sizes tried between the smallest and the largest measured one.
 _SIZES = 120
 
@@ -28,8 +27,9 @@ _SIZES = 120
 class Plan:
     """The best size at one precision within a budget, by the law: loss in nats per token and its interval.
 
-    `gap` is how much worse it is than the best plan, drawn with the same draws; `best` the share of draws in which it
-    is the best of all. `edge` is true where a size outside the measured ones would use the budget better.
+    Losses and intervals are those on the sweep's held-out tokens, the same for all plans; sizes are the estimate's, in
+    every draw. `gap` is how much worse it is than the best plan, drawn with the same draws; `best` the share of draws
+    in which it is the best of all. `edge` is true where a size outside the measured ones would use the budget better.
     """
 
     bits: float
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCell:
-    """A measured size, token count and precision: mean loss over seeds and its standard error."""
+    """A measured size, token count and precision: mean loss over seeds and its standard error (None for one seed)."""
 
     bits: float
     params: int
@@ -54,13 +54,17 @@ class MeasuredCell:
     bytes: float
     flops: float
     loss: float
-    error: float
+    error: float | None
     seeds: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossing:
-    """Where one precision overtakes another as the budget grows; `share` of the draws have it inside the data."""
+    """Where one precision overtakes another as the budget grows, and stays ahead as far as runs were measured.
+
+    `share` of the draws have it between the cheapest and the dearest measured amount. An end of the interval is
+    infinite where more draws than it may leave out have it beyond those.
+    """
 
     overtakes: float
     overtaken: float
@@ -94,9 +98,10 @@ class Question:
     bytes_column: str = "bytes_blocks"
     granularity: str = "channel"
 
-    def tokens(self, n: Float[np.ndarray, "..."]) -> Any:
-        """The training tokens that the budget buys for models of `n` parameters."""
-        return self.amount / (6 * n) if self.convention == "compute" else np.full_like(n, self.amount)
+    def tokens(self, n: Float[np.ndarray, "..."], amount: Float[np.ndarray, "..."] | None = None) -> Any:
+        """The training tokens that the budget, or another amount, buys for models of `n` parameters."""
+        amount = np.array(self.amount) if amount is None else amount
+        return amount / (6 * n) if self.convention == "compute" else np.broadcast_to(amount, n.shape)
 
 
 def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decision:
@@ -117,8 +122,8 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
             f"no measured size fits {question.bytes:g} bytes: the smallest takes {least:.0f} at {precision(bits[0])}; "
             "raise the bytes or add smaller sizes"
         )
-    ranges = (kept.column("tokens").min(), kept.column("tokens").max())
-    crossing = _crossing(question, surface, storage, plans, (base.ranges["N"], ranges))
+    amounts = kept.column("flops_train_6nd" if question.convention == "compute" else "tokens")
+    crossing = _crossing(question, surface, storage, plans, (float(amounts.min()), float(amounts.max())))
     unhealthy = [fit for fit in (base, penalty) if fit.health != "VALID"]
     measured = measured_cells(question, kept, bits)
     decision = Decision(
@@ -135,7 +140,7 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
     if unhealthy:
         why = f"the fit of {type(unhealthy[0].law).__name__} is {unhealthy[0].health}: {unhealthy[0].sentence}"
         return replace(decision, sentence=f"not identified: {why}.")
-    return _verdict(decision, ranges)
+    return _verdict(decision, (float(kept.column("tokens").min()), float(kept.column("tokens").max())))
 
 
 def measured_cells(question: Question, table: Table, bits: tuple[float, ...]) -> tuple[MeasuredCell, ...]:
@@ -154,7 +159,7 @@ def measured_cells(question: Question, table: Table, bits: tuple[float, ...]) ->
             bytes=rows[0][question.bytes_column],
             flops=rows[0]["flops_train_6nd"],
             loss=float(np.mean([row["loss"] for row in rows])),
-            error=float(np.std([row["loss"] for row in rows], ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0,
+            error=float(np.std([row["loss"] for row in rows], ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else None,
             seeds=len(rows),
         )
         for (width, n, d), rows in cells.items()
@@ -163,31 +168,41 @@ def measured_cells(question: Question, table: Table, bits: tuple[float, ...]) ->
     return tuple(sorted(found, key=lambda cell: cell.loss))
 
 
-def best_size(question: Question, surface: Surface, storage: Storage, bits: float) -> tuple[float, float] | None:
-    """The size that is best at these bits within the budget, and the largest that fits; None where none fits."""
+def best_size(question: Question, surface: Surface, storage: Storage, bits: float) -> float | None:
+    """The size that is best at these bits within the budget; None where none fits."""
+    sizes = _candidates(question, storage, bits)
+    if not sizes.size:
+        return None
+    return float(_best_sizes(question, surface, sizes, bits, np.array([question.amount]))[0])
+
+
+def _candidates(question: Question, storage: Storage, bits: float) -> Float[np.ndarray, " q"]:
+    """Sizes that fit the bytes, ascending; the largest of all is one of them, so that answers do not jump."""
     sizes = np.geomspace(storage.sizes[0], storage.sizes[-1], _SIZES)
     fits = sizes[storage.bytes(sizes, bits) <= question.bytes]
-    if not fits.size:
-        return None
-    # the budget's own size, so that the answer does not jump with the grid
-    above = sizes[fits.size] if fits.size < sizes.size else sizes[-1]
-    fits = np.append(fits, _largest(storage, bits, question.bytes, fits[-1], above))
-    loss = surface.loss(fits, question.tokens(fits), np.full_like(fits, bits))
-    return float(fits[np.argmin(loss)]), float(fits[-1])
-
-
-def _largest(storage: Storage, bits: float, budget: float, low: float, high: float) -> float:
+    if not 0 < fits.size < sizes.size:
+        return fits
+    low, high = fits[-1], sizes[fits.size]
     for _ in range(40):
         middle = np.sqrt(low * high)
-        low, high = (middle, high) if storage.bytes(np.array(middle), bits) <= budget else (low, middle)
-    return float(low)
+        low, high = (middle, high) if storage.bytes(np.array(middle), bits) <= question.bytes else (low, middle)
+    return np.append(fits, low)
+
+
+def _best_sizes(
+    question: Question, surface: Surface, sizes: Float[np.ndarray, " q"], bits: float, amounts: Float[np.ndarray, " a"]
+) -> Float[np.ndarray, " a"]:
+    """The best of the sizes at each amount of compute or tokens."""
+    n = np.broadcast_to(sizes, (len(amounts), len(sizes)))
+    loss = surface.loss(n, question.tokens(n, amounts[:, None]), np.full_like(n, bits))
+    return sizes[loss.argmin(axis=1)]
 
 
 def _plans(question: Question, surface: Surface, storage: Storage, bits: tuple[float, ...]) -> tuple[Plan, ...]:
     sizes = {b: found for b in bits if (found := best_size(question, surface, storage, b))}
     if not sizes:
         return ()
-    n = np.array([n for n, _ in sizes.values()])
+    n = np.array(list(sizes.values()))
     p = np.array(list(sizes))
     d = question.tokens(n)
     loss, drawn = surface.loss(n, d, p), surface.ensemble(n, d, p)
@@ -202,9 +217,9 @@ def _plans(question: Question, surface: Surface, storage: Storage, bits: tuple[f
             tokens=float(d[i]),
             bytes=float(storage.bytes(n[[i]], float(p[i]))[0]),
             loss=float(loss[i]),
-            interval=_interval(drawn[:, i]),
+            interval=interval(drawn[:, i]),
             gap=float(loss[i] - loss[top]),
-            gap_interval=_interval(gaps[:, i]),
+            gap_interval=interval(gaps[:, i]),
             best=float(best[i]),
             edge=bool(n[i] <= ends[0] or n[i] >= ends[1]),
         )
@@ -218,23 +233,17 @@ def _crossing(
     surface: Surface,
     storage: Storage,
     plans: tuple[Plan, ...],
-    ranges: tuple[tuple[float, float], tuple[float, float]],
+    ends: tuple[float, float],
 ) -> Crossing | None:
-    """The nearest amount above the budget (else below it) at which another precision becomes the best.
+    """Where the nearest other precision that is best above the budget (else below it) takes over.
 
     Searched where the runs were: between the cheapest and the dearest measured amount.
     """
-    (n_low, n_high), (d_low, d_high) = ranges
-    ends = (6 * n_low * d_low, 6 * n_high * d_high) if question.convention == "compute" else (d_low, d_high)
     amounts = np.geomspace(*ends, 61)
     bits = np.array(sorted(plan.bits for plan in plans))
-    sizes = np.empty((len(amounts), len(bits)))
-    for i, amount in enumerate(amounts):
-        for j, b in enumerate(bits):
-            found = best_size(replace(question, amount=float(amount)), surface, storage, float(b))
-            assert found is not None  # the bytes do not change with the amount
-            sizes[i, j] = found[0]
-    tokens = np.stack([replace(question, amount=float(a)).tokens(n) for a, n in zip(amounts, sizes, strict=True)])
+    each = [_best_sizes(question, surface, _candidates(question, storage, b), b, amounts) for b in bits]
+    sizes = np.stack(each, axis=1)
+    tokens = question.tokens(sizes, amounts[:, None])
     widths = np.broadcast_to(bits, sizes.shape)
     best = surface.loss(sizes, tokens, widths).argmin(axis=1)
     winner = list(bits).index(plans[0].bits)
@@ -248,26 +257,27 @@ def _crossing(
     lead = drawn[:, :, winner] - drawn[:, :, other]  # positive where the other one is better
     # upwards the other overtakes the winner; downwards the winner overtakes the other
     sign = 1.0 if above else -1.0
-    places = [_rise(np.log(amounts), sign * row) for row in lead]
-    inside = np.exp([place for place in places if place is not None])
-    estimate = _rise(
-        np.log(amounts),
-        sign * np.diff(surface.loss(sizes, tokens, widths)[:, [other, winner]], axis=1)[:, 0],
-    )
+    places = np.array([_rise(np.log(amounts), sign * row) for row in lead])
+    ahead = sign * np.diff(surface.loss(sizes, tokens, widths)[:, [other, winner]], axis=1)[:, 0]
+    near = slice(0, at + 1) if above else slice(at, None)
+    estimate = np.clip(_rise(np.log(amounts[near]), ahead[near]), *np.log(ends))
+    low, high = interval(places)
     return Crossing(
         overtakes=float(bits[other] if above else bits[winner]),
         overtaken=float(bits[winner] if above else bits[other]),
-        at=float(np.exp(estimate)) if estimate is not None else float(amounts[at]),
-        interval=_interval(inside) if len(inside) else (np.nan, np.nan),
-        share=len(inside) / len(places),
+        at=float(np.exp(estimate)),
+        interval=(float(np.exp(low)), float(np.exp(high))),
+        share=float(np.isfinite(places).mean()),
     )
 
 
-def _rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float | None:
-    """Where `y` last rises through 0, by linear interpolation; None where it never does."""
-    at = np.flatnonzero((y[:-1] <= 0) & (y[1:] > 0))
+def _rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """Where `y` last rises through 0, by linear interpolation; infinite, on its side, where that is outside `x`."""
+    if y[-1] <= 0:
+        return float("inf")
+    at = np.flatnonzero(y <= 0)
     if not at.size:
-        return None
+        return float("-inf")
     i = at[-1]
     return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
 
@@ -276,6 +286,12 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
     """The decision with its sentence: identified where the extremes of the frontier can be told from the best."""
     plans = decision.plans
     best = plans[0]
+    if len(plans) == 1:
+        sentence = (
+            f"not identified: {size(decision.bytes)} hold no measured size at any precision but "
+            f"{precision(best.bits)}, so there is nothing to compare; raise the bytes or add smaller sizes."
+        )
+        return replace(decision, sentence=sentence)
     tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= 0]
     coarse = min(plans, key=lambda plan: plan.bits)
     rival = coarse if coarse is not best else max(plans, key=lambda plan: plan.bits)
@@ -303,7 +319,7 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
         parts.append(f"no other precision overtakes it at any measured {amount}")
     else:
         which = f"{precision(crossing.overtakes)} overtakes {precision(crossing.overtaken)}"
-        if crossing.share >= COVERAGE:
+        if np.isfinite(crossing.interval).all():
             a, b = map(power_of_ten, crossing.interval)
             parts.append(f"{which} from {power_of_ten(crossing.at)} {amount} (90 % interval {a} to {b})")
         else:
@@ -312,8 +328,3 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
                 f"{crossing.share:.0%} of the draws have it inside the data)"
             )
     return replace(decision, identified=True, sentence="; ".join(parts) + ".")
-
-
-def _interval(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)

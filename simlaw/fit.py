@@ -24,6 +24,10 @@ HUBER_DELTA = 1e-3
 STARTS = 24
 #: Two starts agree where their objectives are this close, relatively.
 AGREE = 1e-6
+#: Draws that may fail, or end at a bound, before the fit counts as not identified.
+LOST_DRAWS = 0.05
+#: A correlation of two parameters from which a report names it.
+STRONG = 0.9
 
 Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "NOT_IDENTIFIED"]
 
@@ -35,7 +39,8 @@ class Fit:
     `draws` is the law with a leading axis of bootstrap draws (None without a bootstrap), `error` their standard
     deviation by parameter. `chi2` is the weighted sum of squares of a penalty fit, None for a loss fit. `residual` is
     the root mean square of what the law leaves over, in nats, and `misfit` the form's own error, relative: what noise
-    does not explain at the means of cells, and no bootstrap of the rows can see.
+    does not explain at the means of cells, and no bootstrap of the rows can see. `correlated` are the pairs of
+    parameters whose draws have a correlation beyond 0.9.
     """
 
     health: Health
@@ -52,17 +57,21 @@ class Fit:
     trunks: int
     residual: float
     misfit: float
+    correlated: tuple[tuple[str, str, float], ...]
     ranges: Mapping[str, tuple[float, float]]
     left_out: Mapping[str, int]
 
     def __str__(self) -> str:
+        own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
         facts = [
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
             *((name, f"{low:.4g} to {high:.4g}") for name, (low, high) in self.ranges.items()),
-            ("residual", f"{self.residual:.4f} nats; the form's own error is {self.misfit:.1%}"),
+            ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
             ("gradient", f"{self.gradient:.1e}; condition number {self.condition:.1e}"),
         ]
+        if self.correlated:
+            facts.append(("correlated", ", ".join(f"{a} and {b} {r:+.2f}" for a, b, r in self.correlated)))
         if self.chi2 is not None:
             facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - len(self.law.values)} degrees of freedom"))
         return fit_text(
@@ -77,12 +86,14 @@ class Fit:
 def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | None = None, *, seed: int = 0) -> Fit:
     """The form's parameters at the best of many starts, with bootstrap draws where `weights` are given.
 
-    Raises `SimlawError` where there are fewer observations than parameters.
+    Raises `SimlawError` where there are fewer cells than parameters, or no more rows.
     """
     parameters = form.parameters()
-    if len(seen.y) <= len(parameters):
+    cells = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
+    if cells < len(parameters) or len(seen.y) <= len(parameters):
         raise SimlawError(
-            f"{form.__name__} has {len(parameters)} parameters and the table gives {len(seen.y)} rows: add cells"
+            f"{form.__name__} has {len(parameters)} parameters and the table gives {len(seen.y)} rows in {cells} cells: "
+            "add cells"
         )
     low, high = (np.array([_scaled(p, p.bounds[i]) for p in parameters.values()]) for i in (0, 1))
     found = minimise(_residuals(form, seen, None), _starts(form, seed), low, high)
@@ -92,15 +103,15 @@ def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | Non
     best = int(np.argmin(np.where(agree, found.gradient, np.inf)))
     theta = found.theta[best]
     law = _law(form, theta)
-    drawn = None
+    drawn: Minima | None = None
     if weights is not None:
         rows = weights.rows(seen.trunk)
         start = np.tile(theta, (len(rows), 1))
-        drawn = minimise(_residuals(form, seen, rows), start, low, high).theta
+        drawn = minimise(_residuals(form, seen, rows), start, low, high)
     _, jacobian = _residuals(form, seen, None)(theta[None], np.arange(1))
     condition = _condition(jacobian[0])
     agreeing = float(agree.mean())
-    draws = None if drawn is None else _law(form, drawn.T)
+    draws = None if drawn is None else _law(form, drawn.theta.T)
     error = {} if draws is None else {name: float(np.std(value)) for name, value in draws.values.items()}
     health, sentence = _health(form, found, best, agreeing, condition, low, high, drawn)
     predicted = law.evaluate(seen.x)
@@ -119,7 +130,8 @@ def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | Non
         rows=len(seen.y),
         trunks=len(set(seen.trunk)),
         residual=float(np.sqrt(np.mean((predicted - seen.y) ** 2))),
-        misfit=_misfit(seen, predicted),
+        misfit=_misfit(seen, predicted, len(parameters)),
+        correlated=() if drawn is None else _correlated(list(parameters), drawn.theta),
         ranges={name: (float(values.min()), float(values.max())) for name, values in seen.x.items()},
         left_out=dict(seen.left_out),
     )
@@ -128,9 +140,12 @@ def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | Non
 def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:
     """The root mean square of standardised residuals on the lowest bits, from a fit to the higher bits alone.
 
-    In units of the rows' standard deviations: about 1 where the form extrapolates as well as the noise allows.
+    In units of the rows' standard deviations: about 1 where the form extrapolates as well as the noise allows. NaN
+    where there are too few higher bits to fit.
     """
     lowest = seen.x["P_post"] == seen.x["P_post"].min()
+    if (~lowest).sum() <= len(form.parameters()):
+        return float("nan")
     law = fit(form, seen.keep(~lowest), seed=seed).law
     held = seen.keep(lowest)
     return float(np.sqrt(np.mean(((law.evaluate(held.x) - held.y) / held.sigma) ** 2)))
@@ -171,15 +186,33 @@ def _scaled(parameter: Parameter, value: float) -> float:
     return float(np.log(value)) if parameter.scale == "log" else value
 
 
-def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"]) -> float:
-    """The relative error of the law at cell means beyond the noise of those means; 0 where noise explains all."""
+def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"], fitted: int) -> float:
+    """The relative error of the law at cell means beyond the noise of those means; 0 where noise explains all.
+
+    Each of the `fitted` parameters takes up one cell's worth of error; where no more cells than those are there, the
+    error cannot be known, and is infinite.
+    """
     cells = np.unique(np.stack(list(seen.x.values())), axis=1, return_inverse=True)[1].ravel()
     count = np.bincount(cells)
     error = np.bincount(cells, seen.y - predicted) / count
     mean = np.bincount(cells, predicted) / count
     noise = np.bincount(cells, seen.sigma**2) / count**2
-    excess = np.sum(error**2 / noise - 1) / np.sum(mean**2 / noise)
+    freedom = len(count) - fitted
+    if freedom < 1:
+        return float("inf")
+    excess = (np.sum(error**2 / noise) * len(count) / freedom - len(count)) / np.sum(mean**2 / noise)
     return float(np.sqrt(max(0.0, excess)))
+
+
+def _correlated(names: list[str], drawn: Float[np.ndarray, "k p"]) -> tuple[tuple[str, str, float], ...]:
+    """The pairs of parameters whose draws, in their own scales, nearly fix each other."""
+    varying = [i for i in range(len(names)) if drawn[:, i].std() > 0]
+    found = [
+        (names[i], names[j], float(np.corrcoef(drawn[:, i], drawn[:, j])[0, 1]))
+        for at, i in enumerate(varying)
+        for j in varying[at + 1 :]
+    ]
+    return tuple(pair for pair in found if abs(pair[2]) > STRONG)
 
 
 def _condition(jacobian: Float[np.ndarray, "n p"]) -> float:
@@ -199,7 +232,7 @@ def _health(
     condition: float,
     low: np.ndarray,
     high: np.ndarray,
-    drawn: Float[np.ndarray, "k p"] | None,
+    drawn: Minima | None,
 ) -> tuple[Health, str]:
     names = list(form.parameters())
     theta = found.theta[best]
@@ -211,9 +244,12 @@ def _health(
     if condition > 1e7:
         return "NOT_IDENTIFIED", f"the condition number is {condition:.1e}: two parameters do the same work; fix one"
     if drawn is not None:
+        lost = ~drawn.converged | ((drawn.theta - low < 1e-6) | (high - drawn.theta < 1e-6)).any(axis=1)
+        if lost.mean() > LOST_DRAWS:
+            return "NOT_IDENTIFIED", f"{lost.mean():.0%} of the draws reach no minimum inside the bounds: add data"
         loose = [
             name
-            for name, p, spread in zip(names, form.parameters().values(), drawn.std(axis=0), strict=True)
+            for name, p, spread in zip(names, form.parameters().values(), drawn.theta.std(axis=0), strict=True)
             if p.scale == "log" and spread > np.log(10)
         ]
         if loose:

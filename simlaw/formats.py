@@ -67,11 +67,6 @@ class Int(Declared):
             other = "the grid 'sign'" if self.bits == 1 else "at least 2 bits, or 'symmetric'"
             raise SimlawError(f"Int(bits={self.bits}, grid={self.grid!r}) has no codes: take {other}")
 
-    @property
-    def name(self) -> str:
-        """The usual name for people, such as int4; the facts are the fields."""
-        return f"int{self.bits}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quantizer(Declared):

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.decide import COVERAGE, MeasuredCell, Question, best_size, measured_cells
+from simlaw.decide import MeasuredCell, Question, best_size, measured_cells
 from simlaw.fit import Fit
 from simlaw.observations import usable
 from simlaw.surface import UNQUANTIZED, Storage, Surface
 from simlaw.table import Table
+from simlaw.uncertainty import interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,17 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:
-    """All curves of one budget, and the envelope: the best loss of at most these bytes, with the bits that have it."""
+    """All curves of one budget, and the envelope: the best loss of at most these bytes.
+
+    `winner` and `params` are the bits and the block parameters that have it.
+    """
 
     amount: float
     curves: tuple[Curve, ...]
     bytes: Float[np.ndarray, " m"]
     envelope: Float[np.ndarray, " m"]
     winner: Float[np.ndarray, " m"]
+    params: Float[np.ndarray, " m"]
     measured: tuple[MeasuredCell, ...]
 
 
@@ -51,23 +56,23 @@ def frontier(question: Question, table: Table, base: Fit, penalty: Fit) -> Front
     tokens = question.tokens(sizes)
     curves = []
     for bits in precisions:
-        drawn = surface.ensemble(sizes, tokens, np.full_like(sizes, bits))
+        low_end, high_end = interval(surface.ensemble(sizes, tokens, np.full_like(sizes, bits)))
         curves.append(
             Curve(
                 bits=bits,
                 bytes=storage.bytes(sizes, bits),
                 loss=surface.loss(sizes, tokens, np.full_like(sizes, bits)),
-                low=np.quantile(drawn, (1 - COVERAGE) / 2, axis=0),
-                high=np.quantile(drawn, (1 + COVERAGE) / 2, axis=0),
+                low=low_end,
+                high=high_end,
                 inside=(tokens >= 0.99 * d_low) & (tokens <= 1.01 * d_high),
             )
         )
     grid = np.geomspace(min(c.bytes[0] for c in curves), max(c.bytes[-1] for c in curves), 200)
-    best, winner = _envelope(question, surface, storage, precisions, grid)
+    best, winner, params = _envelope(question, surface, storage, precisions, grid)
     # left of here the winner wins only because no size was measured that a finer precision could take there
     finer = {bits: precisions[min(i + 1, len(precisions) - 1)] for i, bits in enumerate(precisions)}
     fair = np.array([storage.bytes(sizes[:1], finer[b])[0] <= g for g, b in zip(grid, winner, strict=True)])
-    grid, best, winner = grid[fair], best[fair], winner[fair]
+    grid, best, winner, params = grid[fair], best[fair], winner[fair], params[fair]
     everything = replace(question, bytes=np.inf)
     near = [
         cell
@@ -80,19 +85,24 @@ def frontier(question: Question, table: Table, base: Fit, penalty: Fit) -> Front
         bytes=grid,
         envelope=best,
         winner=winner,
+        params=params,
         measured=tuple(near),
     )
 
 
 def _envelope(
     question: Question, surface: Surface, storage: Storage, precisions: list[float], grid: Float[np.ndarray, " m"]
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """The least loss within each number of bytes, and the precision that has it."""
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """The least loss within each number of bytes, and the precision and the size that have it."""
     loss = np.full((len(precisions), len(grid)), np.inf)
+    params = np.full_like(loss, np.nan)
     for i, bits in enumerate(precisions):
         for j, bound in enumerate(grid):
             found = best_size(replace(question, bytes=float(bound)), surface, storage, bits)
             if found is not None:
-                n = np.array([found[0]])
+                params[i, j] = found
+                n = np.array([found])
                 loss[i, j] = surface.loss(n, question.tokens(n), np.array([bits]))[0]
-    return loss.min(axis=0), np.array(precisions)[loss.argmin(axis=0)]
+    best = loss.argmin(axis=0)
+    columns = np.arange(len(grid))
+    return loss[best, columns], np.array(precisions)[best], params[best, columns]

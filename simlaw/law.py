@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +25,6 @@ Value = float | NDArray[np.float64]
 Nats = Any
 #: Parameters or variables by name, shaped to broadcast against each other.
 Named = Mapping[str, Any]
-Law = TypeVar("Law", bound="AbstractLaw")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +76,6 @@ class AbstractLaw(abc.ABC):
     def values(self) -> dict[str, Value]:
         """The parameters by name."""
         return {name: getattr(self, name) for name in self.parameters()}
-
-    def draw(self: Law, index: int | slice | NDArray[Any]) -> Law:
-        """One draw of a law with a leading axis, or some of them."""
-        return type(self)(**{name: value[index] for name, value in self.values.items()})  # type: ignore[index]
 
     def evaluate(self, variables: Mapping[str, ArrayLike]) -> Nats:
         """The sum of the terms at the variables, broadcast; draws come first."""

@@ -21,9 +21,14 @@ def analysis_json(analysis: Analysis, table_sha256: str) -> str:
         "code_version": __version__,
         "table_sha256": table_sha256,
         "loss": _fit(analysis.base),
-        "penalty": _fit(analysis.penalty),
+        "granularity": analysis.granularity,
+        "penalty": None if analysis.penalty is None else _fit(analysis.penalty),
         "penalty_rivals": [
-            {"form": type(rival.fit.law).__name__, "held_out_lowest_bits": rival.held_out, "chi2": rival.fit.chi2}
+            {
+                "form": type(rival.fit.law).__name__,
+                "held_out_lowest_bits": rival.held_out if np.isfinite(rival.held_out) else None,
+                "chi2": rival.fit.chi2,
+            }
             for rival in analysis.rivals
         ],
     }
@@ -40,7 +45,8 @@ def _fit(fit: Fit) -> Mapping[str, Any]:
         "unit": "nats per token",
         "parameters": {name: float(value) for name, value in fit.law.values.items()},
         "error": dict(fit.error),
-        "misfit": fit.misfit,
+        "misfit": fit.misfit if np.isfinite(fit.misfit) else None,
+        "correlated": [list(pair) for pair in fit.correlated],
         "residual": fit.residual,
         "objective": fit.objective,
         "chi2": fit.chi2,

@@ -68,7 +68,9 @@ def minimise(
         normal = np.einsum("knp,knq->kpq", j, j)
         # a parameter held at its bound takes no part in the step
         normal = np.where(held[:, :, None] | held[:, None, :], 0.0, normal)
-        normal += damping[active][:, None, None] * np.eye(size)
+        # never below rounding, or a direction that the data do not hold makes the matrix singular
+        rounding = 1e-15 * np.trace(normal, axis1=1, axis2=2)
+        normal += np.maximum(damping[active], rounding)[:, None, None] * np.eye(size)
         step = -np.linalg.solve(normal, free[:, :, None])[:, :, 0]
         tried = np.clip(at + step, low, high)
         with np.errstate(over="ignore", invalid="ignore"):

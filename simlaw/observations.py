@@ -7,7 +7,7 @@ from replicates, pooled over the sweep.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from jaxtyping import Float, Num
 
 from simlaw.errors import SimlawError
 from simlaw.formats import codes
+from simlaw.law import AbstractPenalty
+from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION
 from simlaw.table import Row, Table
 
 
@@ -65,8 +67,15 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     """The rows that may enter a fit, and the others by reason.
 
     Left out are runs that failed, learning rates other than the recipe's, and, unless `repeats`, runs that went over
-    their data more than once.
+    their data more than once. Raises `SimlawError` where the rows differ in something that no law knows: such rows are
+    no replicates of each other.
     """
+    by_size: dict[int, list[Row]] = {}
+    for row in table:
+        by_size.setdefault(row["params_blocks"], []).append(row)
+    _uniform("rows", table, CONFOUNDERS)
+    for n, rows in by_size.items():
+        _uniform(f"rows of {n} parameters", rows, CONFOUNDERS_OF_A_SIZE)
     reasons: list[tuple[str, Callable[[Row], bool]]] = [
         ("diverged", lambda row: row["status"] != "done"),
         ("learning-rate check", lambda row: row["rate_multiple"] != 1),
@@ -106,33 +115,49 @@ def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
     return Observations(
         x={"N": kept.column("params_blocks"), "D": kept.column("tokens")},
         y=loss,
-        # the evaluation tokens are the same for all rows, so their sampling error moves all losses together: no noise
+        # the evaluation tokens are the same for all rows, so their sampling error moves all losses together: it is no
+        # noise of a fit, whose E is that of these tokens
         sigma=loss * seed_noise(kept).log_loss,
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
     )
 
 
+def granularities(table: Table) -> tuple[str, ...]:
+    """What shares a scale in the quantized rows of a table, each kind once: channel first, then by name."""
+    found = {row["ptq_granularity"] for row in table if row["ptq_bits"] is not None}
+    return tuple(sorted(found, key=lambda name: (name != "channel", name)))
+
+
 def penalty_observations(
-    table: Table, *, granularity: str = "channel", lowest_bits: int = 3, repeats: bool = False
+    table: Table,
+    *,
+    granularity: str = "channel",
+    lowest_bits: int = 3,
+    repeats: bool = False,
+    expected: AbstractPenalty | None = None,
 ) -> Observations:
     """The paired delta_PTQ of every checkpoint at `lowest_bits` or more, against N, D and P_post.
 
-    Small and negative values stay in: dropping them would select on the response.
+    Small and negative values stay in: dropping them would select on the response. The spread between seeds grows with
+    delta; it is taken at what the law `expected` says, or, without one, at the mean of the row's cell, which gives
+    more weight to cells that came out low by chance.
     """
     kept, left_out = usable(table, repeats)
     kept = kept.where(lambda row: row["ptq_bits"] is not None and row["ptq_granularity"] == granularity)
+    _uniform(f"rows quantized per {granularity}", kept, [name for name in QUANTIZATION if name != "ptq_bits"])
     left_out[f"below {lowest_bits} bits"] = len(kept)
     kept = kept.where(lambda row: row["ptq_bits"] >= lowest_bits)
     left_out[f"below {lowest_bits} bits"] -= len(kept)
     if not len(kept):
         raise SimlawError(f"the table has no row quantised per {granularity} at {lowest_bits} bits or more: add PTQ")
     delta, bits = kept.column("delta"), kept.column("ptq_bits")
-    expected = _cell_means(kept, delta)
+    x = {"N": kept.column("params_blocks"), "D": kept.column("tokens"), "P_post": bits}
+    middle = _cell_means(kept, delta) if expected is None else expected.penalty(**x)
     return Observations(
-        x={"N": kept.column("params_blocks"), "D": kept.column("tokens"), "P_post": bits},
+        x=x,
         y=delta,
-        sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(expected, bits)),
+        sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(middle, bits)),
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
     )
@@ -235,8 +260,19 @@ class _Spread:
     freedom: int
 
 
+def _uniform(what: str, rows: Iterable[Row], names: Iterable[str]) -> None:
+    rows = list(rows)
+    for name in names:
+        values = sorted({str(row[name]) for row in rows})
+        if len(values) > 1:
+            raise SimlawError(
+                f"the {what} differ in {name} ({', '.join(values[:5])}), which no law knows: choose, "
+                f"for example --where {name}={values[0]}"
+            )
+
+
 def _cells(table: Table) -> dict[tuple[object, ...], list[Row]]:
-    names = ("params_blocks", "tokens", "cooldown", "ptq_granularity", "ptq_group", "ptq_grid", "ptq_bits")
+    names = ("params_blocks", "tokens", *QUANTIZATION)
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in table:
         cells.setdefault(tuple(row[name] for name in names), []).append(row)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
 from simlaw.config import EvalSpec, ModelSpec, RunSpec, eval_id, run_id
 from simlaw.declared import Declared
-from simlaw.errors import SimlawError
 from simlaw.formats import scale_groups
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter

@@ -82,4 +82,15 @@ COLUMNS = (
     Column("jax_version", "text", "version of jax"),
 )
 
+#: What says how a checkpoint was quantized; empty in rows of checkpoints as trained.
+QUANTIZATION = ("ptq_method", "ptq_bits", "ptq_grid", "ptq_granularity", "ptq_group")
+
+#: What every row of one analysis must share, for no law here knows it; what may differ between sizes is not in it.
+CONFOUNDERS = (
+    *("corpus_fingerprint", "vocab", "context", "batch_tokens", "eval_tokens", "dtype"),
+    *("schedule", "cooldown", "weight_decay"),
+)
+#: What rows of one size must share.
+CONFOUNDERS_OF_A_SIZE = ("width", "layers", "heads", "hidden", "warmup_tokens")
+
 KINDS: dict[str, Kind] = {column.name: column.kind for column in COLUMNS}

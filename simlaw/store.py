@@ -20,6 +20,7 @@ from pathlib import Path
 
 from simlaw.declared import Json
 from simlaw.errors import SimlawError
+from simlaw.files import sync, write
 
 SUMS = "SHA256SUMS"
 #: A lease expires after this many seconds without a sign of life; at once where its holder is seen to be dead.
@@ -47,12 +48,12 @@ class Store:
             draft.mkdir(parents=True)
             sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
             for name, data in (*files.items(), (SUMS, sums.encode())):
-                _write(draft / name, data)
-            _sync(draft)
+                write(draft / name, data)
+            sync(draft)
             final.parent.mkdir(parents=True, exist_ok=True)
             if not final.exists():
                 draft.rename(final)
-                _sync(final.parent)
+                sync(final.parent)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return  # another worker was first, with the same content
@@ -151,36 +152,6 @@ class Store:
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write one file outside the store atomically: temporary file, flush to disk, rename."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(draft, data)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync(path.parent)
-    except OSError as error:
-        raise SimlawError(f"cannot write {path}: {error.strerror}; choose another place") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _alive(lease: Path) -> bool:

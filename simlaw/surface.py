@@ -33,6 +33,8 @@ class Surface:
     @classmethod
     def of(cls, base: Fit, penalty: Fit, table: Table, *, seed: int = 0) -> "Surface":
         """The surface of two fits of the same table and the same bootstrap; raises `SimlawError` without draws."""
+        if not np.isfinite([base.misfit, penalty.misfit]).all():
+            raise SimlawError("a decision needs more cells than a law has parameters, to know its error: add cells")
         if base.draws is None or penalty.draws is None:
             raise SimlawError("a decision needs fits with bootstrap draws: fit with weights=trunk_weights(…)")
         sizes = np.unique(table.column("params_blocks"))

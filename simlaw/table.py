@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from simlaw.errors import SimlawError
-from simlaw.schema import COLUMNS, KINDS
+from simlaw.schema import COLUMNS, KINDS, QUANTIZATION
 
 #: One row: a value or None for every column of the schema.
 Row = Mapping[str, Any]
 
 _PARSE: dict[str, Callable[[str], Any]] = {"text": str, "int": int, "float": float}
+_KIND_NAMES = {"text": "a text", "int": "a whole number", "float": "a number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,24 @@ class Table:
     def where(self, keep: Callable[[Row], bool]) -> "Table":
         """The rows that `keep` accepts."""
         return Table(rows=tuple(row for row in self.rows if keep(row)))
+
+    def select(self, name: str, text: str) -> "Table":
+        """The rows whose cell reads `text`; where that is about quantization, rows as trained stay too.
+
+        Raises `SimlawError` where there is no such column, or no such row.
+        """
+        if name not in KINDS:
+            raise SimlawError(f"the table has no column {name!r}: its columns are {', '.join(KINDS)}")
+        try:
+            value = _PARSE[KINDS[name]](text) if text else None
+        except ValueError as error:
+            raise SimlawError(f"{name}={text}: {name} holds {_KIND_NAMES[KINDS[name]]}; give one") from error
+        about = [row for row in self.rows if not (name in QUANTIZATION and row["ptq_bits"] is None)]
+        if not any(row[name] == value for row in about):
+            there = sorted({"empty" if row[name] is None else str(row[name]) for row in about})
+            raise SimlawError(f"no row has {name}={text}: the table has {', '.join(there[:8])}")
+        aside = {id(row) for row in about if row[name] != value}
+        return self.where(lambda row: id(row) not in aside)
 
     def merged(self, other: "Table") -> "Table":
         """Both tables' rows, each eval_id once; where both have it, this table's row stays."""
@@ -88,12 +107,14 @@ def _read(file: Iterable[str], source: str) -> Table:
     rows = []
     for line, cells in enumerate(reader, start=2):
         row = {}
+        if None in cells or None in cells.values():
+            raise SimlawError(f"{source}, line {line} is cut off or too long: make the table again, or mend the line")
         for name, kind in KINDS.items():
             cell = cells[name]
             try:
                 row[name] = _PARSE[kind](cell) if cell else None
             except (TypeError, ValueError) as error:
-                wanted = {"int": "a whole number", "float": "a number"}.get(kind, "a text")
+                wanted = _KIND_NAMES[kind]
                 raise SimlawError(f"{source}, line {line}: {name} is {cell!r}, not {wanted}; mend the cell") from error
         rows.append(row)
     return make_table(rows)

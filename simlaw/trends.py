@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.observations import PenaltyCell, penalty_cells, penalty_observations
+from simlaw.observations import Observations, PenaltyCell, penalty_cells, penalty_observations
 from simlaw.report import count
 from simlaw.table import Table
 
@@ -29,15 +29,17 @@ class Trend:
         return "as expected" if self.value > 0 else "the other way"
 
 
-def trends(table: Table, bits: tuple[int, ...] = (3, 4)) -> tuple[Trend, ...]:
+def trends(table: Table, bits: tuple[int, ...] = (3, 4), *, granularity: str = "channel") -> tuple[Trend, ...]:
     """For each precision: the slope of ln delta in ln D at every size, and how ln delta falls from size to size.
 
     Falls are averages over the token counts that both sizes have. Cells are weighted by their relative errors, so
     those near the noise floor hardly count; a mean that is not positive has no logarithm and is left out. The
     branches of a trunk move together, so the error is the spread of whole trunks where that is the larger one.
     """
-    cells = {(cell.params, cell.tokens, cell.bits): cell for cell in penalty_cells(table) if cell.delta > 0}
-    shares = _trunk_shares(table, cells)
+    measured = penalty_cells(table, granularity=granularity)
+    cells = {(cell.params, cell.tokens, cell.bits): cell for cell in measured if cell.delta > 0}
+    seen = penalty_observations(table, granularity=granularity, lowest_bits=2)
+    shares = _trunk_shares(seen, cells)
     found = []
     for b in bits:
         sizes = sorted({n for n, _, bits in cells if bits == b})
@@ -84,9 +86,8 @@ def _trend(
     return Trend(bits=bits, what=what, value=float(value), error=float(np.sqrt(max(alone, together))))
 
 
-def _trunk_shares(table: Table, cells: Mapping[_Key, PenaltyCell]) -> dict[_Key, dict[str, float]]:
+def _trunk_shares(seen: Observations, cells: Mapping[_Key, PenaltyCell]) -> dict[_Key, dict[str, float]]:
     """Of each cell, every trunk's delta over the cell's mean."""
-    seen = penalty_observations(table, lowest_bits=2)
     shares: dict[_Key, dict[str, float]] = {}
     for i, (n, d, bits) in enumerate(zip(seen.x["N"], seen.x["D"], seen.x["P_post"], strict=True)):
         key = (int(n), int(d), int(bits))

@@ -7,11 +7,15 @@ and with weights scaled up, because with three seeds the plain bootstrap has var
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
+
+#: Two-sided probability of every interval.
+COVERAGE = 0.90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +48,9 @@ def trunk_weights(trunk: Sequence[str], size: Float[np.ndarray, " n"], *, draws:
             raise SimlawError(f"the size N = {n:g} has one trunk, so its spread is unknown: add a seed to bootstrap")
         columns.append(rng.multinomial(m - 1, np.full(m, 1 / m), size=draws) * (m / (m - 1)))
     return TrunkWeights(trunks=order, weights=np.concatenate(columns, axis=1))
+
+
+def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
+    """The ends of the central interval of `COVERAGE` over the first axis; draws may be infinite."""
+    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0, method="inverted_cdf")
+    return low, high

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from simlaw.cli import cli
+from simlaw.run.session import Session
 from simlaw.table import read_table
 from tests.conftest import ROOT
 
@@ -79,8 +81,9 @@ def test_a_fresh_clone_redraws_without_training(project, tmp_path):
     said = simlaw(tmp_path, "reproduce", "smoke", SIMLAW_STORE=str(tmp_path / "empty"))
     assert said.returncode == 0, said.stderr
     assert "all 18 runs of smoke are there; nothing to do" in said.stdout
-    assert (tmp_path / "figures" / "out" / "headline.png").stat().st_size > 10_000
+    assert (tmp_path / "empty" / "out" / "smoke" / "headline.png").stat().st_size > 10_000
     assert not (tmp_path / "empty" / "run").exists()
+    assert not (tmp_path / "figures" / "out").exists()  # only `simlaw figure` writes what is committed
 
 
 def test_plan(call):
@@ -126,6 +129,112 @@ def test_fit_and_decide(call):
     assert call("decide", "smoke", "--tokens", "1e4", "--total").exit_code == 0
 
 
+def test_a_table_by_itself_is_fitted_without_corpus_or_jax(project, tmp_path):
+    shutil.copy(project / "sweeps" / "smoke" / "table.csv", tmp_path / "rows.csv")
+    code = (
+        "import sys; from simlaw.cli import cli; cli(['decide', 'rows.csv', '--bytes', '1500', '--flops', '1e8'], "
+        "standalone_mode=False); print(sorted({'jax', 'flax', 'optax'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[-1] == "[]"
+    assert "not identified: the fit of Chinchilla is" in said.stdout
+    assert simlaw(tmp_path, "decide", "rows.csv").stderr.startswith("simlaw: rows.csv declares no budget: give --bytes")
+
+
+def test_rows_are_chosen_by_their_cells(call):
+    said = call("fit", "smoke", "--where", "ptq_granularity=group").output
+    assert "P_post    3 to 8" in said
+    assert said != call("fit", "smoke").output
+    assert call("fit", "smoke", "--where", "tokens=10240").stderr.startswith("simlaw: Chinchilla has 5 parameters and ")
+
+
+def test_committed_rows_of_another_corpus_are_taken_as_they_are(project, tmp_path):
+    for name in ("sweeps", "figures"):
+        shutil.copytree(project / name, tmp_path / name)
+    path = tmp_path / "sweeps" / "smoke" / "sweep.py"
+    path.write_text(path.read_text().replace("out=4", "out=5"))
+    said = simlaw(tmp_path, "fit", "smoke")
+    assert said.returncode == 0
+    assert "none of the committed rows is of this sweep on the corpus here (graph of 16 nodes with 5" in said.stderr
+    assert simlaw(tmp_path, "fit", "smoke", "--own").returncode == 2
+
+
+def test_writing_the_table_merges(call, project):
+    path = project / "sweeps" / "smoke" / "table.csv"
+    before = path.read_text()
+    lines = before.splitlines(keepends=True)
+    old = [line.replace(line.split(",")[1], f"{i:016x}") for i, line in enumerate(lines[1:4])]
+    path.write_text("".join(lines[:1] + old))
+    said = call("table", "smoke", "--write")
+    assert said.output == "129 rows in sweeps/smoke/table.csv, 3 of them not of the sweep as it is now\n"
+    assert len(read_table(path)) == 129
+    path.write_text(before)
+
+
+def test_fit_writes_the_law_file(call, project):
+    said = call("fit", "smoke", "--write")
+    assert said.output.endswith("written to sweeps/smoke/law.json\n")
+    law = json.loads((project / "sweeps" / "smoke" / "law.json").read_text())
+    assert law["loss"]["form"] == "Chinchilla"
+    assert law["penalty"]["parameters"].keys() == law["penalty"]["draws"].keys()
+
+
+def test_a_manifest_without_running_is_what_a_job_works_on(call, project, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))
+    (project / "sweeps" / "smoke" / "table.csv").rename(project / "table.aside")
+    try:
+        plan = json.loads(call("plan", "smoke", "--manifest", "--json").stdout)
+    finally:
+        (project / "table.aside").rename(project / "sweeps" / "smoke" / "table.csv")
+    assert plan["entries"] == 6
+    said = simlaw(project, "work", "--manifest", plan["manifest"], "--index", "6", SIMLAW_STORE=str(tmp_path))
+    assert said.returncode == 2
+    assert said.stderr.startswith("simlaw: --index 6: the manifest has the entries 0 to 5; take one")
+    assert (
+        simlaw(project, "work", "--manifest", plan["manifest"], "--index", "5", SIMLAW_STORE=str(tmp_path)).returncode
+        == 0
+    )
+    assert len(list((tmp_path / "run").iterdir())) == 3
+    assert (tmp_path / "corpus").is_dir()
+
+
+def test_a_damaged_run_is_named(call, project):
+    run = next((project / ".simlaw" / "run").iterdir())
+    (run / "history.safetensors").write_bytes(b"short")
+    (project / "sweeps" / "smoke" / "table.csv").rename(project / "table.aside")
+    try:
+        said = call("show", run.name)
+    finally:
+        (project / "table.aside").rename(project / "sweeps" / "smoke" / "table.csv")
+    assert said.exit_code == 2
+    assert said.stderr == f"simlaw: run {run.name} was damaged and is set aside: run its sweep again to make it anew\n"
+    assert call("run", "smoke", "--own").exit_code == 0
+
+
+def test_gc_waits_for_workers(call, project):
+    lease = project / ".simlaw" / "leases" / "0123456789abcdef"
+    lease.write_text(f"{socket.gethostname()} {os.getpid()}\n")
+    said = call("gc", "--yes")
+    lease.unlink()
+    assert said.exit_code == 2
+    assert said.stderr == "simlaw: workers are at work here (on 0123456789abcdef): wait for them, or stop them first\n"
+
+
+def test_ctrl_c_anywhere_says_how_to_go_on(call, monkeypatch):
+    monkeypatch.setattr(Session, "open", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    said = call("plan", "smoke")
+    assert said.exit_code == 130
+    assert said.stderr == "stopped; whatever was finished is kept, and the same command goes on from there\n"
+
+
+def test_a_figure_is_drawn_from_inside_the_sweeps_folder(call, project, monkeypatch):
+    monkeypatch.chdir(project / "sweeps" / "smoke")
+    said = call("figure", "headline", "--sweep", ".", "--out", str(project / "inside"))
+    assert said.exit_code == 0, said.stderr
+    assert (project / "inside" / "headline.png").is_file()
+
+
 def test_figure(call, project, tmp_path):
     said = call("figure", "headline", "--sweep", "smoke", "--out", str(tmp_path))
     assert said.output.split() == [str(tmp_path / "headline.png"), str(tmp_path / "headline.svg")]
@@ -158,7 +267,13 @@ def test_the_overview_lists_every_command():
     [
         (("plan", "smok"), "simlaw: there is no sweep 'smok': the sweeps here are smoke"),
         (("show", "zzz"), "simlaw: 'zzz' is no run here: `simlaw status SWEEP --json` lists the runs"),
-        (("decide", "smoke", "--bytes", "-3"), "simlaw: --bytes is -3: a budget is above 0"),
+        (("decide", "smoke", "--bytes", "-3"), "simlaw: --bytes is -3: a budget is a number above 0"),
+        (("decide", "smoke", "--bytes", "0"), "simlaw: --bytes is 0: a budget is a number above 0"),
+        (("decide", "smoke", "--tokens", "0"), "simlaw: --tokens is 0: a budget is a number above 0"),
+        (("decide", "smoke", "--flops", "nan"), "simlaw: --flops is nan: a budget is a number above 0"),
+        (("fit", "smoke", "--where", "seed"), "simlaw: --where seed: it must read COLUMN=VALUE, for example cooldown="),
+        (("fit", "smoke", "--where", "seed=9"), "simlaw: no row has seed=9: the table has 0, 1, 2"),
+        (("fit", "none.csv"), "simlaw: there is no table at none.csv: run `simlaw run` and `simlaw table` first"),
         (("decide", "smoke", "--flops", "1e8", "--tokens", "1e4"), "simlaw: --flops and --tokens are two conventions"),
         (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
         (
@@ -230,6 +345,9 @@ def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_
     while not list((tmp_path / "cut").glob("partial/*/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
+    if number == signal.SIGKILL:  # the workers too, each where it stands
+        for lease in (tmp_path / "cut" / "leases").iterdir():
+            os.kill(int(lease.read_text().split()[1]), signal.SIGKILL)
     _, said = process.communicate()
     if number == signal.SIGINT:
         assert process.returncode == 1

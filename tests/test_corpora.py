@@ -1,5 +1,8 @@
 """Corpora: exact entropies, splits by file, batches as a function of (seed, step), refusals."""
 
+import csv
+import hashlib
+import io
 import itertools
 
 import jax
@@ -112,12 +115,29 @@ def read(folder, **fields):
 def test_text_splits_by_file_and_skips_what_is_no_text(folder):
     corpus = read(folder)
     assert len(corpus.files) == 40
-    assert corpus.skipped == ("latin.txt", "zero.txt")
+    assert corpus.skipped == (("latin.txt", "not UTF-8"), ("zero.txt", "holds a zero byte"))
+    assert ", 1 skipped: not UTF-8, 1 skipped: holds a zero byte, " in corpus.describe()
     held = [file for file in corpus.files if file.held_out]
     assert 0 < len(held) < 20
     assert corpus.test.size == sum(file.size + 1 for file in held)
     assert corpus.train.size + corpus.test.size == sum(file.size + 1 for file in corpus.files)
     assert bytes(corpus.test[: held[0].size]) == (folder / held[0].path).read_bytes()
+
+
+def test_text_skips_what_cannot_be_read(folder):
+    (folder / "gone.txt").symlink_to(folder / "nowhere")
+    assert read(folder).skipped[0] == ("gone.txt", "unreadable (No such file or directory)")
+    assert len(read(folder).files) == 40
+
+
+def test_text_lists_what_its_fingerprint_stands_for(folder):
+    corpus = read(folder)
+    lines = list(csv.DictReader(io.StringIO(corpus.listing())))
+    files = [line for line in lines if line["sha256"]]
+    hashed = "\n".join(f"{line['sha256']} {line['path']}" for line in files)
+    assert hashlib.sha256(hashed.encode()).hexdigest()[:16] == corpus.fingerprint
+    assert sum(int(line["bytes"]) + 1 for line in files if line["part"] == "train") == corpus.train.size
+    assert lines[-1] == {"path": "zero.txt", "bytes": "", "sha256": "", "part": "holds a zero byte"}
 
 
 def test_text_fingerprint_follows_content_and_paths(folder, tmp_path_factory):

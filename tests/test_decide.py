@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.decide import Question, decide
+from simlaw.decide import Question, decide, measured_cells
 from simlaw.errors import SimlawError
+from simlaw.fit import fit
 from simlaw.frontier import frontier
+from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.observations import loss_observations, penalty_observations
 from simlaw.surface import UNQUANTIZED, Storage
+from simlaw.table import make_table
+from simlaw.uncertainty import trunk_weights
 from tests.planted import LOSS, PENALTY, SIZES, planted
 
 NOISE = {"log_loss": 2e-4, "relative": 0.01, "token": 1e-6}
@@ -96,6 +101,74 @@ def test_the_crossing_is_where_the_planted_laws_cross():
     assert lead(crossing.at / 1.4) < 0 < lead(crossing.at * 1.4)
     if crossing.share >= 0.9:
         assert crossing.interval[0] <= crossing.at <= crossing.interval[1]
+
+
+def test_a_crossing_outside_the_measured_budgets_is_not_claimed():
+    cheap = analyse(ANALYSIS.table.where(lambda row: row["params_blocks"] * row["tokens"] < 7.1e10), draws=50)
+    dearest = max(row["flops_train_6nd"] for row in cheap.table)
+    assert dearest == pytest.approx(4.19e11, rel=0.01)
+    everywhere = ask(Question(bytes=29e3, amount=4e11)).crossing
+    assert everywhere.at > dearest
+    here = ask(Question(bytes=29e3, amount=4e11), cheap).crossing
+    assert here is None or here.at <= dearest
+
+
+def test_a_crossing_that_many_draws_have_outside_the_data_has_no_end():
+    loud = analyse(planted(log_loss=0.01, relative=0.5, token=5e-4, seed=2), draws=200)
+    decision = ask(Question(bytes=15e3, amount=1e12), loud)
+    assert decision.crossing.share < 0.9
+    assert not np.isfinite(decision.crossing.interval[1])
+    assert "is not identified (about" in decision.sentence
+
+
+def test_the_gap_of_a_verdict_covers_the_planted_gap():
+    inside = []
+    question = Question(bytes=29e3, amount=1e12)
+    best = truth(question)
+    for seed in range(12):
+        table = planted(log_loss=0.005, relative=0.1, token=1e-4, seeds=4, seed=seed)
+        losses, penalties = loss_observations(table), penalty_observations(table)
+        weights = trunk_weights(losses.trunk, losses.x["N"], draws=200)
+        decision = decide(question, table, fit(Chinchilla, losses, weights), fit(StepPenalty, penalties, weights))
+        plans = {plan.bits: plan for plan in decision.plans}
+        top = decision.plans[0].bits
+        low, high = plans[3].gap_interval
+        inside.append(low <= best[3][0] - best[top][0] <= high)
+    assert sum(inside) >= 8  # 10.8 expected; fewer than 8 has a probability under 1 %
+
+
+def test_one_candidate_is_no_comparison():
+    decision = ask(Question(bytes=3400, amount=1e12))
+    assert [plan.bits for plan in decision.plans] == [3]
+    assert not decision.identified
+    assert decision.sentence == (
+        "not identified: 3.4 kB hold no measured size at any precision but int3, so there is nothing to compare; "
+        "raise the bytes or add smaller sizes."
+    )
+
+
+def test_one_seed_has_no_error():
+    rows = [row for row in ANALYSIS.table if row["seed"] == 0 or row["params_blocks"] != 6656]
+    cells = measured_cells(Question(bytes=29e3, amount=1e12), make_table(rows), (8.0,))
+    assert {cell.error is None for cell in cells if cell.seeds == 1} == {True}
+    assert {cell.error is None for cell in cells if cell.seeds == 3} == {False}
+
+
+def test_a_table_without_quantized_rows_is_fitted_and_says_nothing_of_penalties():
+    found = analyse(planted(bits=(), **NOISE), draws=50)
+    assert found.base.health == "VALID"
+    assert (found.penalty, found.rivals) == (None, ())
+
+
+def test_one_bit_width_is_fitted_by_the_simplest_form():
+    found = analyse(planted(bits=(4,), **NOISE), draws=50)
+    assert type(found.penalty.law) is type(PENALTY)
+    assert np.isnan([rival.held_out for rival in found.rivals]).all()
+
+
+def test_groups_are_analysed_where_there_is_nothing_else():
+    rows = [{**row, "ptq_granularity": "group" if row["ptq_bits"] else None} for row in planted(**NOISE)]
+    assert analyse(make_table(rows), draws=50).granularity == "group"
 
 
 def test_noise_that_hides_the_answer_is_admitted():

@@ -35,10 +35,6 @@ def test_one_bit_needs_the_sign_grid(grid):
         Int(bits=2, grid="sign")
 
 
-def test_names_are_those_of_the_field():
-    assert Int(bits=4).name == "int4"
-
-
 def test_scale_groups():
     assert scale_groups(48, PerGroup(size=16)) == 3
     assert scale_groups(48, PerChannel()) == 1

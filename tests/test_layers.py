@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("version", "errors", "declared", "formats", "report", "law"),
+    ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published", "lm"),
     ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
     (

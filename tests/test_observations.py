@@ -16,7 +16,7 @@ from simlaw.observations import (
     usable,
 )
 from simlaw.table import Table, make_table
-from tests.planted import planted
+from tests.planted import PENALTY, planted
 
 NOISY = planted(log_loss=0.02, relative=0.2, token=1e-4, seeds=20)
 
@@ -119,6 +119,36 @@ def test_rate_checks_pair_seeds():
     assert checks[0].noise == pytest.approx(
         seed_noise(usable(make_table(rows))[0]).log_loss * checks[0].losses[1] * 2**0.5
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"cooldown": 0.4},
+            r"the rows differ in cooldown \(0.2, 0.4\), which no law knows: choose, for .*cooldown=0.2",
+        ),
+        ({"corpus_fingerprint": "f"}, "the rows differ in corpus_fingerprint"),
+        ({"warmup_tokens": 5}, r"the rows of 6656 parameters differ in warmup_tokens \(5, None\)"),
+    ],
+)
+def test_rows_that_differ_in_what_no_law_knows_are_no_replicates(values, sentence):
+    with pytest.raises(SimlawError, match=sentence):
+        usable(changed(NOISY, 7, **values))
+
+
+def test_two_group_sizes_are_not_pooled():
+    rows = [{**row, "ptq_granularity": "group", "ptq_group": 16 * (1 + i % 2)} for i, row in enumerate(NOISY)]
+    with pytest.raises(SimlawError, match=r"the rows quantized per group differ in ptq_group \(16, 32\)"):
+        penalty_observations(Table(rows=tuple(r for r in rows if r["ptq_bits"])), granularity="group")
+
+
+def test_the_spread_is_taken_where_the_law_says_and_not_where_chance_put_the_cell():
+    seen = penalty_observations(NOISY, expected=PENALTY)
+    noise = seed_noise(usable(NOISY)[0])
+    spread = noise.delta(PENALTY.penalty(**seen.x), seen.x["P_post"])
+    assert np.allclose(seen.sigma, np.hypot(1e-4, spread))
+    assert not np.allclose(seen.sigma, penalty_observations(NOISY).sigma)
 
 
 def test_refusals():

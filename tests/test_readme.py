@@ -4,6 +4,10 @@ import re
 
 import pytest
 
+import simlaw.config
+import simlaw.formats
+import simlaw.sweep
+from simlaw.plan import expand
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -26,6 +30,19 @@ def test_the_tree_names_no_file_that_is_not_there():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"^>? ?[A-Z_]{4,}$", README, flags=re.MULTILINE)
+
+
+def test_the_sweep_example_is_a_sweep():
+    block = next(text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "SWEEP = " in text)
+    names = {**vars(simlaw.config), **vars(simlaw.formats), **vars(simlaw.sweep)}
+    exec("\n".join(line[4:] for line in block.splitlines()), names)
+    sweep = names["SWEEP"]
+    assert sweep.schedule.warmup_tokens == 65_536
+    assert len(expand(sweep, "f").cells) == 27
 
 
 def test_the_python_example_runs(monkeypatch, capsys):

@@ -3,16 +3,21 @@
 import dataclasses
 import json
 import os
+import socket
 
 import pytest
 
+from simlaw.accounting import flops_forward_per_token
 from simlaw.config import AdamW, trunk_id
 from simlaw.plan import expand, packs
+from simlaw.run import local
+from simlaw.run.estimate import estimate
+from simlaw.run.local import Local
 from simlaw.run.status import status_of
 from simlaw.run.work import Desk, work
 from simlaw.run.worker import Manifest, read_manifest, run_worker, submit
 from simlaw.store import Store
-from simlaw.sweep import Grid, load_sweep
+from simlaw.sweep import Grid, PTQGrid, load_sweep
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_run
 
@@ -103,8 +108,12 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
     assert len(tried) == 2
     assert not run_worker(store, path, None, None)  # another worker of the same submission does not try again
     assert len(tried) == 2
+    assert not run_worker(store, path, 1, None)  # a job that is asked for by its number does
+    assert len(tried) == 3
     assert conditions(plan, store)[0] == ["failed"] * 4
-    assert json.loads(capsys.readouterr().out.splitlines()[0]) == {"failed": "MemoryError: no room"}
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert said == [*[{"failed": "MemoryError: no room"}] * 2, {"ended": True}] * 2 + said[-2:]
+    assert said[-2:] == [{"failed": "MemoryError: no room"}, {"ended": True}]
     submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
     assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
 
@@ -116,6 +125,47 @@ def test_a_worker_takes_over_from_one_that_died(plan, corpus, store):
     (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
     assert run_worker(store, path, None, None)
     assert conditions(plan, store)[0] == ["done"] * 4
+
+
+def test_an_estimate_counts_what_is_left(done, plan, store, corpus):
+    engine = Local()
+
+    def flops(sweep):
+        cells = expand(sweep, corpus.fingerprint).cells
+        todo = status_of(expand(sweep, corpus.fingerprint), store, None).todo
+        return estimate(packs(todo, 1), corpus.fingerprint, engine, store).flops, cells
+
+    left, cells = flops(SWEEP)
+    one_seed = [cell for cell in cells if cell.spec.seed == 1]
+    # the trunk of 32 steps, and cool-downs of 4 and 8 steps from 16 and 32
+    assert left == pytest.approx(sum(c.flops_eval for c in one_seed) + (32 + 4 + 8) * step_flops(cells[0]))
+    finer = dataclasses.replace(SWEEP, ptq=(*SWEEP.ptq, PTQGrid(bits=(6,))), grids=(seed_zero(SWEEP),))
+    more, cells = flops(finer)
+    assert more == pytest.approx(sum(cell.flops_eval / len(cell.evals) for cell in cells))  # one precision, no training
+
+
+def test_an_estimate_takes_the_speed_of_this_host_and_device(done, store, corpus):
+    cells = expand(SWEEP, corpus.fingerprint).cells
+    todo = packs([cell for cell in cells if cell.spec.seed == 1], 1)
+    assert estimate(todo, corpus.fingerprint, Local(), store).basis == "measured here"
+    assert estimate(todo, corpus.fingerprint, Local(device="gpu"), store).basis == "estimated from a matrix product"
+    telemetry = store.root / "telemetry.jsonl"
+    telemetry.write_text(telemetry.read_text().replace(socket.gethostname(), "elsewhere"))
+    assert estimate(todo, corpus.fingerprint, Local(), store).basis == "estimated from a matrix product"
+
+
+def test_a_librarys_stray_line_is_no_message():
+    assert local._message('{"flops": 3}') == {"flops": 3}
+    assert local._message("WARNING: no GPU found\n") == {}
+    assert local._message("3\n") == {}
+
+
+def seed_zero(sweep):
+    return dataclasses.replace(sweep.grids[0], seeds=(0,))
+
+
+def step_flops(cell):
+    return 3 * flops_forward_per_token(cell.spec.model, cell.counts) * cell.spec.batch_tokens
 
 
 def test_an_optimizer_is_part_of_the_identity(corpus):

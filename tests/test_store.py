@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.store import LEASE_SECONDS, Store, write_file
+from simlaw.store import LEASE_SECONDS, Store
 
 FILES = {"a.txt": b"alpha", "b.bin": bytes(range(256))}
 
@@ -87,7 +87,7 @@ def test_a_lease_is_held_once(store):
 
 def test_a_lease_of_a_dead_process_is_taken_over(store):
     child = (
-        "from pathlib import Path; from simlaw.store import LEASE_SECONDS, Store; import sys; Store(root=Path(sys.argv[1])).claim('k')"
+        "from pathlib import Path; from simlaw.store import Store; import sys; Store(root=Path(sys.argv[1])).claim('k')"
     )
     subprocess.run([sys.executable, "-c", child, str(store.root)], check=True)
     assert (store.root / "leases" / "k").exists()
@@ -134,7 +134,7 @@ def test_what_another_worker_took_is_no_error(store):
 
 def test_the_second_writer_of_the_same_artefact_loses_nothing(store, monkeypatch):
     store.put("run", "k", FILES)
-    monkeypatch.setattr(Path, "exists", lambda path: False)  # both looked before either was done
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # both looked before either was done
     store.put("run", "k", FILES)
     monkeypatch.undo()
     assert store.get("run", "k") == FILES
@@ -147,13 +147,3 @@ def test_telemetry_survives_a_cut_off_line(store):
         file.write('{"event": "cut of')
     assert [record["event"] for record in store.telemetry()] == ["one"]
     assert json.loads((store.root / "telemetry.jsonl").read_text().splitlines()[0])["host"]
-
-
-def test_write_file_replaces_whole(tmp_path):
-    path = tmp_path / "deep" / "table.csv"
-    write_file(path, b"one")
-    write_file(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
-    with pytest.raises(SimlawError, match="cannot write"):
-        write_file(Path("/proc/none/table.csv"), b"")

@@ -47,6 +47,24 @@ def test_merging_keeps_the_first_of_equal_rows():
     assert sorted(r["loss"] for r in mine.merged(theirs)) == [1.0, 3.0]
 
 
+def test_selecting_by_a_cell():
+    rows = [
+        row(seed=s, ptq_bits=b, ptq_group=g, eval_id=f"{s}{b}{g}")
+        for s in (0, 1)
+        for b, g in ((None, None), (4, 16), (4, 32))
+    ]
+    table = make_table(rows)
+    assert {r["seed"] for r in table.select("seed", "1")} == {1}
+    chosen = table.select("ptq_group", "32")  # rows as trained have no group, and stay
+    assert [r["ptq_group"] for r in chosen] == [None, 32, None, 32]
+    with pytest.raises(SimlawError, match=r"no row has seed=7: the table has 0, 1"):
+        table.select("seed", "7")
+    with pytest.raises(SimlawError, match=r"seed=one: seed holds a whole number; give one"):
+        table.select("seed", "one")
+    with pytest.raises(SimlawError, match="the table has no column 'sed'"):
+        table.select("sed", "1")
+
+
 def test_refusals(tmp_path):
     good = make_table([row(loss=1.5)]).to_csv()
     with pytest.raises(SimlawError, match=r"there is no table at .*none.csv: run `simlaw run`"):
@@ -57,3 +75,7 @@ def test_refusals(tmp_path):
         parse_table(good.replace("1.5", "high"), "t.csv")
     with pytest.raises(SimlawError, match=r"line 2: tokens is '1e2', not a whole number"):
         parse_table(good.replace(",100,", ",1e2,"), "t.csv")
+    with pytest.raises(SimlawError, match=r"t.csv, line 2 is cut off or too long"):
+        parse_table(good.rstrip().rsplit(",", 3)[0], "t.csv")
+    with pytest.raises(SimlawError, match=r"t.csv, line 2 is cut off or too long"):
+        parse_table(good.rstrip() + ",more\n", "t.csv")

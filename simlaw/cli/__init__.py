@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 from typing import Any
 
 import click
@@ -27,7 +26,7 @@ _COMMANDS = {
 
 
 class _Group(click.Group):
-    """Imports a command's module only when it is asked for: `simlaw decide` never waits for JAX."""
+    """Imports a command's module only when it is asked for: help, and laws of a table, never wait for JAX."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -51,6 +50,9 @@ class _Group(click.Group):
         except SimlawError as error:
             click.echo(f"simlaw: {error}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("stopped; whatever was finished is kept, and the same command goes on from there", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,8 +70,4 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    try:
-        cli(prog_name="simlaw")
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(130)
+    cli(prog_name="simlaw")

@@ -1,21 +1,15 @@
-"""What `fit`, `decide`, `figure` and `reproduce` share: the analysis of a sweep's rows, and its parts as text."""
+"""What `fit`, `decide`, `figure` and `reproduce` share: the parts of an analysis as text."""
 
 import hashlib
+from dataclasses import replace
 
-from simlaw.analysis import Analysis, analyse
+from simlaw.analysis import Analysis
 from simlaw.decide import Decision, Question, decide
 from simlaw.errors import SimlawError
 from simlaw.observations import rate_checks
 from simlaw.report import columns, count, precision, size, with_error
 from simlaw.table import Table
 from simlaw.trends import trends
-
-
-def analyse_rows(rows: Table, name: str, repeats: bool = False) -> Analysis:
-    """The analysis of a sweep's rows; raises `SimlawError` where there are none."""
-    if not rows:
-        raise SimlawError(f"no run of {name} is done, so there is nothing to fit: `simlaw run {name}` first")
-    return analyse(rows, repeats=repeats)
 
 
 def table_sha256(rows: Table) -> str:
@@ -25,6 +19,9 @@ def table_sha256(rows: Table) -> str:
 
 def fit_report(analysis: Analysis) -> str:
     """The fits, the comparison of bit terms, and the learning-rate check."""
+    if analysis.penalty is None:
+        parts = [str(analysis.base), "no row is quantized, so there is no penalty to fit", rate_report(analysis.table)]
+        return "\n\n".join(part for part in parts if part)
     held = columns(
         ("penalty form", "health", "chi2", "dof", "held-out lowest bits (rms in sigmas)"),
         [
@@ -38,15 +35,15 @@ def fit_report(analysis: Analysis) -> str:
             for rival in analysis.rivals
         ],
     )
-    parts = [str(analysis.base), str(analysis.penalty), held, trend_report(analysis.table), rate_report(analysis.table)]
+    parts = [str(analysis.base), str(analysis.penalty), held, trend_report(analysis), rate_report(analysis.table)]
     return "\n\n".join(part for part in parts if part)
 
 
-def trend_report(rows: Table) -> str:
+def trend_report(analysis: Analysis) -> str:
     """Whether the penalty rises with data and falls with size, beyond the noise between seeds."""
     lines = [
         (trend.what, precision(trend.bits), with_error(trend.value, trend.error), trend.verdict)
-        for trend in trends(rows)
+        for trend in trends(analysis.table, granularity=analysis.granularity)
     ]
     return columns(("trend of the penalty", "bits", "value", ""), lines)
 
@@ -86,7 +83,7 @@ def decision_report(decision: Decision) -> str:
                 count(cell.params),
                 count(cell.tokens),
                 size(cell.bytes),
-                f"{cell.loss:.3f} ± {cell.error:.3f}",
+                f"{cell.loss:.3f}" if cell.error is None else f"{cell.loss:.3f} ± {cell.error:.3f}",
                 str(cell.seeds),
             )
             for cell in decision.measured[:5]
@@ -96,5 +93,8 @@ def decision_report(decision: Decision) -> str:
 
 
 def answer(analysis: Analysis, question: Question) -> Decision:
-    """The decision of an analysis."""
+    """The decision of an analysis; raises `SimlawError` where nothing was quantized."""
+    if analysis.penalty is None:
+        raise SimlawError("no row is quantized, so there is nothing to decide: add Sweep(ptq=…) and run it")
+    question = replace(question, granularity=analysis.granularity)
     return decide(question, analysis.table, analysis.base, analysis.penalty)

@@ -22,7 +22,7 @@ def command(yes: bool) -> None:
       simlaw gc --yes
     """
     store = Store(root=default_root())
-    runs, trunks = set(), set()
+    runs, trunks, corpora = set(), set(), set()
     sweeps = sorted(Path("sweeps").glob("*/sweep.py"))
     if not sweeps:
         raise SimlawError(
@@ -30,11 +30,20 @@ def command(yes: bool) -> None:
         )
     for path in sweeps:
         session = Session.open(str(path))
+        corpora.add(session.corpus.fingerprint)
         runs |= {cell.run_id for cell in session.plan.cells}
         trunks |= {trunk_id(cell.spec.trunk, session.plan.fingerprint) for cell in session.plan.cells}
-    idle = not store.held()
-    doomed: list[Path] = [store.root / name for name in ("aside", "logs", *(("tmp", "manifests") if idle else ()))]
-    for kind, used in (("run", runs), ("rows", runs), ("failure", runs), ("trunk", trunks), ("partial", trunks)):
+    if held := store.held():
+        raise SimlawError(f"workers are at work here (on {', '.join(held[:3])}): wait for them, or stop them first")
+    doomed: list[Path] = [store.root / name for name in ("aside", "logs", "tmp", "manifests")]
+    for kind, used in (
+        ("corpus", corpora),
+        ("run", runs),
+        ("rows", runs),
+        ("failure", runs),
+        ("trunk", trunks),
+        ("partial", trunks),
+    ):
         folder = store.root / kind
         doomed += [path for path in sorted(folder.glob("*")) if path.name not in used] if folder.is_dir() else []
     doomed = [path for path in doomed if path.exists()]

@@ -8,6 +8,14 @@ from typing import Any
 import click
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
+source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
+where_option = click.option(
+    "--where",
+    "chosen",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Use only rows with this value, for example cooldown=0.2; may be given again.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of text.")
 own_option = click.option(
     "--own", is_flag=True, help="Use only rows made in this store, as if the sweep had no committed table."

@@ -16,9 +16,12 @@ from simlaw.run.session import Session
 @sweep_argument
 @workers_option
 @device_option
+@click.option("--manifest", is_flag=True, help="Write the work that is left for `simlaw work`, and print where.")
 @json_option
-def command(sweep: str, workers: int, device: str, as_json: bool) -> None:
+def command(sweep: str, workers: int, device: str, manifest: bool, as_json: bool) -> None:
     """Show a sweep's cells and their cost; nothing is run.
+
+    With --manifest, a scheduler's jobs can do the work: job I calls `simlaw work --manifest PATH --index I`.
 
     \b
     Example:
@@ -27,7 +30,8 @@ def command(sweep: str, workers: int, device: str, as_json: bool) -> None:
     session = Session.open(sweep)
     cells, status = session.plan.cells, session.status()
     engine = Local(workers=workers, device=device)
-    left = estimate(session.packs(status, engine), session.plan.fingerprint, engine, session.store)
+    packs = session.packs(status, engine)
+    left = estimate(packs, session.plan.fingerprint, engine, session.store)
     whole = {
         "runs": len(cells),
         "evaluations": sum(len(cell.evals) for cell in cells),
@@ -38,6 +42,8 @@ def command(sweep: str, workers: int, device: str, as_json: bool) -> None:
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
     }
+    if manifest:
+        whole |= {"manifest": str(session.submit(packs)), "entries": len(packs)}
     if as_json:
         listed = [
             {
@@ -65,6 +71,8 @@ def command(sweep: str, workers: int, device: str, as_json: bool) -> None:
         f"{len(status.todo)} are left: "
         + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
     )
+    if manifest:
+        click.echo(f"manifest: {whole['manifest']}, entries 0 to {len(packs) - 1}")
     epoch = session.corpus.epoch_tokens(session.file.sweep.family.context)
     repeats = sum(epoch is not None and cell.spec.tokens > epoch for cell in cells)
     if repeats:

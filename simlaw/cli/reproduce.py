@@ -5,16 +5,17 @@ from pathlib import Path
 
 import click
 
-from simlaw.cli.analysis import analyse_rows, answer, decision_report, fit_report
+from simlaw.analysis import analyse
+from simlaw.cli.analysis import answer, decision_report, fit_report
 from simlaw.cli.figure import draw
-from simlaw.cli.figure import folder as figures_folder
-from simlaw.cli.options import device_option, own_option, sweep_argument, workers_option
+from simlaw.cli.options import device_option, own_option, sweep_argument, where_option, workers_option
 from simlaw.cli.run import run
+from simlaw.cli.source import select
 from simlaw.compare import compare
 from simlaw.decide import Question
+from simlaw.files import write_file
 from simlaw.run.local import Local
 from simlaw.run.session import Session
-from simlaw.store import write_file
 
 
 @click.command()
@@ -22,13 +23,21 @@ from simlaw.store import write_file
 @workers_option
 @device_option
 @own_option
+@where_option
 @click.option("--figure", default="headline", show_default=True, help="The figure to draw.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to draw it.")
-def command(sweep: str, workers: int, device: str, own: bool, figure: str, out: Path | None) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to draw it; by default in the store, out/SWEEP.",
+)
+def command(
+    sweep: str, workers: int, device: str, own: bool, chosen: tuple[str, ...], figure: str, out: Path | None
+) -> None:
     """Plan, run what is missing, fit, draw and decide. Run again, it redoes nothing.
 
     Rows of the committed table count as done, so a fresh clone redraws without training; with --own everything is
-    trained here and then compared with them. The committed table is never overwritten.
+    trained here and then compared with them. Neither the committed table nor the committed figures are overwritten:
+    `simlaw table --write` and `simlaw figure` do that.
 
     \b
     Example:
@@ -37,19 +46,16 @@ def command(sweep: str, workers: int, device: str, own: bool, figure: str, out: 
     session = Session.open(sweep)
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else ''}")
     click.echo(f"corpus: {session.corpus.describe()}")
-    complete = run(session, Local(workers=workers, device=device), own)
-    status = session.status(own)
-    if not complete and session.file.sweep.grids and status.todo:
+    if not run(session, Local(workers=workers, device=device), own):
         sys.exit(1)
-    rows = status.rows
+    rows = session.status(own).rows
     mine = session.store.root / "out" / session.file.name
     write_file(mine / "table.csv", rows.to_csv().encode())
-    analysis = analyse_rows(rows, session.file.name)
-    click.echo(f"\n{fit_report(analysis)}\n")
-    place = out or (mine if own else figures_folder(session.file) / "out")
-    for path in draw(figure, session.file, analysis, place):
-        click.echo(f"figure: {path}")
     click.echo(f"table: {mine / 'table.csv'}")
+    analysis = analyse(select(rows, chosen))
+    click.echo(f"\n{fit_report(analysis)}\n")
+    for path in draw(figure, session.file, analysis, out or mine):
+        click.echo(f"figure: {path}")
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
     budget = session.file.sweep.budget

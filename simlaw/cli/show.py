@@ -39,8 +39,11 @@ def command(run: str, length: int) -> None:
         raise SimlawError(f"{run!r} {what}: `simlaw status SWEEP --json` lists the runs")
     files = store.get("run", found[0])
     if files is None:
+        rows = _committed().get(found[0])
+        if rows is None:
+            raise SimlawError(f"run {found[0]} was damaged and is set aside: run its sweep again to make it anew")
         click.echo(f"run {found[0]}: only its rows are here, its checkpoint was made in another store\n")
-        click.echo(_rows(_committed()[found[0]]))
+        click.echo(_rows(rows))
         return
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
     click.echo(f"run {found[0]}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")

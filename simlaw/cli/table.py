@@ -6,17 +6,19 @@ import click
 
 from simlaw.cli.options import own_option, sweep_argument
 from simlaw.errors import SimlawError
+from simlaw.files import write_file
 from simlaw.run.session import Session
-from simlaw.store import write_file
 
 
 @click.command()
 @sweep_argument
 @own_option
-@click.option("--write", is_flag=True, help="Write the rows to the sweep's own table.csv, the one that is committed.")
+@click.option("--write", is_flag=True, help="Merge the rows into the sweep's own table.csv, the one that is committed.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file instead.")
 def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     """Print or write the table of a sweep: committed rows that still match, and those made in this store.
+
+    With --write, committed rows that do not match (another corpus, an older definition) stay in the file.
 
     \b
     Example:
@@ -30,5 +32,11 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     if target is None:
         click.echo(rows.to_csv(), nl=False)
         return
+    others = 0
+    if write and session.committed is not None:
+        whole = rows.merged(session.committed)
+        others, rows = len(whole) - len(rows), whole
     write_file(target, rows.to_csv().encode())
-    click.echo(f"{len(rows)} rows in {target}")
+    click.echo(
+        f"{len(rows)} rows in {target}" + (f", {others} of them not of the sweep as it is now" if others else "")
+    )

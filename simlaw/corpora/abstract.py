@@ -22,6 +22,10 @@ class AbstractCorpus(abc.ABC):
         """One clause for people: what it holds, how much, and its fingerprint."""
 
     @abc.abstractmethod
+    def listing(self) -> str:
+        """What the corpus is made of, as text to keep beside the runs: the fingerprint can be checked against it."""
+
+    @abc.abstractmethod
     def epoch_tokens(self, context: int) -> int | None:
         """Training tokens before any repeats; None where fresh ones never end."""
 

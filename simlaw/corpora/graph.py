@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from simlaw.config import Graph
 from simlaw.corpora.abstract import AbstractCorpus, Data
 from simlaw.corpora.order import order
-from simlaw.declared import digest
+from simlaw.declared import canonical, digest
 from simlaw.errors import SimlawError
 
 _HELD_OUT = 2**31 - 1  # a stream that no training seed below 2^31 - 1 shares
@@ -58,6 +58,10 @@ class GraphCorpus(AbstractCorpus):
             f"graph of {self.spec.nodes} nodes with {self.spec.out} successors each: entropy {self.entropy:.4f} nats "
             f"per token, fresh tokens without end, fingerprint {self.fingerprint}"
         )
+
+    def listing(self) -> str:
+        """The declaration that decides every walk."""
+        return canonical(self.spec) + "\n"
 
     def epoch_tokens(self, context: int) -> None:
         """None: every step draws fresh walks."""

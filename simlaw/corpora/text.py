@@ -1,8 +1,11 @@
 """Text: a person's own UTF-8 files as bytes; by default the Python standard library's source on this machine."""
 
+import csv
 import hashlib
+import io
 import os
 import sysconfig
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +41,7 @@ class TextCorpus(AbstractCorpus):
     spec: Text
     folder: str
     files: tuple[TextFile, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
     train: UInt8[np.ndarray, " n"]
     test: UInt8[np.ndarray, " m"]
     fingerprint: str
@@ -46,7 +49,7 @@ class TextCorpus(AbstractCorpus):
 
     @classmethod
     def read(cls, spec: Text) -> "TextCorpus":
-        """The corpus of all matching files below the folder; undecodable ones are skipped and listed.
+        """The corpus of all matching files below the folder; those that are no text are skipped, with the reason.
 
         Raises `SimlawError` where the folder is missing or holds no text for training.
         """
@@ -58,9 +61,17 @@ class TextCorpus(AbstractCorpus):
         parts: dict[bool, list[bytes]] = {False: [], True: []}
         for path in _walk(folder, spec.suffixes, library):
             name = path.relative_to(folder).as_posix()
-            content = path.read_bytes()
-            if not _is_text(content):
-                skipped.append(name)
+            try:
+                content = path.read_bytes()
+                content.decode("utf-8")
+            except OSError as error:
+                skipped.append((name, f"unreadable ({error.strerror})"))
+                continue
+            except UnicodeDecodeError:
+                skipped.append((name, "not UTF-8"))
+                continue
+            if _SEPARATOR in content:
+                skipped.append((name, "holds a zero byte"))
                 continue
             share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
             held_out = share < spec.held_out
@@ -72,7 +83,7 @@ class TextCorpus(AbstractCorpus):
                 f"the corpus folder {str(folder)!r} holds no UTF-8 file ending in {' or '.join(spec.suffixes)} "
                 f"to train on ({len(skipped)} skipped): add files, or set Text(suffixes=…)"
             )
-        listing = "\n".join(f"{file.sha256} {file.path}" for file in files)
+        hashed = "\n".join(f"{file.sha256} {file.path}" for file in files)
         return cls(
             spec=spec,
             folder=str(folder),
@@ -80,17 +91,27 @@ class TextCorpus(AbstractCorpus):
             skipped=tuple(skipped),
             train=np.frombuffer(b"".join(parts[False]), np.uint8),
             test=np.frombuffer(b"".join(parts[True]), np.uint8),
-            fingerprint=hashlib.sha256(listing.encode()).hexdigest()[:16],
+            fingerprint=hashlib.sha256(hashed.encode()).hexdigest()[:16],
         )
 
     def describe(self) -> str:
         """One clause for people: what it holds, how much, and its fingerprint."""
         what = "Python standard library" if self.spec.folder is None else self.folder
-        skipped = f", {len(self.skipped)} not UTF-8 skipped" if self.skipped else ""
+        reasons = Counter(why for _, why in self.skipped)
+        skipped = "".join(f", {n} skipped: {why}" for why, n in reasons.items())
         return (
             f"text, {what}: {len(self.files)} files{skipped}, {self.train.size / 1e6:.1f} MB to train on and "
             f"{self.test.size / 1e6:.2f} MB held out, fingerprint {self.fingerprint}"
         )
+
+    def listing(self) -> str:
+        """The files as CSV: path, bytes, SHA-256, and whether it trains, is held out, or why it was skipped."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("path", "bytes", "sha256", "part"))
+        writer.writerows((f.path, f.size, f.sha256, "held out" if f.held_out else "train") for f in self.files)
+        writer.writerows((path, "", "", why) for path, why in self.skipped)
+        return out.getvalue()
 
     def epoch_tokens(self, context: int) -> int:
         """Training tokens before any repeats: whole windows, each token predicted once."""
@@ -139,11 +160,3 @@ def _walk(folder: Path, suffixes: tuple[str, ...], library: bool) -> list[Path]:
         kept = [name for name in names if not (library and name.startswith(_BUILD_FILES))]
         found += [Path(root, name) for name in kept if name.endswith(suffixes)]
     return sorted(found)
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return _SEPARATOR not in content

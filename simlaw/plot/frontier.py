@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
 from simlaw.frontier import Frontier
-from simlaw.plot.palette import SIZE_MARKERS, colour
+from simlaw.plot.palette import colour, marker
 
 
 def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[Artist | ErrorbarContainer]:
@@ -29,15 +29,16 @@ def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[
             ax.errorbar(
                 cell.bytes / 1e3,
                 cell.loss,
-                cell.error,
+                cell.error,  # without an error, without a bar
                 color=colour(cell.bits),
-                marker=SIZE_MARKERS[sizes.index(cell.params)],
+                marker=marker(sizes.index(cell.params)),
                 markersize=3.5,
                 elinewidth=0.8,
                 zorder=4,
             )
         )
     changes = np.flatnonzero(found.winner[1:] != found.winner[:-1]) + 1
+    finer = [i for i in changes if found.winner[i] > found.winner[i - 1] and found.params[i] < found.params[i - 1]]
     x = found.bytes / 1e3
     for start, stop in zip([0, *changes], [*changes, len(x) - 1], strict=True):
         bits = found.winner[start]
@@ -55,7 +56,7 @@ def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[
             )
         )
     artists += ax.plot(
-        x[changes], found.envelope[changes], color="black", marker="v", markersize=4, linestyle="none", zorder=5
+        x[finer], found.envelope[finer], color="black", marker="v", markersize=4, linestyle="none", zorder=5
     )
     ax.set(xscale="log", xlabel="stored bytes (kB)")
     return artists

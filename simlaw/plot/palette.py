@@ -10,6 +10,8 @@ from simlaw.report import count, precision
 
 #: One colour for each precision, dark to light in even steps of matplotlib's plasma map; black is unquantised.
 PRECISION = {2: "#0d0887", 3: "#46039f", 4: "#7e03a8", 5: "#b12a90", 6: "#d8576b", 7: "#f1844b", 8: "#fca636"}
+#: Integers of more bits than that, which lose next to nothing, share one.
+FINER_COLOUR = "#6b8e8e"
 UNQUANTIZED_COLOUR = "#000000"
 GREY = "#b8b8b8"
 #: Sizes from the smallest: marker and line.
@@ -19,15 +21,23 @@ SIZE_LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (3, 1, 1, 1)), (0, (5, 
 
 def colour(bits: float) -> str:
     """The colour of a precision."""
-    return UNQUANTIZED_COLOUR if np.isinf(bits) else PRECISION[int(bits)]
+    return UNQUANTIZED_COLOUR if np.isinf(bits) else PRECISION.get(int(bits), FINER_COLOUR)
+
+
+def marker(place: int) -> str:
+    """The marker of the size at this place from the smallest; after seven they come again."""
+    return SIZE_MARKERS[place % len(SIZE_MARKERS)]
+
+
+def line(place: int) -> Any:
+    """The line of the size at this place."""
+    return SIZE_LINES[place % len(SIZE_LINES)]
 
 
 def keys(sizes: Iterable[int], precisions: Iterable[float]) -> list[Line2D]:
     """Legend entries for sizes, precisions and the marks that all plots share."""
     entries = [
-        Line2D(
-            [], [], color="0.2", marker=SIZE_MARKERS[i], linestyle=SIZE_LINES[i], markersize=4, label=f"N = {count(n)}"
-        )
+        Line2D([], [], color="0.2", marker=marker(i), linestyle=line(i), markersize=4, label=f"N = {count(n)}")
         for i, n in enumerate(sizes)
     ]
     entries += [Line2D([], [], color=colour(b), linewidth=3, label=precision(b)) for b in precisions]

@@ -8,7 +8,7 @@ from matplotlib.container import ErrorbarContainer
 
 from simlaw.curves import PenaltyCurve
 from simlaw.observations import PenaltyCell
-from simlaw.plot.palette import GREY, SIZE_LINES, SIZE_MARKERS, colour
+from simlaw.plot.palette import GREY, colour, line, marker
 
 
 def plot_penalty(
@@ -23,7 +23,7 @@ def plot_penalty(
     for curve in curves:
         i, x, shade = sizes.index(curve.params), curve.tokens / curve.params, colour(curve.bits)
         artists.append(ax.fill_between(x, curve.low, curve.high, color=shade, alpha=0.15, linewidth=0))
-        artists += ax.plot(x, curve.law, color=shade, linestyle=SIZE_LINES[i], linewidth=1.0)
+        artists += ax.plot(x, curve.law, color=shade, linestyle=line(i), linewidth=1.0)
         here = [c for c in cells if (c.params, c.bits) == (curve.params, curve.bits) and c.delta > 0]
         for seen, ink in ((True, shade), (False, GREY)):
             these = [cell for cell in here if cell.visible == seen]
@@ -34,12 +34,25 @@ def plot_penalty(
                         [c.delta for c in these],
                         [c.error for c in these],
                         color=ink,
-                        marker=SIZE_MARKERS[i],
+                        marker=marker(i),
                         linestyle="none",
                         markersize=3.5,
                         elinewidth=0.8,
                     )
                 )
+    shown = {(curve.params, curve.bits) for curve in curves}
+    below = sum(cell.delta <= 0 for cell in cells if (cell.params, cell.bits) in shown)
+    if below:
+        artists.append(
+            ax.annotate(
+                f"{below} more at or below 0",
+                (0.995, 0.01),
+                xycoords="axes fraction",
+                ha="right",
+                va="bottom",
+                color="0.4",
+            )
+        )
     ax.set(
         xscale="log",
         yscale="log",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simlaw.store import write_file
+from simlaw.files import write_file
 
 
 def save(figure: Figure, out: Path, name: str, facts: Mapping[str, str]) -> list[Path]:

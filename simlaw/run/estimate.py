@@ -1,5 +1,6 @@
 """How long work will take on this machine: from what the store's telemetry measured, else from one matrix product."""
 
+import socket
 import statistics
 import time
 from collections.abc import Iterable
@@ -8,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from simlaw.accounting import flops_forward_per_token, parameters
-from simlaw.config import trunk_id
+from simlaw.config import eval_id, run_id, trunk_id
 from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.run.local import Local
-from simlaw.run.work import stored_steps
+from simlaw.run.work import stored_rows, stored_steps
 from simlaw.store import Store
 
 #: Of the speed of one large matrix product, the share that training small models reaches here.
@@ -32,20 +33,26 @@ class Estimate:
 
 def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Store) -> Estimate:
     """The time that the packs take with an engine's workers."""
-    speeds = _speeds(store)
+    speeds = _speeds(store, engine.device)
     probe = None
-    total, measured, load = 0.0, 0, [_START_SECONDS] * engine.workers
+    total, measured, load = 0.0, 0, [_START_SECONDS] * (engine.workers if engine.device == "cpu" else 1)
     shapes: list[set[object]] = [set() for _ in load]
     todo = list(packs)
     for pack in todo:
         model = pack.members[0][0].model
         forward = flops_forward_per_token(model, parameters(shapes_of(model)))
-        steps = sum(
-            steps_left(runs, (step for step, _ in stored_steps(store, [trunk_id(runs[0].trunk, fingerprint)])))
-            for runs in pack.members
-        )
+        steps = evaluations = 0
+        for runs in pack.members:
+            untrained = [spec for spec in runs if not store.has("run", run_id(spec, fingerprint))]
+            steps += steps_left(
+                untrained, (at for at, _ in stored_steps(store, [trunk_id(runs[0].trunk, fingerprint)]))
+            )
+            for spec in runs:
+                run = run_id(spec, fingerprint)
+                there = stored_rows(store, run)
+                evaluations += sum(e.tokens for e in pack.evals if eval_id(run, e) not in there)
         train = 3 * forward * steps * pack.members[0][0].batch_tokens
-        evaluate = forward * sum(e.tokens for e in pack.evals) * sum(len(runs) for runs in pack.members)
+        evaluate = forward * evaluations
         seconds = 0.0
         for event, flops in (("trained", train), ("evaluated", evaluate)):
             speed = speeds.get((event, canonical(model)))
@@ -64,11 +71,12 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     return Estimate(seconds=max(load) if todo else 0.0, flops=total, basis=basis)
 
 
-def _speeds(store: Store) -> dict[tuple[str, str], float]:
-    """FLOPs per second of one worker by event and model: the median over the records, which leaves compilations out."""
+def _speeds(store: Store, device: str) -> dict[tuple[str, str], float]:
+    """FLOPs per second of one worker here by event and model: the median, which leaves compilations out."""
     found: dict[tuple[str, str], list[float]] = {}
     for record in store.telemetry():
-        if record.get("event") in ("trained", "evaluated"):
+        here = (record.get("host"), record.get("device")) == (socket.gethostname(), device)
+        if here and record.get("event") in ("trained", "evaluated"):
             key = (str(record["event"]), str(record["model"]))
             found.setdefault(key, []).append(float(record["flops"]) / max(1e-6, float(record["seconds"])))  # type: ignore[arg-type]
     return {key: statistics.median(values) for key, values in found.items()}

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simlaw.errors import SimlawError
 from simlaw.store import Store
@@ -45,8 +46,9 @@ class Local:
 
     @property
     def cores(self) -> list[int]:
-        """The cores that this process may use; empty where the system cannot pin."""
-        return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        """The cores that this process may use, one of each physical core first; empty where the system cannot pin."""
+        usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        return sorted(usable, key=lambda core: (_siblings(core).index(core), core))
 
     def run(self, store: Store, manifest: Path, packs: int, tell: Callable[[float], None]) -> Outcome:
         """Work through a manifest; `tell` gets the FLOPs done. Ctrl-C stops at the next boundary, a second one now."""
@@ -102,7 +104,7 @@ def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[f
             if line is None:
                 open_pipes -= 1
                 continue
-            message = json.loads(line)
+            message = _message(line)
             tell(message.get("flops", 0.0))
             ended += message.get("ended", 0)
             if "failed" in message:
@@ -113,6 +115,26 @@ def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Callable[[f
             last = (log.read_text().strip().splitlines() or ["it left no message"])[-1]
             failures.append(f"a worker ended with status {process.returncode}: {last} (whole log: {log})")
     return Outcome(stopped=bool(stopping), failures=tuple(dict.fromkeys(failures)))
+
+
+def _message(line: str) -> dict[str, Any]:
+    """What a worker said; a library's stray line, which is no message, says nothing."""
+    try:
+        message = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _siblings(core: int) -> list[int]:
+    """The numbers under which the system lists one physical core, this one among them."""
+    try:
+        text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    except (OSError, ValueError):
+        return [core]
+    listed = [number for end in ends for number in range(end[0], end[-1] + 1)]
+    return listed if core in listed else [core]
 
 
 def _listen(process: subprocess.Popen[str], said: "queue.Queue[str | None]") -> None:

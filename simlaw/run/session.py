@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.plan import Pack, Plan, expand, packs
@@ -49,5 +50,10 @@ class Session:
 
     def run(self, todo: tuple[Pack, ...], engine: Local, tell: Callable[[float], None]) -> Outcome:
         """Compute some packs; `tell` gets the FLOPs done."""
+        return engine.run(self.store, self.submit(todo), len(todo), tell)
+
+    def submit(self, todo: tuple[Pack, ...]) -> Path:
+        """The path of a manifest of some packs, for workers; what the corpus is made of goes into the store too."""
+        self.store.put("corpus", self.corpus.fingerprint, {"listing": self.corpus.listing().encode()})
         manifest = Manifest(corpus=self.file.sweep.corpus, fingerprint=self.corpus.fingerprint, packs=todo)
-        return engine.run(self.store, submit(self.store, manifest), len(todo), tell)
+        return submit(self.store, manifest)

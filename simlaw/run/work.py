@@ -217,6 +217,7 @@ class _Job:
         record: dict[str, Json] = {
             "event": event,
             "model": canonical(spec.model),
+            "device": jax.default_backend(),
             "flops": flops,
             "seconds": round(seconds, 4),
         }

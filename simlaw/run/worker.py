@@ -22,9 +22,10 @@ from simlaw.config import Corpus, run_id, trunk_id
 from simlaw.corpora import open_corpus
 from simlaw.declared import Declared, decode, digest, encode
 from simlaw.errors import SimlawError
+from simlaw.files import write_file
 from simlaw.plan import Pack
 from simlaw.run.work import Desk, Stopped, work
-from simlaw.store import Store, write_file
+from simlaw.store import Store
 from simlaw.train import Program
 
 #: Seconds between looks at packs that other workers hold.
@@ -122,7 +123,7 @@ def run_worker(store: Store, path: Path, index: int | None, parent: int | None) 
             held[:] = [] if stop() else [lease for lease in wanted if store.claim(lease)]
             try:
                 if held == wanted:
-                    good &= _do(pack, desk, programs)
+                    good &= _do(pack, desk, programs, again=index is not None)
                 else:
                     busy.append(pack)
             except Stopped:
@@ -138,10 +139,15 @@ def run_worker(store: Store, path: Path, index: int | None, parent: int | None) 
     return good and not stop()
 
 
-def _do(pack: Pack, desk: Desk, programs: dict[object, Program]) -> bool:
+def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) -> bool:
+    """Whether the pack was done; one that failed before, in another worker, is tried only `again`."""
     runs = [run_id(spec, desk.corpus.fingerprint) for member in pack.members for spec in member]
-    if any(desk.store.has("failure", run) for run in runs):
-        return False  # another worker of this submission tried already
+    for run in runs:
+        if again:
+            desk.store.remove("failure", run)
+        elif failure := desk.store.get("failure", run):
+            _say({"failed": json.loads(failure["failure.json"])["note"]})
+            return False
     try:
         work(pack, desk, programs)
     except Stopped:

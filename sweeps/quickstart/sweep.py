@@ -1,11 +1,11 @@
 """Does the penalty of quantizing grow with data and fall with size, and who wins at equal bytes?
 
-Question: at fixed D, does the loss that INT3 and INT4 rounding adds rise with D and fall with N; and at equal block bytes
-and equal training compute, does a large coarse model lose to a smaller, finer one?
+Question: at fixed D, does the loss that INT3 and INT4 rounding adds rise with D and fall with N; and at equal block
+bytes and equal training compute, does a large coarse model lose to a smaller, finer one?
 Command: simlaw reproduce quickstart --own
 Cost: 51 runs, 765 rows, 2e13 training FLOPs; about 3.5 minutes on two CPU cores.
-Expected: gD = 0.525 ± 0.020, gN = 0.155 ± 0.043; at 29 kB and 1e12 FLOPs 43.5k parameters at int5 beat 71.2k at int3 by
-0.131 nats (90 % interval 0.093 to 0.182). Made again on another processor or with another JAX, losses move by up to
+Expected: gD = 0.526 ± 0.026, gN = 0.139 ± 0.044; at 29 kB and 1e12 FLOPs 43.5k parameters at int5 beat 71.2k at int3 by
+0.144 nats (90 % interval 0.099 to 0.198). Made again on another processor or with another JAX, losses move by up to
 0.02 nats and penalties as between seeds, so each of these numbers moves within its error.
 """
 

@@ -1,0 +1,66 @@
+"""Where a command's rows come from: a sweep with its table and its store, or a table by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from simlaw.errors import SimlawError
+from simlaw.sweep import SweepFile, load_sweep
+from simlaw.table import Table, read_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The rows to analyse, their name for people, and the sweep that they belong to, if there is one."""
+
+    name: str
+    rows: Table
+    file: SweepFile | None
+
+
+def open_source(where: str, own: bool, chosen: Sequence[str]) -> Source:
+    """The rows of a sweep by name or path, or of a table by its path; those that `chosen` (COLUMN=VALUE) accepts.
+
+    A table by itself needs neither corpus nor JAX. Raises `SimlawError` where there is no row.
+    """
+    source = _table(Path(where)) if where.endswith(".csv") else _sweep(where, own)
+    rows = source.rows
+    if not rows:
+        raise SimlawError(
+            f"no run of {source.name} is done, so there is nothing to fit: `simlaw run {source.name}` first"
+        )
+    return Source(name=source.name, rows=select(rows, chosen), file=source.file)
+
+
+def select(rows: Table, chosen: Sequence[str]) -> Table:
+    """The rows that every COLUMN=VALUE accepts."""
+    for choice in chosen:
+        name, sign, value = choice.partition("=")
+        if not sign:
+            raise SimlawError(f"--where {choice}: it must read COLUMN=VALUE, for example cooldown=0.2")
+        rows = rows.select(name, value)
+    return rows
+
+
+def _table(path: Path) -> Source:
+    beside = path.with_name("sweep.py")
+    file = load_sweep(str(beside)) if beside.is_file() else None
+    return Source(name=str(path), rows=read_table(path), file=file)
+
+
+def _sweep(where: str, own: bool) -> Source:
+    from simlaw.run.session import Session
+
+    session = Session.open(where)
+    rows = session.status(own).rows
+    committed = None if own else session.committed
+    if not rows and committed:
+        click.echo(
+            f"none of the committed rows is of this sweep on the corpus here ({session.corpus.describe()}): "
+            "they are taken as they are",
+            err=True,
+        )
+        rows = committed
+    return Source(name=session.file.name, rows=rows, file=session.file)
