@@ -92,8 +92,8 @@ def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | Non
     cells = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
     if cells < len(parameters) or len(seen.y) <= len(parameters):
         raise SimlawError(
-            f"{form.__name__} has {len(parameters)} parameters and the table gives {len(seen.y)} rows in {cells} cells: "
-            "add cells"
+            f"{form.__name__} has {len(parameters)} parameters and the table gives {len(seen.y)} rows of "
+            f"{cells} kinds: add cells"
         )
     low, high = (np.array([_scaled(p, p.bounds[i]) for p in parameters.values()]) for i in (0, 1))
     found = minimise(_residuals(form, seen, None), _starts(form, seed), low, high)

@@ -115,7 +115,7 @@ def test_two_sizes_do_not_identify_three_parameters():
 def test_too_few_rows_are_refused():
     table = planted(sizes=(6656,), tokens=(327_680,), seeds=3, log_loss=0.01)
     with pytest.raises(
-        SimlawError, match="Chinchilla has 5 parameters and the table gives 3 rows in 3 cells: add cells"
+        SimlawError, match="Chinchilla has 5 parameters and the table gives 3 rows of 1 kinds: add cells"
     ):
         fit(Chinchilla, loss_observations(table))
 
