@@ -34,6 +34,13 @@ def test_the_spread_between_seeds_is_measured():
     assert noise.per_step * relative_step(np.array(4)) < 2e-4  # no more than the token noise that was planted
 
 
+def test_the_spread_of_two_seeds_is_that_of_their_difference():
+    rows = [row for row in planted(seeds=2) if row["ptq_bits"] is None]
+    losses = {0: 2.0, 1: 2.1}
+    table = make_table([{**row, "loss": losses[row["seed"]]} for row in rows])
+    assert seed_noise(table).log_loss == pytest.approx(np.log(2.1 / 2.0) / np.sqrt(2), rel=1e-12)
+
+
 def test_a_spread_in_proportion_to_the_step_is_told_from_one_in_proportion_to_delta():
     rng = np.random.default_rng(0)
     rows = []

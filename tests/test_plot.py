@@ -47,6 +47,8 @@ def test_penalties_are_all_drawn_and_those_under_the_floor_are_grey():
     for cell in cells:
         if cell.delta > 0:
             assert any(np.allclose(point, (cell.tokens, cell.delta)) for point in drawn)
+    below = sum(cell.delta <= 0 for cell in cells)
+    assert below == 0 or [text.get_text() for text in ax.texts] == [f"{below} more at or below 0"]
     grey = sum(len(bar[0].get_xdata()) for bar in bars if bar[0].get_color() == GREY)
     assert grey == sum(not cell.visible and cell.delta > 0 for cell in cells) > 0
     assert ax.get_xlabel() == "tokens per block parameter, D / N"
@@ -62,6 +64,7 @@ def test_the_frontier_shows_cells_curves_and_the_best_precision():
     changes = (found.winner[1:] != found.winner[:-1]).sum()
     marks = next(line for line in ax.lines if line.get_marker() == "v")
     assert len(marks.get_xdata()) == changes > 0
+    assert set(marks.get_xdata()) <= set(found.bytes / 1e3)
     strip = [text.get_text() for text in ax.texts]
     assert len(strip) == changes + 1
     assert ax.get_xlabel() == "stored bytes (kB)"
