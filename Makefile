@@ -20,14 +20,17 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 test: lint  ## Lint, types and tests
 	$(BIN)/pytest
 
+# a person's own sweeps keep their own style
+CODE := simlaw tests figures sweeps/quickstart sweeps/smoke
+
 lint: $(READY)  ## Style and types
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 
 format: $(READY)  ## Rewrite the code in the project's style
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 figures: $(READY)  ## Redraw the committed figures from the committed tables
 	$(BIN)/simlaw figure headline --sweep quickstart
@@ -48,6 +51,7 @@ clean:  ## Remove the environments and caches; the store stays
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'simlaw needs Python 3.11 or newer and found none: install one, or name it: make PYTHON=/path/to/python3.12'; exit 2; }
+	@command -v $(PYTHON) > /dev/null || { echo '$(PYTHON) is no Python here: name one of 3.11 or newer: make PYTHON=/path/to/python3.12'; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "$(PYTHON) is $$($(PYTHON) --version): simlaw needs Python 3.11 or newer: make PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \

@@ -32,6 +32,11 @@ def draw(analysis: Analysis) -> Figure:
     measured = np.unique(usable(analysis.table)[0].column("ptq_bits"))  # the empty cell of 16 bits sorts last
     precisions = [*measured[measured >= BITS[0]], np.inf]
     ax.legend(handles=keys(sizes, precisions), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    sick = [fit for fit in (analysis.base, analysis.penalty) if fit.health != "VALID"]
+    if sick:
+        names = " and ".join(f"{type(fit.law).__name__} is {fit.health}" for fit in sick)
+        warning = f"The fit of {names}: its curves are no answer."
+        ax.annotate(warning, (0.01, 0.98), xycoords="axes fraction", va="top", color="#b00020", fontweight="bold")
     budgets = matched_budgets(analysis)[-3:]
     panels = bottom.subplots(1, len(budgets), sharey=True, squeeze=False)[0]
     for panel, amount in zip(panels, budgets, strict=True):

@@ -143,6 +143,12 @@ class RunSpec(Declared):
             raise SimlawError(
                 f"RunSpec.tokens is {self.tokens}: it must be whole batches of {self.batch_tokens}; take {near}"
             )
+        warmup = self.schedule.warmup_tokens
+        if warmup > self.branch_step * self.batch_tokens:
+            raise SimlawError(
+                f"the warm-up of {warmup} tokens is longer than the {self.branch_step * self.batch_tokens} before the "
+                f"cool-down of a run of {self.tokens}: lower warmup_tokens or raise tokens"
+            )
 
     @property
     def batch_tokens(self) -> int:

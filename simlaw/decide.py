@@ -19,6 +19,10 @@ from simlaw.uncertainty import interval
 
 #: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
 Convention = Literal["compute", "tokens"]
+#: A lead of less than half the last digit that reports show is none.
+_NOTHING = 5e-4
+#: Tokens this many times outside the measured ones are out of a law's reach.
+_FAR = 10.0
 #: Sizes tried between the smallest and the largest measured one.
 _SIZES = 120
 
@@ -139,7 +143,7 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
     )
     if unhealthy:
         why = f"the fit of {type(unhealthy[0].law).__name__} is {unhealthy[0].health}: {unhealthy[0].sentence}"
-        return replace(decision, sentence=f"not identified: {why}.")
+        return replace(decision, sentence=f"not identified: {why}.", plans=(), crossing=None)
     return _verdict(decision, (float(kept.column("tokens").min()), float(kept.column("tokens").max())))
 
 
@@ -292,7 +296,15 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
             f"{precision(best.bits)}, so there is nothing to compare; raise the bytes or add smaller sizes."
         )
         return replace(decision, sentence=sentence)
-    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= 0]
+    far = max(tokens[0] / best.tokens, best.tokens / tokens[1])
+    if far > _FAR:
+        sentence = (
+            f"not identified: by the law the best choice is {count(best.params)} parameters at {precision(best.bits)} "
+            f"on {count(best.tokens)} tokens, {far:.3g} times outside the measured {count(tokens[0])} to "
+            f"{count(tokens[1])}."
+        )
+        return replace(decision, sentence=sentence)
+    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= _NOTHING]
     coarse = min(plans, key=lambda plan: plan.bits)
     rival = coarse if coarse is not best else max(plans, key=lambda plan: plan.bits)
     what = "block bytes" if decision.bytes_column == "bytes_blocks" else "bytes in all"

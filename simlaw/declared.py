@@ -101,7 +101,8 @@ def mismatch(value: object, hint: Any) -> str | None:
         return kin[0] if kin else f"it must be {' or '.join(_name(arg) for arg in args)}"
     if origin is tuple:
         if not isinstance(value, tuple):
-            return f"it must be a tuple, for example ({_short(value)},)"
+            example = _short(tuple(value)) if isinstance(value, list | set | range) else f"({_short(value)},)"
+            return f"it must be a tuple, for example {example}"
         for i, item in enumerate(value):
             if wrong := mismatch(item, args[0]):
                 return f"item {i} is {_short(item)}, {wrong}"

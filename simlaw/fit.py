@@ -63,6 +63,8 @@ class Fit:
 
     def __str__(self) -> str:
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
+        # errors of numbers that are not identified would only look like knowledge
+        error = self.error if self.health == "VALID" else {}
         facts = [
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
@@ -78,7 +80,7 @@ class Fit:
             form=type(self.law).__name__,
             health=self.health,
             sentence=self.sentence,
-            numbers=[(name, float(value), self.error.get(name)) for name, value in self.law.values.items()],
+            numbers=[(name, float(value), error.get(name)) for name, value in self.law.values.items()],
             facts=facts,
         )
 

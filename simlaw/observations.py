@@ -89,6 +89,9 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
             left_out[reason] += 1
         else:
             kept.append(row)
+    if table and not kept:
+        why = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
+        raise SimlawError(f"no row is left to fit ({why}): run cells without these")
     return Table(rows=tuple(kept)), left_out
 
 
@@ -144,7 +147,10 @@ def penalty_observations(
     more weight to cells that came out low by chance.
     """
     kept, left_out = usable(table, repeats)
-    kept = kept.where(lambda row: row["ptq_bits"] is not None and row["ptq_granularity"] == granularity)
+    kept = kept.where(lambda row: row["ptq_bits"] is not None)
+    others = Counter(row["ptq_granularity"] for row in kept if row["ptq_granularity"] != granularity)
+    left_out |= {f"per {kind} (--where ptq_granularity={kind})": n for kind, n in others.items()}
+    kept = kept.where(lambda row: row["ptq_granularity"] == granularity)
     _uniform(f"rows quantized per {granularity}", kept, [name for name in QUANTIZATION if name != "ptq_bits"])
     left_out[f"below {lowest_bits} bits"] = len(kept)
     kept = kept.where(lambda row: row["ptq_bits"] >= lowest_bits)

@@ -8,13 +8,13 @@ def count(number: float) -> str:
     """A number of parameters, tokens or bytes with three digits and a unit prefix: 26.6k, 1.31M."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(number) >= 0.9995 * size:
-            return f"{number / size:.3g}{unit}"
+            return f"{number / size:.3g}{unit}" if number < 1e15 else f"{number:.2g}"
     return f"{number:.3g}"
 
 
 def size(number: float) -> str:
     """A number of bytes: 29 kB, 1.31 MB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(number) >= 0.9995 * scale:
             return f"{number / scale:.3g} {unit}"
     return f"{number:.0f} bytes"

@@ -82,13 +82,13 @@ def make_table(rows: Iterable[Row]) -> Table:
     return Table(rows=tuple(sorted(rows, key=_order)))
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: str | Path) -> Table:
     """The table in a CSV file written by `to_csv`.
 
     Raises `SimlawError` where the file is missing, lacks a column, or holds a cell of the wrong kind.
     """
     try:
-        with path.open(newline="") as file:
+        with Path(path).open(newline="") as file:
             return _read(file, str(path))
     except FileNotFoundError as error:
         raise SimlawError(f"there is no table at {path}: run `simlaw run` and `simlaw table` first") from error

@@ -88,11 +88,29 @@ def test_a_fresh_clone_redraws_without_training(project, tmp_path):
 
 def test_plan(call):
     said = call("plan", "smoke")
-    assert "18 runs, 126 evaluations; 18 runs are done, 0 are left: nothing to do" in said.output
+    assert "18 runs, 126 evaluations; 18 runs are done, 0 are left (18 done by the committed table; " in said.output
     plan = json.loads(call("plan", "smoke", "--json").stdout)
     assert (plan["runs"], plan["evaluations"], plan["missing"]) == (18, 126, 0)
     assert plan["flops_train_6nd"] == sum(cell["flops_train_6nd"] for cell in plan["cells"])
     assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
+
+
+def test_plan_warns_of_what_no_fit_can_hold(call, project):
+    assert "note: 2 sizes and 3 token counts cannot hold Chinchilla's five parameters" in call("plan", "smoke").output
+    path = project / "one.py"
+    path.write_text((project / "sweeps" / "smoke" / "sweep.py").read_text().replace("seeds=(0, 1, 2)", "seeds=(0,)"))
+    assert "note: no size and token count has two seeds" in call("plan", str(path)).output
+
+
+def test_what_the_committed_table_stands_for_is_said(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))
+    remark = "18 done by the committed table; --own counts what is made here alone"
+    assert remark in call("run", "smoke").output
+    assert remark in call("status", "smoke").output
+    assert "0 runs are done, 18 are left: about" in call("plan", "smoke", "--own").output
+    assert call("plan", "smoke", "--manifest").stderr == (
+        "simlaw: all runs of smoke are there, so there is nothing to submit: try --own\n"
+    )
 
 
 def test_status(call):
@@ -182,11 +200,7 @@ def test_fit_writes_the_law_file(call, project):
 
 def test_a_manifest_without_running_is_what_a_job_works_on(call, project, tmp_path, monkeypatch):
     monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))
-    (project / "sweeps" / "smoke" / "table.csv").rename(project / "table.aside")
-    try:
-        plan = json.loads(call("plan", "smoke", "--manifest", "--json").stdout)
-    finally:
-        (project / "table.aside").rename(project / "sweeps" / "smoke" / "table.csv")
+    plan = json.loads(call("plan", "smoke", "--own", "--manifest", "--json").stdout)
     assert plan["entries"] == 6
     said = simlaw(project, "work", "--manifest", plan["manifest"], "--index", "6", SIMLAW_STORE=str(tmp_path))
     assert said.returncode == 2
@@ -202,14 +216,10 @@ def test_a_manifest_without_running_is_what_a_job_works_on(call, project, tmp_pa
 def test_a_damaged_run_is_named(call, project):
     run = next((project / ".simlaw" / "run").iterdir())
     (run / "history.safetensors").write_bytes(b"short")
-    (project / "sweeps" / "smoke" / "table.csv").rename(project / "table.aside")
-    try:
-        said = call("show", run.name)
-    finally:
-        (project / "table.aside").rename(project / "sweeps" / "smoke" / "table.csv")
-    assert said.exit_code == 2
-    assert said.stderr == f"simlaw: run {run.name} was damaged and is set aside: run its sweep again to make it anew\n"
-    assert call("run", "smoke", "--own").exit_code == 0
+    said = call("show", run.name).output
+    assert said.startswith(f"run {run.name}: its checkpoint was damaged and is set aside in ")
+    assert "rtn int3" in said
+    assert "its checkpoint was made in another store; these are its rows" in call("show", run.name).output
 
 
 def test_gc_waits_for_workers(call, project):

@@ -130,6 +130,19 @@ def test_text_skips_what_cannot_be_read(folder):
     assert len(read(folder).files) == 40
 
 
+def test_text_that_is_all_held_out_or_no_folder_says_so(folder):
+    with pytest.raises(
+        SimlawError, match=r"all 40 files of the corpus folder .* are held out \(whole files are, by the"
+    ):
+        TextCorpus.read(Text(folder=str(folder), suffixes=(".txt",), held_out=1.0))
+    with pytest.raises(SimlawError, match=r"00\.txt' is a file: give Text"):
+        TextCorpus.read(Text(folder=str(folder / "00.txt")))
+    for i in range(40):
+        (folder / f"{i:02d}.txt").unlink()
+    with pytest.raises(SimlawError, match=r"to train on \(latin.txt: not UTF-8; zero.txt: holds a zero byte\): add"):
+        read(folder)
+
+
 def test_text_lists_what_its_fingerprint_stands_for(folder):
     corpus = read(folder)
     lines = list(csv.DictReader(io.StringIO(corpus.listing())))
@@ -181,7 +194,7 @@ def test_the_default_is_the_standard_library_of_this_machine():
         (lambda f: TextCorpus.read(Text(folder=str(f / "no"))), "no' does not exist: give Text"),
         (
             lambda f: TextCorpus.read(Text(folder=str(f), suffixes=(".rst",))),
-            r"holds no UTF-8 file ending in .rst to train on \(0 skipped\): add files",
+            r"holds no UTF-8 file ending in .rst to train on \(none skipped\): add files",
         ),
         (lambda f: read(f).held_out(10**6, 16), "the evaluation wants 1000000 tokens in windows of 16, and the held"),
         (lambda f: read(f).seed_data(0, 10**6), "less than one window of 1000001: add text"),

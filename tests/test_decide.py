@@ -137,6 +137,19 @@ def test_the_gap_of_a_verdict_covers_the_planted_gap():
     assert sum(inside) >= 8  # 10.8 expected; fewer than 8 has a probability under 1 %
 
 
+def test_budgets_far_outside_the_data_are_not_identified():
+    decision = ask(Question(bytes=29e3, amount=1e16))
+    assert not decision.identified
+    assert "times outside the measured 328k to 10.5M" in decision.sentence
+    assert ask(Question(bytes=29e3, amount=3e12)).identified  # a little outside is said, and answered
+
+
+def test_a_lead_that_rounds_to_nothing_is_within_noise():
+    decision = ask(Question(bytes=1e9, amount=4e11))
+    assert decision.plans[0].bits == UNQUANTIZED
+    assert "(int7, int8 within noise)" in decision.sentence or "(int8" in decision.sentence
+
+
 def test_one_candidate_is_no_comparison():
     decision = ask(Question(bytes=3400, amount=1e12))
     assert [plan.bits for plan in decision.plans] == [3]
@@ -182,6 +195,7 @@ def test_a_fit_that_is_not_valid_decides_nothing():
     sick = replace(ANALYSIS.penalty, health="STARTS_DISAGREE", sentence="only 10% of the starts agree")
     decision = decide(Question(bytes=29e3, amount=1e12), ANALYSIS.table, ANALYSIS.base, sick)
     assert not decision.identified
+    assert decision.plans == ()  # numbers of a sick fit would only look like an answer
     assert decision.sentence == (
         "not identified: the fit of StepPenalty is STARTS_DISAGREE: only 10% of the starts agree."
     )

@@ -31,7 +31,7 @@ from tests.conftest import tiny_run
         ),
         (lambda: Int(4), "Int(4) needs field names: Int(name=…)"),
         (lambda: Grid(widths=(16, -32), tokens=(1,)), "Grid.widths is (16, -32): item 1 is -32, it must be at least 1"),
-        (lambda: Grid(widths=[16], tokens=(1,)), "Grid.widths is [16]: it must be a tuple, for example ([16],)"),
+        (lambda: Grid(widths=[16], tokens=(1,)), "Grid.widths is [16]: it must be a tuple, for example (16,)"),
         (lambda: Grid(widths=(16,), tokens=(0,)), "Grid.tokens is (0,): item 0 is 0, it must be at least 1"),
         (
             lambda: Quantizer(format=Int(bits=4), granularity="channel"),

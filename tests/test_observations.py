@@ -71,6 +71,17 @@ def test_rows_are_left_out_for_a_reason(values, reason):
     assert len(kept) == len(NOISY) - 7
 
 
+def test_nothing_left_says_what_went():
+    with pytest.raises(SimlawError, match=r"no row is left to fit \(2520 diverged\): run cells without these"):
+        usable(changed(NOISY, len(NOISY), status="diverged"))
+
+
+def test_rows_of_another_granularity_are_counted():
+    rows = [{**row, "eval_id": f"{row['eval_id']}g", "ptq_granularity": "group"} for row in NOISY if row["ptq_bits"]]
+    seen = penalty_observations(Table(rows=(*NOISY, *rows)))
+    assert seen.left_out["per group (--where ptq_granularity=group)"] == 3 * 6 * 20 * 6
+
+
 def test_repeated_data_may_be_asked_for():
     kept, left_out = usable(changed(NOISY, 7, epochs=1.5), repeats=True)
     assert len(kept) == len(NOISY)

@@ -55,7 +55,8 @@ def test_a_run_in_two_grids_is_one_run():
 
 
 def test_tokens_per_parameter_are_rounded_to_batches():
-    sweep = change(SMOKE, grids=(Grid(widths=(16,), tokens=TokensPerParameter(ratios=(1.0, 0.001))),))
+    grid = Grid(widths=(16,), tokens=TokensPerParameter(ratios=(1.0, 0.001)), schedules=(WSD(warmup_tokens=0),))
+    sweep = change(SMOKE, grids=(grid,))
     assert [cell.spec.tokens for cell in expand(sweep, "f").cells] == [26 * 128, 128]  # 3328 = 26 batches
 
 
@@ -87,6 +88,10 @@ def test_steps_left_counts_trunks_once_and_what_is_stored_not_at_all():
             "RunSpec.tokens is 64: a run needs at least one batch of 8 x 16",
         ),
         ({"grids": (Grid(widths=(16,), tokens=(200,)),)}, "must be whole batches of 128; take 256"),
+        (
+            {"schedule": WSD(warmup_tokens=3000)},
+            "the warm-up of 3000 tokens is longer than the 2048 before the cool-down",
+        ),
         ({"eval_tokens": 31}, "Sweep.eval_tokens is 31: errors are .* windows of 16 tokens, so it must be at least 32"),
         (
             {"ptq": (PTQGrid(bits=(4,), granularities=(PerGroup(size=5),)),)},

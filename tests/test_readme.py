@@ -4,9 +4,6 @@ import re
 
 import pytest
 
-import simlaw.config
-import simlaw.formats
-import simlaw.sweep
 from simlaw.plan import expand
 from tests.conftest import ROOT
 
@@ -38,7 +35,7 @@ def test_nothing_is_left_to_fill_in():
 
 def test_the_sweep_example_is_a_sweep():
     block = next(text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "SWEEP = " in text)
-    names = {**vars(simlaw.config), **vars(simlaw.formats), **vars(simlaw.sweep)}
+    names = {}
     exec("\n".join(line[4:] for line in block.splitlines()), names)
     sweep = names["SWEEP"]
     assert sweep.schedule.warmup_tokens == 65_536
@@ -49,5 +46,5 @@ def test_the_python_example_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     block = next(text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "kumar2024" in text)
     code = "\n".join(line[4:] for line in block.splitlines())
-    exec("from pathlib import Path\n" + code, {})
+    exec(code, {})
     assert "the best choice is" in capsys.readouterr().out

@@ -18,6 +18,8 @@ from simlaw.report import columns, count, duration, fit_text, power_of_ten, prec
         (size(29_000), "29 kB"),
         (size(941.4), "941 bytes"),
         (size(16e6), "16 MB"),
+        (size(1e12), "1 TB"),
+        (count(1e20), "1e+20"),
         (precision(4.0), "int4"),
         (precision(math.inf), "16 bit"),
         (power_of_ten(1e12), "1e12"),

@@ -33,6 +33,7 @@ def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
         ("batch=8", "bacth=8", r"sweep.py, line \d+: Sweep has no field 'bacth': did you mean 'batch'\?"),
         ("batch=8", 'batch="8"', r"line \d+: Sweep.batch is '8': it must be a whole number"),
         ("widths=(8, 16)", "widths=(8, -16)", r"Grid.widths is \(8, -16\): item 1 is -16, it must be at least 1"),
+        ("widths=(8, 16)", "widths=[8, 16]", r"Grid.widths is \[8, 16\]: it must be a tuple, for example \(8, 16\)"),
         ("widths=(8, 16)", "widths=()", "Grid.widths is empty, so the grid holds no run: give it at least one value"),
         ("bits=(3, 4, 8)", "bits=(3, 17)", r"PTQGrid.bits is \(3, 17\): item 1 is 17, it must be from 1 to 16"),
         ("bits=(3, 4, 8)", "bits=(1,)", r"Int\(bits=1, grid='symmetric'\) has no codes: take the grid 'sign'"),

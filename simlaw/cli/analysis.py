@@ -58,7 +58,7 @@ def rate_report(rows: Table) -> str:
 
 
 def decision_report(decision: Decision) -> str:
-    """The plans by the law and the best measured cells within a budget, then the verdict."""
+    """The plans by the law and the best measured cells within a budget, where there are any, then the verdict."""
     plans = columns(
         ("by the law", "parameters", "tokens", "bytes", "loss", "90 % interval", "gap to the best", "P(best)"),
         [
@@ -89,7 +89,8 @@ def decision_report(decision: Decision) -> str:
             for cell in decision.measured[:5]
         ],
     )
-    return f"{plans}\n\n{cells}\n\n{decision.sentence}"
+    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [decision.sentence]
+    return "\n\n".join(parts)
 
 
 def answer(analysis: Analysis, question: Question) -> Decision:

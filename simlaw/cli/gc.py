@@ -1,6 +1,7 @@
 """`simlaw gc`: free the store of what no sweep here uses."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -51,5 +52,6 @@ def command(yes: bool) -> None:
     if yes:
         for path in doomed:
             shutil.rmtree(path)
-    what = f"{len(doomed)} folders, {size(freed)}"
+    kinds = Counter(path.name if path.parent == store.root else path.parent.name for path in doomed)
+    what = f"{size(freed)}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}" if doomed else "nothing"
     click.echo(f"removed {what}" if yes else f"would remove {what}; `simlaw gc --yes` does")

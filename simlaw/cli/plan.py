@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from simlaw.cli.options import device_option, json_option, print_json, sweep_argument, workers_option
+from simlaw.cli.options import device_option, json_option, own_option, print_json, sweep_argument, workers_option
+from simlaw.errors import SimlawError
 from simlaw.plan import Cell
 from simlaw.report import columns, count, duration, power_of_ten, size
 from simlaw.run.estimate import estimate
@@ -16,9 +17,10 @@ from simlaw.run.session import Session
 @sweep_argument
 @workers_option
 @device_option
+@own_option
 @click.option("--manifest", is_flag=True, help="Write the work that is left for `simlaw work`, and print where.")
 @json_option
-def command(sweep: str, workers: int, device: str, manifest: bool, as_json: bool) -> None:
+def command(sweep: str, workers: int, device: str, own: bool, manifest: bool, as_json: bool) -> None:
     """Show a sweep's cells and their cost; nothing is run.
 
     With --manifest, a scheduler's jobs can do the work: job I calls `simlaw work --manifest PATH --index I`.
@@ -28,7 +30,7 @@ def command(sweep: str, workers: int, device: str, manifest: bool, as_json: bool
       simlaw plan quickstart
     """
     session = Session.open(sweep)
-    cells, status = session.plan.cells, session.status()
+    cells, status = session.plan.cells, session.status(own)
     engine = Local(workers=workers, device=device)
     packs = session.packs(status, engine)
     left = estimate(packs, session.plan.fingerprint, engine, session.store)
@@ -42,6 +44,8 @@ def command(sweep: str, workers: int, device: str, manifest: bool, as_json: bool
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
     }
+    if manifest and not packs:
+        raise SimlawError(f"all runs of {session.file.name} are there, so there is nothing to submit: try --own")
     if manifest:
         whole |= {"manifest": str(session.submit(packs)), "entries": len(packs)}
     if as_json:
@@ -68,15 +72,35 @@ def command(sweep: str, workers: int, device: str, manifest: bool, as_json: bool
     click.echo(columns(_HEAD, [*_lines(cells), _total(cells)]))
     click.echo(
         f"\n{whole['runs']} runs, {whole['evaluations']} evaluations; {len(cells) - len(status.todo)} runs are done, "
-        f"{len(status.todo)} are left: "
+        f"{len(status.todo)} are left{status.remark}: "
         + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
     )
     if manifest:
         click.echo(f"manifest: {whole['manifest']}, entries 0 to {len(packs) - 1}")
+    for warning in _warnings(cells):
+        click.echo(f"note: {warning}")
     epoch = session.corpus.epoch_tokens(session.file.sweep.family.context)
     repeats = sum(epoch is not None and cell.spec.tokens > epoch for cell in cells)
     if repeats:
         click.echo(f"{repeats} runs go over the corpus more than once; fits leave them out unless asked")
+
+
+def _warnings(cells: Sequence[Cell]) -> list[str]:
+    """What the fits will refuse or not identify, said before anything is run."""
+    recipe = [cell for cell in cells if cell.spec.optimizer.rate_multiple == 1]
+    seeds: dict[tuple[int, int], set[int]] = {}
+    for cell in recipe:
+        seeds.setdefault((cell.spec.model.width, cell.spec.tokens), set()).add(cell.spec.seed)
+    sizes, tokens = ({key[i] for key in seeds} for i in (0, 1))
+    found = []
+    if all(len(each) < 2 for each in seeds.values()):
+        found.append("no size and token count has two seeds, so no fit will know the noise: add seeds")
+    if min(len(sizes), len(tokens)) < 3:
+        found.append(
+            f"{len(sizes)} sizes and {len(tokens)} token counts cannot hold Chinchilla's five parameters: take three "
+            "of each or more"
+        )
+    return found
 
 
 _HEAD = ("width", "N blocks", "N all", "tokens", "rates", "runs", "train FLOPs", "eval FLOPs", "bytes at 16 bit")

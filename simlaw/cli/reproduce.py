@@ -59,6 +59,11 @@ def command(
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
     budget = session.file.sweep.budget
+    if not budget:
+        click.echo(
+            f"no verdict: the sweep declares no budget; add Sweep(budget=Budget(…)), or ask "
+            f"`simlaw decide {sweep} --bytes … --flops …`"
+        )
     if budget:
         tokens = Question(bytes=budget.bytes, amount=budget.tokens, convention="tokens")
         click.echo(f"\nThe other convention. {answer(analysis, tokens).sentence}")

@@ -32,12 +32,12 @@ def run(session: Session, engine: Local, own: bool) -> bool:
     """Compute what is missing, with a bar; whether everything is there afterwards."""
     status = session.status(own)
     if not status.todo:
-        click.echo(f"all {len(status.cells)} runs of {session.file.name} are there; nothing to do")
+        click.echo(f"all {len(status.cells)} runs of {session.file.name} are there; nothing to do{status.remark}")
         return True
     todo = session.packs(status, engine)
     work = estimate(todo, session.plan.fingerprint, engine, session.store)
     click.echo(
-        f"{len(status.todo)} of {len(status.cells)} runs to do: {power_of_ten(work.flops)} FLOPs, "
+        f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, "
         f"about {duration(work.seconds)} here ({work.basis})"
     )
     with progress(session.file.name, work.flops) as tell:
@@ -54,5 +54,9 @@ def run(session: Session, engine: Local, own: bool) -> bool:
             err=True,
         )
     elif after.todo:
-        click.echo(f"{len(after.todo)} runs are still missing: `simlaw status {session.file.name}` says why", err=True)
+        click.echo(
+            f"{len(after.todo)} runs are still missing: the same command tries again; "
+            f"`simlaw status {session.file.name}` names those that failed",
+            err=True,
+        )
     return not after.todo

@@ -37,13 +37,16 @@ def command(run: str, length: int) -> None:
     if len(found) != 1:
         what = f"is the beginning of {len(found)} runs ({', '.join(found[:5])})" if found else "is no run here"
         raise SimlawError(f"{run!r} {what}: `simlaw status SWEEP --json` lists the runs")
+    there = store.has("run", found[0])
     files = store.get("run", found[0])
     if files is None:
-        rows = _committed().get(found[0])
-        if rows is None:
-            raise SimlawError(f"run {found[0]} was damaged and is set aside: run its sweep again to make it anew")
-        click.echo(f"run {found[0]}: only its rows are here, its checkpoint was made in another store\n")
-        click.echo(_rows(rows))
+        rows = list(stored_rows(store, found[0]).values()) or _committed().get(found[0], [])
+        why = f"its checkpoint was damaged and is set aside in {store.root / 'aside'}"
+        if not there:
+            why = "its checkpoint was made in another store"
+        if not rows:
+            raise SimlawError(f"run {found[0]}: {why}, and it has no rows: run its sweep again to make it anew")
+        click.echo(f"run {found[0]}: {why}; these are its rows\n\n{_rows(rows)}")
         return
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
     click.echo(f"run {found[0]}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")

@@ -34,6 +34,8 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
         lines.append((str(width), count(these[0].cell.counts.blocks), *counts))
     lines.append(("all", "", *(str(status.count(name)) for name in _CONDITIONS)))  # type: ignore[arg-type]
     click.echo(columns(("width", "N blocks", *_CONDITIONS), lines))
+    if status.remark:
+        click.echo(status.remark.strip())
     for c in status.cells:
         if c.condition in ("running", "failed", "diverged"):
             spec = c.cell.spec

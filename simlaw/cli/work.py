@@ -13,7 +13,7 @@ import click
 @click.option("--device", type=click.Choice(["cpu", "gpu", "tpu"]), help="Refuse to run on anything else.")
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, which started the worker, is gone.")
 def command(manifest: Path, index: int | None, core: int | None, device: str | None, parent: int | None) -> None:
-    """Work through a manifest that `simlaw run` wrote: what a batch job calls.
+    """Work through a manifest that `simlaw plan --manifest` wrote: what a batch job calls.
 
     \b
     Example:

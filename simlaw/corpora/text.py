@@ -55,6 +55,10 @@ class TextCorpus(AbstractCorpus):
         """
         library = spec.folder is None
         folder = Path(sysconfig.get_path("stdlib") if spec.folder is None else spec.folder).expanduser()
+        if folder.is_file():
+            raise SimlawError(
+                f"the corpus folder {str(folder)!r} is a file: give Text(folder=…) the folder that holds it"
+            )
         if not folder.is_dir():
             raise SimlawError(f"the corpus folder {str(folder)!r} does not exist: give Text(folder=…) an existing one")
         files, skipped = [], []
@@ -78,10 +82,16 @@ class TextCorpus(AbstractCorpus):
             parts[held_out].append(content + _SEPARATOR)
             digest = hashlib.sha256(content).hexdigest()
             files.append(TextFile(path=name, size=len(content), sha256=digest, held_out=held_out))
+        if not parts[False] and files:
+            raise SimlawError(
+                f"all {len(files)} files of the corpus folder {str(folder)!r} are held out (whole files are, by the "
+                "hash of their paths): add files, or lower Text(held_out=…)"
+            )
         if not parts[False]:
+            reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
             raise SimlawError(
                 f"the corpus folder {str(folder)!r} holds no UTF-8 file ending in {' or '.join(spec.suffixes)} "
-                f"to train on ({len(skipped)} skipped): add files, or set Text(suffixes=…)"
+                f"to train on ({reasons or 'none skipped'}): add files, or set Text(suffixes=…)"
             )
         hashed = "\n".join(f"{file.sha256} {file.path}" for file in files)
         return cls(
@@ -141,8 +151,9 @@ class TextCorpus(AbstractCorpus):
         wanted, there = tokens // context, max(0, (self.test.size - 1) // context)
         if not 0 < wanted <= there:
             raise SimlawError(
-                f"the evaluation wants {tokens} tokens in windows of {context}, and the held-out part has "
-                f"{there * context}: add text, raise Text(held_out=…), or evaluate on fewer tokens"
+                f"the evaluation wants {tokens} tokens in windows of {context}, and the held-out part (whole files, "
+                f"chosen by the hash of their paths) has {there * context}: add files, raise Text(held_out=…), or "
+                "evaluate on fewer tokens"
             )
         start = order(0, there)[:wanted] * context
         return self.test[start[:, None] + np.arange(context + 1)].astype(np.int32)

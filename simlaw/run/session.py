@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simlaw.corpora import AbstractCorpus, open_corpus
+from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
 from simlaw.run.local import Local, Outcome
 from simlaw.run.status import Status, status_of
@@ -28,7 +29,10 @@ class Session:
         """The session of a sweep given by name or path; raises `SimlawError` where anything declared is wrong."""
         file = load_sweep(where)
         corpus = open_corpus(file.sweep.corpus)
-        plan = expand(file.sweep, corpus.fingerprint)
+        try:
+            plan = expand(file.sweep, corpus.fingerprint)
+        except SimlawError as error:
+            raise SimlawError(f"{file.folder / 'sweep.py'}: {error}") from error
         # wrong here is wrong for every run, so say it before any of them starts
         corpus.held_out(file.sweep.eval_tokens, file.sweep.family.context)
         for seed in {cell.spec.seed for cell in plan.cells}:

@@ -25,15 +25,30 @@ class CellStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The condition of every cell of a plan, and the rows that are already there."""
+    """The condition of every cell of a plan, and the rows that are already there.
+
+    `from_committed` cells are done by rows of the committed table; `trained` ones have a checkpoint and lack rows.
+    """
 
     cells: tuple[CellStatus, ...]
     rows: Table
+    from_committed: int
+    trained: int
 
     @property
     def todo(self) -> tuple[Cell, ...]:
         """The cells with something left to compute."""
         return tuple(cell.cell for cell in self.cells if cell.condition not in ("done", "diverged"))
+
+    @property
+    def remark(self) -> str:
+        """A clause on what the counts do not show, or nothing."""
+        parts = []
+        if self.from_committed:
+            parts.append(f"{self.from_committed} done by the committed table; --own counts what is made here alone")
+        if self.trained:
+            parts.append(f"{self.trained} trained already, with evaluations missing")
+        return f" ({'; '.join(parts)})" if parts else ""
 
     def count(self, condition: Condition) -> int:
         """How many cells are in this condition."""
@@ -46,14 +61,17 @@ def status_of(plan: Plan, store: Store, committed: Table | None) -> Status:
     running = set(store.held())
     cells: list[CellStatus] = []
     rows: list[Row] = []
+    from_committed = trained = 0
     for cell in plan.cells:
         mine = {e: known[e] for e in cell.eval_ids if e in known}
+        from_committed += len(mine) == len(cell.eval_ids)
         if len(mine) < len(cell.eval_ids):
             there = stored_rows(store, cell.run_id)
             mine |= {e: there[e] for e in cell.eval_ids if e in there and e not in mine}
         rows += mine.values()
+        trained += len(mine) < len(cell.eval_ids) and store.has("run", cell.run_id)
         cells.append(_condition(cell, list(mine.values()), store, running, plan.fingerprint))
-    return Status(cells=tuple(cells), rows=make_table(rows))
+    return Status(cells=tuple(cells), rows=make_table(rows), from_committed=from_committed, trained=trained)
 
 
 def _condition(cell: Cell, rows: Sequence[Row], store: Store, running: set[str], fingerprint: str) -> CellStatus:
