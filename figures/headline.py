@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from simlaw.analysis import Analysis
 from simlaw.curves import penalty_curves
-from simlaw.decide import Question
+from simlaw.decision import Question
 from simlaw.errors import SimlawError
 from simlaw.frontier import frontier
 from simlaw.observations import penalty_cells, usable

@@ -1,3 +1,18 @@
-"""simlaw: when does quantizing a large language model lose to training a smaller one?"""
+"""simlaw: when does quantizing a large language model lose to training a smaller one?
 
+For planning notebooks: `import simlaw as sl` gives laws, published and fitted, and decisions; it needs NumPy alone.
+"""
+
+from simlaw import laws as laws
+from simlaw import published as published
+from simlaw.allocate import allocate as allocate
+from simlaw.choice import decide as decide
+from simlaw.external import load_table as load_table
+from simlaw.holdout import LargestC as LargestC
+from simlaw.holdout import LargestD as LargestD
+from simlaw.holdout import LargestN as LargestN
+from simlaw.holdout import LowestBits as LowestBits
+from simlaw.lawfile import load_law as load_law
+from simlaw.notebook import fit as fit
+from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

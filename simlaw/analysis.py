@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.fit import Fit, bits_error, fit
+from simlaw.fitting import Fit, bits_error, fit
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
 from simlaw.observations import granularities, loss_observations, penalty_observations

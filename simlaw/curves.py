@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fit import Fit
+from simlaw.fitting import Fit
 from simlaw.law import AbstractPenalty
 from simlaw.observations import PenaltyCell
 from simlaw.uncertainty import interval

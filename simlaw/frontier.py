@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.decide import MeasuredCell, Question, best_size, measured_cells
-from simlaw.fit import Fit
+from simlaw.decision import MeasuredCell, Question, best_size, measured_cells
+from simlaw.fitting import Fit
 from simlaw.observations import usable
 from simlaw.surface import UNQUANTIZED, Storage, Surface
 from simlaw.table import Table

@@ -1,8 +1,9 @@
 """The abstract law: an immutable value whose fields are its named parameters.
 
 The class is the form, the instance holds the numbers. A law is a sum of terms, a term is a product of factors, and a
-factor gives its logarithm and its slopes in the parameters' own scales (logarithmic where a parameter is positive).
-Sums are taken by log-sum-exp, so terms may differ by hundreds of orders of magnitude. NumPy alone is needed.
+factor gives its logarithm and the slopes of it. Sums are taken by log-sum-exp, so terms may differ by hundreds of
+orders of magnitude. NumPy alone is needed. A form of one's own is a dataclass of parameters with its terms; a factor of
+one's own needs only its logarithm.
 
 Parameters may carry a leading axis: a law of k bootstrap draws answers with k values for every point.
 """
@@ -23,6 +24,8 @@ from simlaw.errors import SimlawError
 Value = float | NDArray[np.float64]
 #: What a law answers, in nats per token: a NumPy number for numbers, an array for arrays (which no type can say).
 Nats = Any
+#: The complex step: so small that it changes no digit of the real part.
+_STEP = 1e-200
 #: Parameters or variables by name, shaped to broadcast against each other.
 Named = Mapping[str, Any]
 
@@ -49,23 +52,34 @@ def real(low: float, high: float, bounds: tuple[float, float] = (-1e3, 1e3)) -> 
 class AbstractFactor(abc.ABC):
     """One factor of a term: a positive function of some parameters and variables, known by its logarithm."""
 
+    @property
     @abc.abstractmethod
-    def log(self, p: Named, x: Named) -> Any:
-        """The logarithm of the factor; analytic in `p`, so that a complex step can check `slopes`."""
+    def names(self) -> tuple[str, ...]:
+        """The parameters that it depends on."""
 
     @abc.abstractmethod
+    def log(self, p: Named, x: Named) -> Any:
+        """The logarithm of the factor; analytic in `p`, so that a complex step gives its slopes."""
+
     def slopes(self, p: Named, x: Named) -> dict[str, Any]:
-        """The derivative of `log` in each parameter: in its logarithm where its scale is "log", else in itself."""
+        """The derivative of `log` in each parameter: exact, by a complex step; a factor may know it in closed form."""
+        return {
+            name: np.imag(self.log({**p, name: p[name] + _STEP * 1j}, x)) / _STEP for name in dict.fromkeys(self.names)
+        }
 
 
 class AbstractLaw(abc.ABC):
-    """A sum of products. Subclasses are final frozen dataclasses of `positive` and `real` fields."""
+    """A sum of products, or a power of one. Subclasses are final frozen dataclasses of `positive` and `real` fields."""
 
     #: The terms, each a tuple of factors that name the parameters.
     terms: ClassVar[tuple[tuple[AbstractFactor, ...], ...]]
     #: The variables that must be given, and those that may be left out with the value that stands for "none".
     needs: ClassVar[tuple[str, ...]]
     takes: ClassVar[Mapping[str, float]] = {}
+    #: Those of them that may be 0.
+    zero: ClassVar[tuple[str, ...]] = ()
+    #: The parameter that the sum is raised to, where there is one.
+    power: ClassVar[str | None] = None
 
     @classmethod
     def parameters(cls) -> dict[str, Parameter]:
@@ -78,12 +92,19 @@ class AbstractLaw(abc.ABC):
         return {name: getattr(self, name) for name in self.parameters()}
 
     def evaluate(self, variables: Mapping[str, ArrayLike]) -> Nats:
-        """The sum of the terms at the variables, broadcast; draws come first."""
+        """The law at the variables, broadcast; draws come first."""
         p, x = self._shaped(variables)
-        return np.exp(_log_sum(self._logs(p, x)))
+        total = _log_sum(self._logs(p, x))
+        found = np.exp(total if self.power is None else p[self.power] * total)
+        if np.isnan(found).any() and (unknown := [name for name, value in p.items() if np.isnan(value).all()]):
+            raise SimlawError(
+                f"{type(self).__name__} does not know {', '.join(unknown)}: no run that it was fitted to has such a "
+                "precision; leave it out, or fit runs that have it"
+            )
+        return found
 
     def log_slopes(self, variables: Mapping[str, ArrayLike]) -> tuple[Nats, NDArray[np.float64]]:
-        """The logarithm of the sum, and its derivative in every parameter's own scale on a last axis."""
+        """The logarithm of the law, and its derivative in every parameter's own scale on a last axis."""
         p, x = self._shaped(variables)
         logs = self._logs(p, x)
         total = _log_sum(logs)
@@ -93,10 +114,22 @@ class AbstractLaw(abc.ABC):
             for factor in term:
                 for name, slope in factor.slopes(p, x).items():
                     slopes[name] = slopes[name] + share * slope
-        return total, np.stack([np.broadcast_to(slope, total.shape) for slope in slopes.values()], axis=-1)
+        if self.power is not None:
+            slopes = {name: p[self.power] * slope for name, slope in slopes.items()}
+            slopes[self.power] = slopes[self.power] + total
+            total = p[self.power] * total
+        scales = {name: p[name] if one.scale == "log" else 1.0 for name, one in self.parameters().items()}
+        each = [np.broadcast_to(scales[name] * slope, total.shape) for name, slope in slopes.items()]
+        return total, np.stack(each, axis=-1)
 
     def _logs(self, p: Named, x: Named) -> list[Any]:
-        return [sum(factor.log(p, x) for factor in term) for term in self.terms]
+        logs = [[factor.log(p, x) for factor in term] for term in self.terms]
+        totals = [sum(term) for term in logs]
+        if any(np.isnan(value).any() for value in p.values()):
+            # a term that is 0 stays 0, whatever of it was never fitted
+            zeros = [np.logical_or.reduce(np.broadcast_arrays(*map(np.isneginf, term))) for term in logs]
+            totals = [np.where(zero, -np.inf, total) for zero, total in zip(zeros, totals, strict=True)]
+        return totals
 
     def _shaped(self, variables: Mapping[str, ArrayLike]) -> tuple[Named, Named]:
         accepted = (*self.needs, *self.takes)
@@ -108,8 +141,9 @@ class AbstractLaw(abc.ABC):
                 raise SimlawError(f"{type(self).__name__} needs {name}: it takes {', '.join(accepted)}")
         x = {name: np.asarray(value, np.float64) for name, value in {**self.takes, **variables}.items()}
         for name, value in x.items():
-            if not (value > 0).all():
-                raise SimlawError(f"{name} is {value[~(value > 0)].flat[0]:g}: sizes, tokens and bits are above 0")
+            good = value >= 0 if name in self.zero else value > 0
+            if not good.all():
+                raise SimlawError(f"{name} is {value[~good].flat[0]:g}: sizes, tokens and bits are above 0")
         rank = max(value.ndim for value in x.values())
         p = {name: np.asarray(value) for name, value in self.values.items()}
         return {name: value.reshape(value.shape + (1,) * rank if value.ndim else ()) for name, value in p.items()}, x

@@ -1,59 +1,177 @@
 """Fits as JSON files: form, numbers, draws, health, range and provenance; nothing in them is ever executed."""
 
+import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
 from simlaw.analysis import Analysis
-from simlaw.fit import Fit
+from simlaw.errors import SimlawError
+from simlaw.files import write_file
+from simlaw.fitting import Fit
+from simlaw.law import AbstractLaw
+from simlaw.laws import FORMS
 from simlaw.version import __version__
 
 #: Raised when the fields of the file change.
-SCHEMA = 1
+SCHEMA = 2
+
+
+def save_fit(
+    fit: Fit, path: str | Path, *, counts: str = "as the table counts", table_sha256: str | None = None
+) -> None:
+    """Nothing; writes the fit to a file. `counts` says what its N counts, `table_sha256` what it was made from."""
+    body = {**_fit(fit), "N": counts, "table_sha256": table_sha256}
+    write_file(Path(path), _sealed(body).encode())
+
+
+def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fit:
+    """The fit in a file, with its law, draws and health; NumPy alone is needed.
+
+    `forms` are forms of one's own that the file may name. Raises `SimlawError` where the file is missing, was altered,
+    lacks a field, names a form that is not known, holds a number that is none, or was written by a newer simlaw.
+    """
+    path = Path(path)
+    try:
+        body = json.loads(path.read_text(), parse_constant=lambda name: _refuse(path, f"it holds {name}, no number"))
+    except OSError as error:
+        raise SimlawError(
+            f"there is no law file at {path} ({error.strerror}): `fit.save({str(path)!r})` writes one"
+        ) from error
+    except json.JSONDecodeError as error:
+        _refuse(path, f"line {error.lineno} is no JSON")
+    if not isinstance(body, dict) or "schema" not in body:
+        _refuse(path, "it lacks the field 'schema'")
+    if body["schema"] > SCHEMA:
+        _refuse(
+            path,
+            f"it has the schema {body['schema']} of a newer simlaw, and this one reads {SCHEMA}: upgrade simlaw",
+            "",
+        )
+    seal = body.pop("checksum", None)
+    if seal != _checksum(body):
+        _refuse(path, "its checksum does not fit its contents")
+    return _read(body, path, {**FORMS, **{form.__name__: form for form in forms}})
 
 
 def analysis_json(analysis: Analysis, table_sha256: str) -> str:
     """The file of an analysis: the loss fit and the penalty fits, with the hash of the table they were made from."""
-    form = {
-        "schema": SCHEMA,
-        "code_version": __version__,
-        "table_sha256": table_sha256,
-        "loss": _fit(analysis.base),
-        "granularity": analysis.granularity,
-        "penalty": None if analysis.penalty is None else _fit(analysis.penalty),
-        "penalty_rivals": [
-            {
-                "form": type(rival.fit.law).__name__,
-                "held_out_lowest_bits": rival.held_out if np.isfinite(rival.held_out) else None,
-                "chi2": rival.fit.chi2,
-            }
-            for rival in analysis.rivals
-        ],
-    }
-    return json.dumps(form, indent=1, allow_nan=False) + "\n"
+    return _sealed(
+        {
+            "table_sha256": table_sha256,
+            "N": "params_blocks",
+            "loss": _fit(analysis.base),
+            "granularity": analysis.granularity,
+            "penalty": None if analysis.penalty is None else _fit(analysis.penalty),
+            "penalty_rivals": [
+                {
+                    "form": type(rival.fit.law).__name__,
+                    "held_out_lowest_bits": _number(rival.held_out),
+                    "chi2": rival.fit.chi2,
+                }
+                for rival in analysis.rivals
+            ],
+        }
+    )
 
 
-def _fit(fit: Fit) -> Mapping[str, Any]:
+def _fit(fit: Fit) -> dict[str, Any]:
     draws = fit.draws.values if fit.draws is not None else {}
     return {
         "form": type(fit.law).__name__,
         "health": fit.health,
         "sentence": fit.sentence,
-        "N": "params_blocks",
         "unit": "nats per token",
-        "parameters": {name: float(value) for name, value in fit.law.values.items()},
+        "parameters": {name: _number(float(value)) for name, value in fit.law.values.items()},
         "error": dict(fit.error),
-        "misfit": fit.misfit if np.isfinite(fit.misfit) else None,
+        "fixed": list(fit.fixed),
+        "unknown": list(fit.unknown),
+        "misfit": _number(fit.misfit),
         "correlated": [list(pair) for pair in fit.correlated],
         "residual": fit.residual,
         "objective": fit.objective,
-        "chi2": fit.chi2,
+        "agreeing": fit.agreeing,
+        "gradient": fit.gradient,
+        "condition": _number(fit.condition),
+        "chi2": _number(fit.chi2),
         "rows": fit.rows,
         "trunks": fit.trunks,
         "left_out": dict(fit.left_out),
-        "ranges": {name: list(bounds) for name, bounds in fit.ranges.items()},
+        "ranges": {name: [_number(end) for end in ends] for name, ends in fit.ranges.items()},
         # six digits: a draw is uncertain in its second
-        "draws": {name: [float(f"{x:.6g}") for x in np.asarray(value)] for name, value in draws.items()},
+        "draws": {
+            name: [float(f"{x:.6g}") for x in np.asarray(value)]
+            for name, value in draws.items()
+            if np.ndim(value) and name not in fit.unknown
+        },
     }
+
+
+def _read(body: Mapping[str, Any], path: Path, forms: Mapping[str, type[AbstractLaw]]) -> Fit:
+    try:
+        if body["form"] not in forms:
+            known = ", ".join(sorted(forms))
+            _refuse(path, f"it names the form {body['form']!r}, and the forms are {known}: load_law(…, forms=[…])", "")
+        form = forms[body["form"]]
+        numbers = {name: _value(body["parameters"][name]) for name in form.parameters()}
+        drawn = {name: np.array(values, np.float64) for name, values in body["draws"].items()}
+        return Fit(
+            law=form(**numbers),
+            draws=form(**{**numbers, **drawn}) if drawn else None,
+            misfit=float("inf") if body["misfit"] is None else body["misfit"],
+            condition=float("inf") if body["condition"] is None else body["condition"],
+            ranges={name: (_end(ends[0]), _end(ends[1])) for name, ends in body["ranges"].items()},
+            correlated=tuple((a, b, r) for a, b, r in body["correlated"]),
+            fixed=tuple(body["fixed"]),
+            unknown=tuple(body["unknown"]),
+            **{name: body[name] for name in _PLAIN},
+        )
+    except KeyError as error:
+        _refuse(path, f"it lacks the field {error}")
+    except (TypeError, ValueError, AttributeError) as error:
+        _refuse(path, f"a field has the wrong kind ({error})")
+
+
+_PLAIN = (
+    "health",
+    "sentence",
+    "error",
+    "residual",
+    "objective",
+    "agreeing",
+    "gradient",
+    "chi2",
+    "rows",
+    "trunks",
+    "left_out",
+)
+
+
+def _sealed(body: Mapping[str, Any]) -> str:
+    whole = {"schema": SCHEMA, "code_version": __version__, **body}
+    return json.dumps({**whole, "checksum": _checksum(whole)}, indent=1, allow_nan=False) + "\n"
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no infinity and no NaN: both are null, and the reader knows which is meant."""
+    return None if value is None or not np.isfinite(value) else value
+
+
+def _value(number: float | None) -> float:
+    return float("nan") if number is None else float(number)
+
+
+def _end(number: float | None) -> float:
+    return float("inf") if number is None else float(number)
+
+
+def _refuse(path: Path, why: str, advice: str = "; save the fit again") -> NoReturn:
+    raise SimlawError(f"{path} is no law file to rely on: {why}{advice}")

@@ -19,6 +19,8 @@ Residuals = Callable[
 FLAT = 1e-7
 #: Residuals of this root mean square are nothing but rounding, and their direction says nothing.
 NOTHING = 1e-8
+#: Problems worked on together: enough to forget Python's overhead, few enough that they stay in a core's cache.
+BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +39,46 @@ def minimise(
     low: Float[np.ndarray, " p"],
     high: Float[np.ndarray, " p"],
     *,
+    metric: Float[np.ndarray, "p p"] | None = None,
     iterations: int = 500,
 ) -> Minima:
     """The local minimum of half the sum of squared residuals that each start leads to, inside the bounds.
 
-    `residuals` gets parameter vectors and the numbers of their problems (a bootstrap's problems differ). A start has
-    converged where the gradient is flat in every direction not held by a bound: the cosine of the angle between the
-    residuals and every column of their Jacobian is below `FLAT`, or the residuals are `NOTHING`.
+    Damping is by the identity, or by `metric`: the normal matrix at a minimum nearby, in whose units the valley is
+    round (a bootstrap starts at one). `residuals` gets parameter vectors and the numbers of their problems (a
+    bootstrap's problems differ). A start has converged where the gradient is flat in every direction not held by a
+    bound: the cosine of the angle between the residuals and every column of their Jacobian is below `FLAT`, or the
+    residuals are `NOTHING`.
     """
+    ruler = np.eye(starts.shape[1]) if metric is None else metric
+    parts = []
+    for at in range(0, len(starts), BLOCK):
+        some = np.arange(at, min(at + BLOCK, len(starts)))
+        parts.append(_minimise(residuals, starts[some], some, low, high, ruler, iterations))
+    return Minima(
+        theta=np.concatenate([part.theta for part in parts]),
+        cost=np.concatenate([part.cost for part in parts]),
+        gradient=np.concatenate([part.gradient for part in parts]),
+        converged=np.concatenate([part.converged for part in parts]),
+    )
+
+
+def _minimise(
+    residuals: Residuals,
+    starts: Float[np.ndarray, "k p"],
+    problems: Int[np.ndarray, " k"],
+    low: Float[np.ndarray, " p"],
+    high: Float[np.ndarray, " p"],
+    ruler: Float[np.ndarray, "p p"],
+    iterations: int,
+) -> Minima:
     theta = np.clip(starts, low, high).astype(np.float64)
     count, size = theta.shape
     cost, slope = np.full(count, np.inf), np.full(count, np.inf)
     damping = np.full(count, 1e-2)
+    still = np.zeros(count, int)
     active = np.arange(count)
-    r, j = residuals(theta, active)
+    r, j = residuals(theta, problems)
     cost[:] = 0.5 * np.sum(r * r, axis=1)
     for _ in range(iterations):
         gradient = np.einsum("knp,kn->kp", j, r)
@@ -61,23 +89,26 @@ def minimise(
         length = np.sqrt(np.einsum("knp,knp->kp", j, j)) * size_r[:, None]
         slope[active] = np.max(np.abs(free) / np.maximum(length, 1e-300), axis=1)
         slope[active[size_r < NOTHING * np.sqrt(r.shape[1])]] = 0.0
-        going = (slope[active] > FLAT / 100) & (damping[active] < 1e12)
+        # flat, and three steps brought nothing: what is left is rounding
+        arrived = (slope[active] <= FLAT / 100) | ((slope[active] <= FLAT) & (still[active] >= 3))
+        going = ~arrived & (damping[active] < 1e12)
         if not going.any():
             break
         active, r, j, at, held, free = (x[going] for x in (active, r, j, at, held, free))
-        normal = np.einsum("knp,knq->kpq", j, j)
+        normal = j.transpose(0, 2, 1) @ j
         # a parameter held at its bound takes no part in the step
         normal = np.where(held[:, :, None] | held[:, None, :], 0.0, normal)
         # never below rounding, or a direction that the data do not hold makes the matrix singular
         rounding = 1e-15 * np.trace(normal, axis1=1, axis2=2)
-        normal += np.maximum(damping[active], rounding)[:, None, None] * np.eye(size)
+        normal += damping[active][:, None, None] * ruler + rounding[:, None, None] * np.eye(size)
         step = -np.linalg.solve(normal, free[:, :, None])[:, :, 0]
         tried = np.clip(at + step, low, high)
         with np.errstate(over="ignore", invalid="ignore"):
-            r_new, j_new = residuals(tried, active)
+            r_new, j_new = residuals(tried, problems[active])
             cost_new = 0.5 * np.sum(r_new * r_new, axis=1)
         # a step below rounding can no longer lower the cost; accept it, so that the damping does not run away
         better = cost_new <= cost[active] * (1 + 1e-15)
+        still[active] = np.where(cost_new < cost[active] * (1 - 1e-12), 0, still[active] + 1)
         theta[active[better]] = tried[better]
         cost[active[better]] = cost_new[better]
         damping[active] = np.where(better, np.maximum(damping[active] / 4, 1e-15), damping[active] * 6)

@@ -54,3 +54,18 @@ def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
     """The ends of the central interval of `COVERAGE` over the first axis; draws may be infinite."""
     low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0, method="inverted_cdf")
     return low, high
+
+
+def bootstrap(trunk: Sequence[str], size: Float[np.ndarray, " n"] | None, *, draws: int, seed: int = 0) -> TrunkWeights:
+    """`draws` sets of weights: within sizes where each has two trunks or more, else of all trunks together."""
+    names = sorted(set(trunk))
+    if size is not None:
+        alone = [n for n in np.unique(size) if len({t for t, s in zip(trunk, size, strict=True) if s == n}) < 2]
+        if not alone:
+            return trunk_weights(trunk, size, draws=draws, seed=seed)
+    if len(names) < 3:
+        raise SimlawError(f"{len(names)} trunks say nothing of their spread: add runs, or fit with bootstrap=0")
+    rng = np.random.default_rng(seed)
+    count = len(names)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    return TrunkWeights(trunks=tuple(names), weights=drawn.astype(np.float64))

@@ -17,7 +17,21 @@ from simlaw.run.session import Session
 from simlaw.table import read_table
 from tests.conftest import ROOT
 
-COMMANDS = ("plan", "run", "status", "show", "table", "fit", "decide", "figure", "reproduce", "gc", "work")
+COMMANDS = (
+    "plan",
+    "run",
+    "status",
+    "show",
+    "table",
+    "fit",
+    "decide",
+    "laws",
+    "allocate",
+    "figure",
+    "reproduce",
+    "gc",
+    "work",
+)
 
 
 @pytest.fixture(scope="session")
@@ -245,6 +259,16 @@ def test_a_figure_is_drawn_from_inside_the_sweeps_folder(call, project, monkeypa
     assert (project / "inside" / "headline.png").is_file()
 
 
+def test_laws_and_allocate(call):
+    assert "Besiroglu et al. 2024, arXiv 2404.10102" in call("laws").output
+    shown = call("laws", "ouyang2024").output
+    assert "JointPower + PowerPenalty" in shown
+    assert "gD         0.5251" in shown
+    said = call("allocate", "besiroglu2024", "--flops", "1e21", "--serve-tokens", "1e12").output
+    assert said.startswith("At 1e21 FLOPs of training and serving 1T tokens the best choice is ")
+    assert json.loads(call("allocate", "kumar2024", "--flops", "1e19", "--bits", "4", "--json").stdout)["params"] > 1e7
+
+
 def test_figure(call, project, tmp_path):
     said = call("figure", "headline", "--sweep", "smoke", "--out", str(tmp_path))
     assert said.output.split() == [str(tmp_path / "headline.png"), str(tmp_path / "headline.svg")]
@@ -290,6 +314,12 @@ def test_the_overview_lists_every_command():
             ("figure", "none", "--sweep", "smoke"),
             "simlaw: there is no figure script figures/none.py: the figures here are headline",
         ),
+        (("laws", "kaplan"), "simlaw: there is no published law 'kaplan': there are kumar2024, "),
+        (
+            ("allocate", "none.json", "--flops", "1e20"),
+            "simlaw: 'none.json' is neither a law file nor a published law:",
+        ),
+        (("allocate", "kumar2024", "--flops", "-1"), "simlaw: flops=-1: it must be a number above 0"),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
     ],
 )

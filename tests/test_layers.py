@@ -14,16 +14,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
-        *("observations", "uncertainty", "fit", "surface", "decide", "frontier"),
+        *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
+        *("external", "holdout", "contest", "allocate", "choice", "notebook"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
-    *("law", "laws", "published", "lm", "observations", "uncertainty", "fit", "surface", "decide", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot"),
+    *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
+    *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
+    *("contest", "compare", "allocate", "choice", "notebook"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from simlaw.analysis import analyse
 from simlaw.curves import penalty_curves
-from simlaw.decide import Question
+from simlaw.decision import Question
 from simlaw.frontier import frontier
 from simlaw.observations import penalty_cells
 from simlaw.plot import plot_frontier, plot_penalty

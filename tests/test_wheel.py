@@ -58,7 +58,7 @@ def test_the_installed_command_line_runs_a_persons_own_sweep(installed, tmp_path
     assert "18 runs are left" in said.stdout or "18 are left" in said.stdout
 
 
-@pytest.mark.parametrize("module", ["simlaw", "simlaw.published", "simlaw.decide", "simlaw.analysis", "simlaw.table"])
+@pytest.mark.parametrize("module", ["simlaw", "simlaw.published", "simlaw.decision", "simlaw.analysis", "simlaw.table"])
 def test_planning_reaches_no_trainer(installed, module):
     code = f"import {module}, sys; print(sorted({{'jax', 'flax', 'optax', 'matplotlib'}} & set(sys.modules)))"
     said = python(installed, "-c", code)

@@ -18,6 +18,8 @@ _COMMANDS = {
     "table": "Print or write a sweep's table as CSV.",
     "fit": "Fit the laws of loss and penalty to a sweep's table.",
     "decide": "Say which size at which precision is best under a budget.",
+    "laws": "List published laws, with their sources.",
+    "allocate": "Say how many parameters and tokens a budget of FLOPs is best spent on.",
     "figure": "Draw a figure from a sweep's table.",
     "reproduce": "Plan, run what is missing, fit, draw and decide.",
     "gc": "Remove from the store what no sweep uses.",

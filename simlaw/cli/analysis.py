@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 from simlaw.analysis import Analysis
-from simlaw.decide import Decision, Question, decide
+from simlaw.decision import Decision, Question, decide
 from simlaw.errors import SimlawError
 from simlaw.observations import rate_checks
 from simlaw.report import columns, count, precision, size, with_error

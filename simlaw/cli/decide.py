@@ -9,7 +9,7 @@ from simlaw.analysis import analyse
 from simlaw.cli.analysis import answer, decision_report
 from simlaw.cli.options import json_option, own_option, print_json, source_argument, where_option
 from simlaw.cli.source import open_source
-from simlaw.decide import Question
+from simlaw.decision import Question
 from simlaw.errors import SimlawError
 
 

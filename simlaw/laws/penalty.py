@@ -1,4 +1,4 @@
-"""delta_PTQ: the loss that post-training quantization adds. Three bit terms, which a sweep is to tell apart.
+"""delta_PTQ: the loss that post-training quantization adds. Bit terms that a sweep is to tell apart.
 
 All are `C_T · D^gD / N^gN · f(P)`; N is the block (non-embedding) parameters, D tokens, P bits per weight.
 """
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import final
 
 from simlaw.law import AbstractPenalty, Value, positive
-from simlaw.laws.factors import Coefficient, ExponentialInBits, StepSquared, falls, grows
+from simlaw.laws.factors import Coefficient, ExponentialInBits, ShareOfBits, StepSquared, falls, grows
 
 _EXPONENT = (1e-3, 5.0)
+_EACH = ("delta_1", "delta_2", "delta_3", "delta_4", "delta_5", "delta_6", "delta_7", "delta_8")
 
 
 @final
@@ -51,3 +52,23 @@ class StepPenalty(AbstractPenalty):
 
     needs = ("N", "D", "P_post")
     terms = ((Coefficient("C_T"), grows("D", "gD"), falls("N", "gN"), StepSquared("P_post")),)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FreePenalty(AbstractPenalty):
+    """delta = delta_P · D^gD / N^gN with a coefficient of its own for each whole number of bits."""
+
+    gD: Value = positive(0.1, 1.0, _EXPONENT)
+    gN: Value = positive(0.1, 1.0, _EXPONENT)
+    delta_1: Value = positive(1e-4, 1e1)
+    delta_2: Value = positive(1e-4, 1e1)
+    delta_3: Value = positive(1e-4, 1e1)
+    delta_4: Value = positive(1e-5, 1e0)
+    delta_5: Value = positive(1e-5, 1e0)
+    delta_6: Value = positive(1e-6, 1e-1)
+    delta_7: Value = positive(1e-6, 1e-1)
+    delta_8: Value = positive(1e-6, 1e-1)
+
+    needs = ("N", "D", "P_post")
+    terms = ((ShareOfBits("P_post", _EACH, None), grows("D", "gD"), falls("N", "gN")),)

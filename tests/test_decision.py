@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.decide import Question, decide, measured_cells
+from simlaw.decision import Question, decide, measured_cells
 from simlaw.errors import SimlawError
-from simlaw.fit import fit
+from simlaw.fitting import fit
 from simlaw.frontier import frontier
 from simlaw.laws import Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.fit import bits_error, fit
+from simlaw.fitting import bits_error, fit
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
 from simlaw.lm import huber, minimise
 from simlaw.observations import loss_observations, penalty_observations

@@ -6,7 +6,9 @@ itself. Many starts; a fit says how many of them agree, and is VALID only where 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -29,7 +31,10 @@ LOST_DRAWS = 0.05
 #: A correlation of two parameters from which a report names it.
 STRONG = 0.9
 
-Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "NOT_IDENTIFIED"]
+#: Scales of precision: at their lower bound the precision has no effect, whatever the bits.
+COLLAPSING = ("g_w", "g_a", "g_kv", "g_post")
+
+Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLAPSED", "NOT_IDENTIFIED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,8 @@ class Fit:
     deviation by parameter. `chi2` is the weighted sum of squares of a penalty fit, None for a loss fit. `residual` is
     the root mean square of what the law leaves over, in nats, and `misfit` the form's own error, relative: what noise
     does not explain at the means of cells, and no bootstrap of the rows can see. `correlated` are the pairs of
-    parameters whose draws have a correlation beyond 0.9.
+    parameters whose draws have a correlation beyond 0.9. `fixed` parameters were given; `unknown` ones are
+    NaN, since no row depends on them. `contest` is the comparison of several forms that this one comes from.
     """
 
     health: Health
@@ -52,6 +58,8 @@ class Fit:
     gradient: float
     condition: float
     error: Mapping[str, float]
+    fixed: tuple[str, ...]
+    unknown: tuple[str, ...]
     chi2: float | None
     rows: int
     trunks: int
@@ -60,6 +68,13 @@ class Fit:
     correlated: tuple[tuple[str, str, float], ...]
     ranges: Mapping[str, tuple[float, float]]
     left_out: Mapping[str, int]
+    contest: Any = None
+
+    def save(self, path: str | Path, *, counts: str = "as the table counts") -> None:
+        """Write the fit as a law file; `counts` says what its N counts."""
+        from simlaw.lawfile import save_fit  # the file format knows fits, and fits need it for this line alone
+
+        save_fit(self, path, counts=counts)
 
     def __str__(self) -> str:
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
@@ -72,52 +87,66 @@ class Fit:
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
             ("gradient", f"{self.gradient:.1e}; condition number {self.condition:.1e}"),
         ]
+        if self.unknown:
+            facts.append(("unknown", f"{', '.join(self.unknown)}: no row depends on them"))
+        if self.fixed:
+            facts.append(("fixed", ", ".join(self.fixed)))
         if self.correlated:
             facts.append(("correlated", ", ".join(f"{a} and {b} {r:+.2f}" for a, b, r in self.correlated)))
         if self.chi2 is not None:
             facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - len(self.law.values)} degrees of freedom"))
-        return fit_text(
+        report = fit_text(
             form=type(self.law).__name__,
             health=self.health,
             sentence=self.sentence,
-            numbers=[(name, float(value), error.get(name)) for name, value in self.law.values.items()],
+            numbers=[
+                (name, float(value), error.get(name))
+                for name, value in self.law.values.items()
+                if name not in self.unknown
+            ],
             facts=facts,
         )
+        return report if self.contest is None else f"{report}\n\n{self.contest}"
 
 
-def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | None = None, *, seed: int = 0) -> Fit:
+def fit(
+    form: type[AbstractLaw],
+    seen: Observations,
+    weights: TrunkWeights | None = None,
+    *,
+    fixed: Mapping[str, float] = MappingProxyType({}),
+    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    starts: int = STARTS,
+    seed: int = 0,
+) -> Fit:
     """The form's parameters at the best of many starts, with bootstrap draws where `weights` are given.
 
-    Raises `SimlawError` where there are fewer cells than parameters, or no more rows.
+    `fixed` holds parameters at values, `bounds` narrows their ranges. Parameters that no row depends on (of a precision
+    that the rows do not have) stay unknown, NaN. Raises `SimlawError` for names that the form lacks, and where there
+    are fewer kinds of rows than parameters.
     """
-    parameters = form.parameters()
-    cells = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
-    if cells < len(parameters) or len(seen.y) <= len(parameters):
-        raise SimlawError(
-            f"{form.__name__} has {len(parameters)} parameters and the table gives {len(seen.y)} rows of "
-            f"{cells} kinds: add cells"
-        )
-    low, high = (np.array([_scaled(p, p.bounds[i]) for p in parameters.values()]) for i in (0, 1))
-    found = minimise(_residuals(form, seen, None), _starts(form, seed), low, high)
+    problem = _problem(form, seen, fixed, bounds, starts, seed)
+    _enough(problem, seen)
+    found = minimise(_residuals(problem, seen, None), problem.starts, problem.low, problem.high)
     rounding = NOTHING**2 * len(seen.y) / 2
     lowest = np.nanmin(found.cost)
     agree = found.cost <= lowest * (1 + AGREE) + rounding
     best = int(np.argmin(np.where(agree, found.gradient, np.inf)))
     theta = found.theta[best]
-    law = _law(form, theta)
+    law = problem.law(theta)
     drawn: Minima | None = None
+    _, jacobian = _residuals(problem, seen, None)(theta[None], np.arange(1))
     if weights is not None:
         rows = weights.rows(seen.trunk)
         start = np.tile(theta, (len(rows), 1))
-        drawn = minimise(_residuals(form, seen, rows), start, low, high)
-    _, jacobian = _residuals(form, seen, None)(theta[None], np.arange(1))
+        valley = jacobian[0].T @ jacobian[0]
+        drawn = minimise(_residuals(problem, seen, rows), start, problem.low, problem.high, metric=valley)
     condition = _condition(jacobian[0])
     agreeing = float(agree.mean())
-    draws = None if drawn is None else _law(form, drawn.theta.T)
-    error = {} if draws is None else {name: float(np.std(value)) for name, value in draws.values.items()}
-    health, sentence = _health(form, found, best, agreeing, condition, low, high, drawn)
+    draws = None if drawn is None else problem.law(drawn.theta.T)
+    error = {} if draws is None else {name: float(np.std(draws.values[name])) for name in problem.free}
+    health, sentence = _health(problem, found, best, agreeing, condition, drawn)
     predicted = law.evaluate(seen.x)
-    penalty = issubclass(form, AbstractPenalty)
     return Fit(
         health=health,
         sentence=sentence,
@@ -128,15 +157,104 @@ def fit(form: type[AbstractLaw], seen: Observations, weights: TrunkWeights | Non
         gradient=float(found.gradient[best]),
         condition=condition,
         error=error,
-        chi2=float(np.sum(((predicted - seen.y) / seen.sigma) ** 2)) if penalty else None,
+        fixed=tuple(fixed),
+        unknown=problem.unknown,
+        chi2=float(np.sum(((predicted - seen.y) / seen.sigma) ** 2)) if problem.penalty else None,
         rows=len(seen.y),
         trunks=len(set(seen.trunk)),
         residual=float(np.sqrt(np.mean((predicted - seen.y) ** 2))),
-        misfit=_misfit(seen, predicted, len(parameters)),
-        correlated=() if drawn is None else _correlated(list(parameters), drawn.theta),
+        misfit=_misfit(seen, predicted, len(problem.free)),
+        correlated=() if drawn is None else _correlated(problem.free, drawn.theta),
         ranges={name: (float(values.min()), float(values.max())) for name, values in seen.x.items()},
         left_out=dict(seen.left_out),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """A form with some of its parameters free: their starts and bounds in their own scales."""
+
+    form: type[AbstractLaw]
+    free: tuple[str, ...]
+    held: Mapping[str, float]
+    unknown: tuple[str, ...]
+    starts: Float[np.ndarray, "k p"]
+    low: Float[np.ndarray, " p"]
+    high: Float[np.ndarray, " p"]
+
+    @property
+    def penalty(self) -> bool:
+        return issubclass(self.form, AbstractPenalty)
+
+    def scale(self, name: str) -> str:
+        return self.form.parameters()[name].scale
+
+    def law(self, theta: np.ndarray) -> AbstractLaw:
+        """The law at scaled parameters; the parameter axis is the first."""
+        values = {
+            name: np.exp(value) if self.scale(name) == "log" else value
+            for name, value in zip(self.free, theta, strict=True)
+        }
+        return self.form(**values, **self.held)
+
+    def columns(self) -> list[int]:
+        names = list(self.form.parameters())
+        return [names.index(name) for name in self.free]
+
+
+def _problem(
+    form: type[AbstractLaw],
+    seen: Observations,
+    fixed: Mapping[str, float],
+    bounds: Mapping[str, tuple[float, float]],
+    starts: int,
+    seed: int,
+) -> _Problem:
+    parameters = form.parameters()
+    for name in (*fixed, *bounds):
+        if name not in parameters:
+            raise SimlawError(f"{form.__name__} has no parameter {name}: it has {', '.join(parameters)}")
+    limits = {name: bounds.get(name, one.bounds) for name, one in parameters.items()}
+    rng = np.random.default_rng(seed)
+    drawn = {}
+    for name, one in parameters.items():
+        low, high = (_scaled(one, end) for end in limits[name])
+        first, last = (float(np.clip(_scaled(one, end), low, high)) for end in one.starts)
+        drawn[name] = rng.uniform(first, last, starts)
+    for name, value in fixed.items():
+        drawn[name] = np.full(starts, _scaled(parameters[name], value))
+    everything = _Problem(
+        form=form,
+        free=tuple(parameters),
+        held={},
+        unknown=(),
+        starts=np.stack(list(drawn.values()), axis=1),
+        low=np.array([_scaled(one, limits[name][0]) for name, one in parameters.items()]),
+        high=np.array([_scaled(one, limits[name][1]) for name, one in parameters.items()]),
+    )
+    # a parameter that moves no row at any start is none of theirs
+    _, slopes = everything.law(everything.starts.T).log_slopes(seen.x)
+    moves = (slopes != 0).any(axis=(0, 1))
+    unknown = tuple(name for name, move in zip(parameters, moves, strict=True) if not move and name not in fixed)
+    free = [i for i, name in enumerate(parameters) if name not in fixed and name not in unknown]
+    return _Problem(
+        form=form,
+        free=tuple(list(parameters)[i] for i in free),
+        held={**{name: float(value) for name, value in fixed.items()}, **dict.fromkeys(unknown, np.nan)},
+        unknown=unknown,
+        starts=everything.starts[:, free],
+        low=everything.low[free],
+        high=everything.high[free],
+    )
+
+
+def _enough(problem: _Problem, seen: Observations) -> None:
+    kinds = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
+    if kinds < len(problem.free) or len(seen.y) <= len(problem.free):
+        raise SimlawError(
+            f"{problem.form.__name__} has {len(problem.free)} parameters and the table gives {len(seen.y)} rows of "
+            f"{kinds} kinds: add cells, or fix parameters"
+        )
 
 
 def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:
@@ -153,35 +271,24 @@ def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) ->
     return float(np.sqrt(np.mean(((law.evaluate(held.x) - held.y) / held.sigma) ** 2)))
 
 
-def _residuals(form: type[AbstractLaw], seen: Observations, weights: Float[np.ndarray, "k n"] | None) -> Residuals:
+def _residuals(problem: _Problem, seen: Observations, weights: Float[np.ndarray, "k n"] | None) -> Residuals:
     """The residual function of the form's objective; with `weights`, of one problem for each of their rows."""
-    penalty = issubclass(form, AbstractPenalty)
+    columns = problem.columns()
 
-    def residuals(theta: Float[np.ndarray, "k p"], problem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        log, slopes = _law(form, theta.T).log_slopes(seen.x)
-        if penalty:
+    def residuals(theta: Float[np.ndarray, "k p"], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        log, slopes = problem.law(theta.T).log_slopes(seen.x)
+        slopes = slopes[:, :, columns]
+        if problem.penalty:
             value = np.exp(log)
             r, j = (value - seen.y) / seen.sigma, value[:, :, None] * slopes / seen.sigma[:, None]
         else:
             r, j = huber(log - np.log(seen.y), slopes, HUBER_DELTA)
         if weights is None:
             return r, j
-        root = np.sqrt(weights[problem])
+        root = np.sqrt(weights[which])
         return r * root, j * root[:, :, None]
 
     return residuals
-
-
-def _law(form: type[AbstractLaw], theta: np.ndarray) -> AbstractLaw:
-    """The law at scaled parameters; the parameter axis is the first."""
-    values = zip(form.parameters().items(), theta, strict=True)
-    return form(**{name: np.exp(value) if p.scale == "log" else value for (name, p), value in values})
-
-
-def _starts(form: type[AbstractLaw], seed: int) -> Float[np.ndarray, "k p"]:
-    rng = np.random.default_rng(seed)
-    ranges = [(_scaled(p, p.starts[0]), _scaled(p, p.starts[1])) for p in form.parameters().values()]
-    return np.stack([rng.uniform(low, high, STARTS) for low, high in ranges], axis=1)
 
 
 def _scaled(parameter: Parameter, value: float) -> float:
@@ -192,7 +299,8 @@ def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"], fitted: int)
     """The relative error of the law at cell means beyond the noise of those means; 0 where noise explains all.
 
     Each of the `fitted` parameters takes up one cell's worth of error; where no more cells than those are there, the
-    error cannot be known, and is infinite.
+    error cannot be known, and is infinite. Where the noise is not known (no cell was repeated), all of the residual
+    counts as the form's own.
     """
     cells = np.unique(np.stack(list(seen.x.values())), axis=1, return_inverse=True)[1].ravel()
     count = np.bincount(cells)
@@ -202,11 +310,13 @@ def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"], fitted: int)
     freedom = len(count) - fitted
     if freedom < 1:
         return float("inf")
+    if not np.isfinite(noise).all():
+        return float(np.sqrt(np.sum((error / mean) ** 2) / freedom))
     excess = (np.sum(error**2 / noise) * len(count) / freedom - len(count)) / np.sum(mean**2 / noise)
     return float(np.sqrt(max(0.0, excess)))
 
 
-def _correlated(names: list[str], drawn: Float[np.ndarray, "k p"]) -> tuple[tuple[str, str, float], ...]:
+def _correlated(names: tuple[str, ...], drawn: Float[np.ndarray, "k p"]) -> tuple[tuple[str, str, float], ...]:
     """The pairs of parameters whose draws, in their own scales, nearly fix each other."""
     varying = [i for i in range(len(names)) if drawn[:, i].std() > 0]
     found = [
@@ -227,18 +337,17 @@ def _condition(jacobian: Float[np.ndarray, "n p"]) -> float:
 
 
 def _health(
-    form: type[AbstractLaw],
-    found: Minima,
-    best: int,
-    agreeing: float,
-    condition: float,
-    low: np.ndarray,
-    high: np.ndarray,
-    drawn: Minima | None,
+    problem: _Problem, found: Minima, best: int, agreeing: float, condition: float, drawn: Minima | None
 ) -> tuple[Health, str]:
-    names = list(form.parameters())
+    low, high, names = problem.low, problem.high, problem.free
     theta = found.theta[best]
     at = [name for name, value, a, b in zip(names, theta, low, high, strict=True) if min(value - a, b - value) < 1e-6]
+    if collapsed := [
+        name for name in at if name in COLLAPSING and theta[names.index(name)] - low[names.index(name)] < 1e-6
+    ]:
+        return "COLLAPSED", (
+            f"{', '.join(collapsed)} ran to 0: the rows show no effect of that precision; add lower bits or fix it"
+        )
     if at:
         return "AT_BOUND", f"{', '.join(at)} ended at a bound: the data do not hold it; fix it or add data"
     if not found.converged[best]:
@@ -251,11 +360,11 @@ def _health(
             return "NOT_IDENTIFIED", f"{lost.mean():.0%} of the draws reach no minimum inside the bounds: add data"
         loose = [
             name
-            for name, p, spread in zip(names, form.parameters().values(), drawn.theta.std(axis=0), strict=True)
-            if p.scale == "log" and spread > np.log(10)
+            for name, spread in zip(names, drawn.theta.std(axis=0), strict=True)
+            if problem.scale(name) == "log" and spread > np.log(10)
         ]
         if loose:
             return "NOT_IDENTIFIED", f"{', '.join(loose)} varies more than tenfold between draws: add data or fix it"
     if agreeing < 0.5:
         return "STARTS_DISAGREE", f"only {agreeing:.0%} of the starts reached the best objective: look at the others"
-    return "VALID", f"{agreeing:.0%} of {STARTS} starts agree"
+    return "VALID", f"{agreeing:.0%} of {len(found.cost)} starts agree"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fit import Fit
+from simlaw.fitting import Fit
 from simlaw.observations import usable
 from simlaw.report import count, power_of_ten, precision, size
 from simlaw.surface import UNQUANTIZED, Storage, Surface

@@ -1,0 +1,145 @@
+"""Allocation: how to spend compute on size and data, with and without serving, by a law of the loss."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from simlaw.errors import SimlawError
+from simlaw.fitting import Fit
+from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
+from simlaw.published import Published
+from simlaw.report import count, power_of_ten
+from simlaw.uncertainty import interval
+
+#: Whatever holds a law of the loss.
+Lawful = Fit | Published | AbstractLaw | QuantizedLaw
+#: Sizes searched, as multiples of the range: nine decades are enough for any budget, in steps of 0.4 %.
+_SIZES = np.geomspace(1e3, 1e14, 6001)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """The best N and D of a budget, the loss there, and intervals from the draws of the fit (None without draws).
+
+    FLOPs are 6·N·D for training and 2·N for each token served; `outside` says by which factor each of N, D and C lies
+    outside the rows of the fit.
+    """
+
+    params: float
+    tokens: float
+    loss: float
+    flops: float
+    serve_tokens: float
+    params_interval: tuple[float, float] | None
+    loss_interval: tuple[float, float] | None
+    outside: Mapping[str, float]
+
+    def __str__(self) -> str:
+        budget = f"{power_of_ten(self.flops)} training FLOPs"
+        if self.serve_tokens:
+            budget = f"{power_of_ten(self.flops)} FLOPs of training and serving {count(self.serve_tokens)} tokens"
+        text = f"At {budget} the best choice is {count(self.params)} parameters on {count(self.tokens)} tokens"
+        if self.params_interval:
+            text += f" (90 % interval {count(self.params_interval[0])} to {count(self.params_interval[1])} parameters)"
+        text += f": {self.loss:.3f} nats"
+        if self.outside:
+            far = ", ".join(f"{name} by {factor:.3g} x" for name, factor in self.outside.items())
+            text += f"; that extrapolates beyond the rows of the fit in {far}"
+        return text + "."
+
+
+def allocate(
+    law: Lawful,
+    *,
+    flops: float,
+    serve_tokens: float = 0.0,
+    force: bool = False,
+    **precisions: float,
+) -> Allocation:
+    """The best size and data for a budget of FLOPs, 6·N·D + 2·N·serve_tokens (Sardana and Frankle 2401.00448).
+
+    `precisions` (P_w, P_post …) are the same for all candidates. Raises `SimlawError` for a budget that is not above 0,
+    and where the best lies more than ten times outside the rows of the fit, unless `force`.
+    """
+    for name, value, least in (("flops", flops, 0.0), ("serve_tokens", serve_tokens, -1.0)):
+        if not (value > least and np.isfinite(value)):
+            raise SimlawError(f"{name}={value:g}: it must be a number above 0")
+    ranges, estimate, draws = parts_of(law)
+    n = _SIZES[2 * _SIZES * serve_tokens < flops]
+    d = (flops - 2 * n * serve_tokens) / (6 * n)
+    n, d = n[d >= 1], d[d >= 1]
+    if not n.size:
+        raise SimlawError(
+            f"flops={flops:g} serve no {serve_tokens:g} tokens with any model: raise the one or lower the other"
+        )
+    loss = estimate.loss(N=n, D=d, **precisions)
+    best = int(np.nanargmin(loss))
+    outside = beyond(
+        ranges, {"N": float(n[best]), "D": float(d[best]), "C": float(6 * n[best] * d[best]), **precisions}
+    )
+    if not force and (far := {name: f for name, f in outside.items() if f > 10}):
+        names = ", ".join(f"{name} by {factor:.3g} x" for name, factor in far.items())
+        raise SimlawError(
+            f"the answer lies outside the rows of the fit in {names}, more than 10 x: force=True gives it all the same"
+        )
+    params_interval = loss_interval = None
+    if draws is not None:
+        each: Float[np.ndarray, "k n"] = draws.loss(N=n, D=d, **precisions)
+        low, high = interval(n[np.nanargmin(each, axis=1)])
+        params_interval = (float(low), float(high))
+        low, high = interval(each[:, best])
+        loss_interval = (float(low), float(high))
+    return Allocation(
+        params=float(n[best]),
+        tokens=float(d[best]),
+        loss=float(loss[best]),
+        flops=flops,
+        serve_tokens=serve_tokens,
+        params_interval=params_interval,
+        loss_interval=loss_interval,
+        outside=outside,
+    )
+
+
+def beyond(ranges: Mapping[str, tuple[float, float]], point: Mapping[str, float]) -> dict[str, float]:
+    """By which factor a point lies outside the ranges of a fit's rows; nothing for what lies inside.
+
+    "C" is 6·N·D, whose range is that of the corners. Bits are compared by their difference, as a power of two.
+    """
+    limits = dict(ranges)
+    if "N" in ranges and "D" in ranges:
+        limits["C"] = (6 * ranges["N"][0] * ranges["D"][0], 6 * ranges["N"][1] * ranges["D"][1])
+    found = {}
+    for name, value in point.items():
+        if name in limits and np.isfinite(value):
+            low, high = limits[name]
+            factor = max(low / value, value / high)
+            if name.startswith("P_"):
+                factor = 2.0 ** max(low - value, value - high)
+            if factor > 1.05:
+                found[name] = float(factor)
+    return found
+
+
+def parts_of(
+    law: Lawful,
+) -> tuple[dict[str, tuple[float, float]], AbstractLossLaw | QuantizedLaw, AbstractLossLaw | None]:
+    """The ranges, the law and its draws, of whatever holds a law of the loss."""
+    ranges: dict[str, tuple[float, float]] = {}
+    draws: AbstractLaw | None = None
+    found: AbstractLaw | QuantizedLaw
+    if isinstance(law, Fit):
+        if law.health != "VALID":
+            raise SimlawError(f"the fit of {type(law.law).__name__} is {law.health}: {law.sentence}; not identified")
+        ranges, draws = dict(law.ranges), law.draws
+        found = law.law
+    elif isinstance(law, Published):
+        ranges, found = dict(law.ranges), law.law
+    else:
+        found = law
+    if not isinstance(found, AbstractLossLaw | QuantizedLaw):
+        raise SimlawError(f"{type(found).__name__} is no law of the loss: give one")
+    assert draws is None or isinstance(draws, AbstractLossLaw)
+    return ranges, found, draws

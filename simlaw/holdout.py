@@ -1,0 +1,59 @@
+"""What a form is asked to predict: rows held out by scale, never at random."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from simlaw.errors import SimlawError
+from simlaw.observations import Observations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """The rows at the outermost `levels` values of a variable; "C" stands for N·D."""
+
+    variable: str
+    side: Literal["largest", "lowest"]
+    levels: int = 1
+
+    def mask(self, seen: Observations) -> Bool[np.ndarray, " n"]:
+        """Which rows are held out; raises `SimlawError` where nothing would be left, or the variable is missing."""
+        if self.variable == "C":
+            values = seen.x["N"] * seen.x["D"]
+        elif self.variable in seen.x:
+            values = seen.x[self.variable]
+        else:
+            raise SimlawError(f"the rows have no {self.variable} to hold out: they have {', '.join(seen.x)}")
+        there = np.unique(values[np.isfinite(values)])
+        if len(there) <= self.levels:
+            raise SimlawError(
+                f"the rows have {len(there)} values of {self.variable}, so holding {self.levels} out leaves none: "
+                "add some"
+            )
+        ends = there[-self.levels :] if self.side == "largest" else there[: self.levels]
+        return np.isin(values, ends)
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.variable}" + (f" ({self.levels} values)" if self.levels > 1 else "")
+
+
+def LargestN(levels: int = 1) -> Holdout:  # named like the value that it gives
+    """Hold out the largest sizes."""
+    return Holdout(variable="N", side="largest", levels=levels)
+
+
+def LargestD(levels: int = 1) -> Holdout:
+    """Hold out the largest token counts."""
+    return Holdout(variable="D", side="largest", levels=levels)
+
+
+def LargestC(levels: int = 1) -> Holdout:
+    """Hold out the dearest runs."""
+    return Holdout(variable="C", side="largest", levels=levels)
+
+
+def LowestBits(variable: str = "P_post", levels: int = 1) -> Holdout:
+    """Hold out the lowest precisions."""
+    return Holdout(variable=variable, side="lowest", levels=levels)

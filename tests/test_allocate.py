@@ -1,0 +1,84 @@
+"""Allocation: closed forms where there are any, served tokens, how far an answer extrapolates."""
+
+import numpy as np
+import pytest
+
+from simlaw.allocate import allocate, beyond
+from simlaw.errors import SimlawError
+from simlaw.fitting import fit
+from simlaw.laws import Chinchilla
+from simlaw.observations import loss_observations
+from simlaw.published import besiroglu2024, chen2025_w4a4, kumar2024, sardana2024
+from simlaw.uncertainty import trunk_weights
+from tests.planted import LOSS, planted
+
+
+def test_training_alone_is_the_closed_form():
+    law = besiroglu2024.law
+    a, b = law.alpha, law.beta
+    g = (a * law.A / (b * law.B)) ** (1 / (a + b))
+    for flops in (1e19, 1e21, 1e23):
+        found = allocate(law, flops=flops)
+        assert found.params == pytest.approx(g * (flops / 6) ** (b / (a + b)), rel=3e-3)
+        assert 6 * found.params * found.tokens == pytest.approx(flops, rel=1e-12)
+
+
+def test_serving_shrinks_the_model_as_sardana_found():
+    # a model of the quality of a 13B one, to serve 2T tokens: 7B costs 17.4 % less in all
+    def cost(n, quality):
+        law = sardana2024.law
+        d = (law.B / (quality - law.E - law.A * n**-law.alpha)) ** (1 / law.beta)
+        return 6 * n * d + 2 * n * 2e12
+
+    best = allocate(sardana2024.law, flops=6 * 13e9 * 1e12)
+    law = sardana2024.law
+    g = (law.alpha * law.A / (law.beta * law.B)) ** (1 / (law.alpha + law.beta))
+    d13 = (13e9 / g) ** (law.alpha / law.beta) / g
+    quality = float(law.loss(N=13e9, D=d13))
+    assert cost(13e9, quality) - cost(7e9, quality) == pytest.approx(1.69e22, rel=0.01)
+    assert 1 - cost(7e9, quality) / cost(13e9, quality) == pytest.approx(0.174, abs=0.002)
+    served = allocate(law, flops=6 * 13e9 * 1e12, serve_tokens=2e12)
+    assert served.params < best.params
+    assert 6 * served.params * served.tokens + 2 * served.params * 2e12 == pytest.approx(6 * 13e9 * 1e12, rel=1e-12)
+
+
+def test_precisions_are_passed_on():
+    low = allocate(kumar2024, flops=1e20, P_w=4)
+    assert low.loss == pytest.approx(float(kumar2024.loss(N=low.params, D=low.tokens, P_w=4)))
+    assert low.loss > allocate(kumar2024, flops=1e20).loss
+
+
+def test_intervals_come_from_the_draws():
+    seen = loss_observations(planted(log_loss=0.003, bits=(), seeds=6, seed=1))
+    found = fit(Chinchilla, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
+    answer = allocate(found, flops=1e12)
+    assert answer.params_interval[0] < allocate(LOSS, flops=1e12).params < answer.params_interval[1]
+    assert answer.loss_interval[0] < float(LOSS.loss(N=answer.params, D=answer.tokens)) < answer.loss_interval[1]
+    assert "(90 % interval " in str(answer)
+
+
+def test_extrapolation_is_said_and_refused_beyond_ten():
+    answer = allocate(besiroglu2024, flops=1e23)
+    assert answer.outside["N"] > 1
+    assert "that extrapolates beyond the rows of the fit in N by" in str(answer)
+    with pytest.raises(SimlawError, match=r"outside the rows of the fit in N by .* more than 10 x: force=True"):
+        allocate(besiroglu2024, flops=1e27)
+    assert allocate(besiroglu2024, flops=1e27, force=True).outside["N"] > 10
+
+
+def test_how_far_a_point_lies_outside():
+    ranges = {"N": (1e6, 1e8), "D": (1e8, 1e10), "P_post": (3, 8)}
+    assert beyond(ranges, {"N": 1e7, "D": 1e9, "C": 6e16, "P_post": 4}) == {}
+    assert beyond(ranges, {"N": 1e9}) == pytest.approx({"N": 10})
+    assert beyond(ranges, {"D": 1e7, "C": 6e13}) == pytest.approx({"D": 10, "C": 10})
+    assert beyond(ranges, {"P_post": 2}) == {"P_post": 2}
+    assert beyond(ranges, {"P_post": np.inf}) == {}
+
+
+def test_refusals():
+    with pytest.raises(SimlawError, match="flops=-1: it must be a number above 0"):
+        allocate(besiroglu2024, flops=-1)
+    with pytest.raises(SimlawError, match="GroupPenalty is no law of the loss: give one"):
+        allocate(chen2025_w4a4.law.penalty, flops=1e20)
+    with pytest.raises(SimlawError, match="Chinchilla takes no P_w: it takes N, D"):
+        allocate(besiroglu2024, flops=1e20, P_w=4)

@@ -1,0 +1,117 @@
+"""Law files: what was saved comes back, and what cannot be relied on gets one sentence."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from simlaw.errors import SimlawError
+from simlaw.fitting import fit
+from simlaw.law import AbstractLossLaw, positive
+from simlaw.lawfile import SCHEMA, _sealed, load_law
+from simlaw.laws import Chinchilla, PrecisionExponential
+from simlaw.laws.factors import Coefficient, falls
+from simlaw.observations import loss_observations
+from simlaw.uncertainty import trunk_weights
+from tests.planted import planted
+
+SEEN = loss_observations(planted(log_loss=0.01, bits=()))
+FIT = fit(Chinchilla, SEEN, trunk_weights(SEEN.trunk, SEEN.x["N"], draws=50))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(AbstractLossLaw):
+    """A form of one's own: data alone."""
+
+    E: float = positive(0.3, 3.0)
+    B: float = positive(1.0, 1e5)
+    beta: float = positive(0.1, 1.0)
+    needs = ("N", "D")
+    terms = ((Coefficient("E"),), (Coefficient("B"), falls("D", "beta")))
+
+
+@pytest.fixture
+def path(tmp_path):
+    FIT.save(tmp_path / "law.json", counts="blocks")
+    return tmp_path / "law.json"
+
+
+def test_what_was_saved_comes_back(path):
+    back = load_law(path)
+    assert back.law == FIT.law
+    assert (back.health, back.sentence, back.ranges, back.error) == (FIT.health, FIT.sentence, FIT.ranges, FIT.error)
+    assert np.allclose(back.draws.loss(N=1e5, D=1e7), FIT.draws.loss(N=1e5, D=1e7), rtol=1e-4)
+    assert str(back) == str(FIT)
+    assert json.loads(path.read_text())["N"] == "blocks"
+
+
+def test_unknown_parameters_stay_unknown(tmp_path):
+    found = fit(PrecisionExponential, SEEN)
+    assert set(found.unknown) == {"g_w", "n_w", "g_a", "n_a", "g_kv", "n_kv", "C_T", "gD", "gN", "g_post", "b"}
+    assert found.law.loss(N=1e5, D=1e7) == pytest.approx(float(FIT.law.loss(N=1e5, D=1e7)), rel=1e-5)
+    found.save(tmp_path / "law.json")
+    back = load_law(tmp_path / "law.json")
+    assert back.unknown == found.unknown
+    with pytest.raises(SimlawError, match="PrecisionExponential does not know g_w, n_w"):
+        back.law.loss(N=1e5, D=1e7, P_w=4)
+
+
+def test_forms_of_ones_own_are_named_when_loading(tmp_path):
+    found = fit(Mine, SEEN)
+    found.save(tmp_path / "law.json")
+    assert load_law(tmp_path / "law.json", forms=[Mine]).law == found.law
+    with pytest.raises(SimlawError, match="it names the form 'Mine', and the forms are Chinchilla, "):
+        load_law(tmp_path / "law.json")
+
+
+def altered(path, change):
+    body = json.loads(path.read_text())
+    del body["checksum"]
+    change(body)
+    path.write_text(_sealed(body))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda body: body.update(form="Kaplan"), "it names the form 'Kaplan', and the forms are Chinchilla, "),
+        (lambda body: body.pop("health"), "it lacks the field 'health'; save the fit again"),
+        (lambda body: body["parameters"].pop("beta"), "it lacks the field 'beta'"),
+        (
+            lambda body: body.update(schema=SCHEMA + 1),
+            f"it has the schema {SCHEMA + 1} of a newer simlaw, and this one",
+        ),
+        (lambda body: body.update(ranges=3), "a field has the wrong kind"),
+    ],
+    ids=["form", "field", "parameter", "schema", "kind"],
+)
+def test_a_file_that_does_not_fit(path, change, sentence):
+    altered(path, change)
+    with pytest.raises(SimlawError, match="is no law file to rely on: ") as caught:
+        load_law(path)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"rows": 54', '"rows": 55', "its checksum does not fit its contents"),
+        ('"rows": 54', '"rows": NaN', "it holds NaN, no number"),
+        ('"rows": 54', '"rows": ', "line "),
+    ],
+)
+def test_an_altered_file(path, old, new, sentence):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(SimlawError, match="is no law file to rely on: ") as caught:
+        load_law(path)
+    assert sentence in str(caught.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(
+        SimlawError, match=r"there is no law file at .*none.json \(No such file or directory\): `fit.save"
+    ):
+        load_law(tmp_path / "none.json")
