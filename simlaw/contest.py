@@ -98,7 +98,7 @@ def contest(
     entries = [
         Entry(
             fit=whole,
-            parameters=_free(whole),
+            parameters=whole.estimated,
             aicc=criterion,
             held_out=None if holdout is None else float(np.sqrt(np.mean(squares))),
             behind=_behind(squares, found[best][1], judged),
@@ -130,13 +130,9 @@ def _behind(squares: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], see
     return float(difference.mean() / error) if error > 0 else float("inf")
 
 
-def _free(found: Fit) -> int:
-    return len(found.law.values) - len(found.fixed) - len(found.unknown)
-
-
 def _aicc(found: Fit, rows: int) -> float:
     """Akaike's criterion with its small-sample correction, of the objective as a sum of squares."""
-    k = _free(found) + 1
+    k = found.estimated + 1
     if rows - k - 1 <= 0:
         return float("nan")
     return float(rows * np.log(2 * found.objective / rows) + 2 * k + 2 * k * (k + 1) / (rows - k - 1))

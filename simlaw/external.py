@@ -73,7 +73,7 @@ def load_table(
         if low.any():
             raise SimlawError(f"{what}, row {_row(low)}: {response} is {y[low][0]:g}, and a loss is above 0")
     clusters = [str(cell) for cell in columns[trunk]] if trunk else [str(i) for i in range(count)]
-    _twice(x, y, keep, what)
+    _twice(x, y, clusters if trunk else None, keep, what)
     scale = np.log(2) if unit == "bits" else 1.0
     y = y[keep] * scale
     x = {key: values[keep] for key, values in x.items()}
@@ -157,11 +157,13 @@ def _check(key: str, name: str, values: np.ndarray, keep: np.ndarray, what: str)
         )
 
 
-def _twice(x: Mapping[str, np.ndarray], y: np.ndarray, keep: np.ndarray, what: str) -> None:
-    """Refuse rows that are equal in all variables and in the loss: a run that was exported twice."""
-    seen: dict[tuple[float, ...], int] = {}
+def _twice(
+    x: Mapping[str, np.ndarray], y: np.ndarray, trunk: Sequence[str] | None, keep: np.ndarray, what: str
+) -> None:
+    """Refuse rows that are equal in all variables, in the loss and in the trunk: a run that was exported twice."""
+    seen: dict[tuple[object, ...], int] = {}
     for i in np.flatnonzero(keep):
-        key = (*(float(values[i]) for values in x.values()), float(y[i]))
+        key = (*(float(values[i]) for values in x.values()), float(y[i]), trunk[int(i)] if trunk else "")
         if key in seen:
             raise SimlawError(f"{what}: row {i + 1} repeats row {seen[key] + 1} to the last digit; drop one of them")
         seen[key] = int(i)

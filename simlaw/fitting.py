@@ -28,6 +28,10 @@ STARTS = 24
 AGREE = 1e-6
 #: Draws that may fail, or end at a bound, before the fit counts as not identified.
 LOST_DRAWS = 0.05
+#: Steps that a draw may take from the optimum to its own; half of them take 15, and those that wander are lost.
+_DRAW_STEPS = 150
+#: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
+_FLOOR = 1e-3
 #: A correlation of two parameters from which a report names it.
 STRONG = 0.9
 
@@ -70,6 +74,11 @@ class Fit:
     left_out: Mapping[str, int]
     contest: Any = None
 
+    @property
+    def estimated(self) -> int:
+        """How many parameters were estimated: neither fixed nor unknown."""
+        return len(self.law.values) - len(self.fixed) - len(self.unknown)
+
     def save(self, path: str | Path, *, counts: str = "as the table counts") -> None:
         """Write the fit as a law file; `counts` says what its N counts."""
         from simlaw.lawfile import save_fit  # the file format knows fits, and fits need it for this line alone
@@ -94,7 +103,7 @@ class Fit:
         if self.correlated:
             facts.append(("correlated", ", ".join(f"{a} and {b} {r:+.2f}" for a, b, r in self.correlated)))
         if self.chi2 is not None:
-            facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - len(self.law.values)} degrees of freedom"))
+            facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - self.estimated} degrees of freedom"))
         report = fit_text(
             form=type(self.law).__name__,
             health=self.health,
@@ -140,7 +149,11 @@ def fit(
         rows = weights.rows(seen.trunk)
         start = np.tile(theta, (len(rows), 1))
         valley = jacobian[0].T @ jacobian[0]
-        drawn = minimise(_residuals(problem, seen, rows), start, problem.low, problem.high, metric=valley)
+        # not along the valley's floor, where rounding would decide
+        valley += _FLOOR * np.trace(valley) * np.eye(len(valley))
+        drawn = minimise(
+            _residuals(problem, seen, rows), start, problem.low, problem.high, metric=valley, iterations=_DRAW_STEPS
+        )
     condition = _condition(jacobian[0])
     agreeing = float(agree.mean())
     draws = None if drawn is None else problem.law(drawn.theta.T)

@@ -42,9 +42,14 @@ def test_the_sweep_example_is_a_sweep():
     assert len(expand(sweep, "f").cells) == 27
 
 
-def test_the_python_example_runs(monkeypatch, capsys):
+def test_the_python_example_runs(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(ROOT)
-    block = next(text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "kumar2024" in text)
-    code = "\n".join(line[4:] for line in block.splitlines())
+    block = next(
+        text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "import simlaw as sl" in text
+    )
+    code = "\n".join(line[4:] for line in block.splitlines()).replace('"law.json"', repr(str(tmp_path / "law.json")))
     exec(code, {})
-    assert "the best choice is" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "quantize N=129M in int5 g128" in said
+    assert "the best choice is 334M parameters on 166B tokens" in said
+    assert "Chinchilla: VALID" in said

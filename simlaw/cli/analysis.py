@@ -29,7 +29,7 @@ def fit_report(analysis: Analysis) -> str:
                 type(rival.fit.law).__name__,
                 rival.fit.health,
                 f"{rival.fit.chi2:.0f}",
-                str(rival.fit.rows - len(rival.fit.law.values)),
+                str(rival.fit.rows - rival.fit.estimated),
                 f"{rival.held_out:.2f}",
             )
             for rival in analysis.rivals
