@@ -127,7 +127,7 @@ class AbstractLaw(abc.ABC):
         totals = [sum(term) for term in logs]
         if any(np.isnan(value).any() for value in p.values()):
             # a term that is 0 stays 0, whatever of it was never fitted
-            zeros = [np.logical_or.reduce(np.broadcast_arrays(*map(np.isneginf, term))) for term in logs]
+            zeros = [np.any(np.broadcast_arrays(*map(np.isneginf, term)), axis=0) for term in logs]
             totals = [np.where(zero, -np.inf, total) for zero, total in zip(zeros, totals, strict=True)]
         return totals
 

@@ -323,5 +323,5 @@ def _two_spreads(cells: list[_Spread]) -> tuple[float, float]:
     # three parts of one variance; the token part is known row by row
     model = (relative * mean) ** 2 + (per_step * step) ** 2 + token
     deviance = np.sum(freedom * (np.log(model) + variance / model), axis=2)
-    i, j = np.unravel_index(deviance.argmin(), deviance.shape)
+    i, j = np.unravel_index(int(np.argmin(deviance)), deviance.shape)
     return float(relative[i, 0, 0]), float(per_step[0, j, 0])

@@ -37,7 +37,7 @@ def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[
                 zorder=4,
             )
         )
-    changes = np.flatnonzero(found.winner[1:] != found.winner[:-1]) + 1
+    changes = [int(i) + 1 for i in np.flatnonzero(found.winner[1:] != found.winner[:-1])]
     finer = [i for i in changes if found.winner[i] > found.winner[i - 1] and found.params[i] < found.params[i - 1]]
     x = found.bytes / 1e3
     for start, stop in zip([0, *changes], [*changes, len(x) - 1], strict=True):
