@@ -96,7 +96,8 @@ def decide(
     """Train a smaller model at 16 bits, or quantize a larger one, and to which format?
 
     Every format is given its best size within `bytes` of weights and `flops` = 6·N·D of training. The law knows the
-    format by P_post, or `penalty` is added to it; formats outside the bits of a fit's rows are no candidates. "not
+    format by P_post, or `penalty` is added to it; formats outside the bits of a fit's rows are no candidates. Intervals
+    are those of the draws: the form's own error (`Fit.misfit`) is not in them, as it is in `simlaw decide`. "not
     identified" where a fit is not valid, or 16 bits and the coarsest candidate cannot be told from the best. Raises
     `SimlawError` for budgets that are not above 0, for laws that know no P_post, and where the best lies more than ten
     times outside the rows of the fit, unless `force`.
