@@ -6,6 +6,7 @@ For planning notebooks: `import simlaw as sl` gives laws, published and fitted, 
 from simlaw import laws as laws
 from simlaw import published as published
 from simlaw.allocate import allocate as allocate
+from simlaw.choice import SHIPPED as SHIPPED
 from simlaw.choice import decide as decide
 from simlaw.external import load_table as load_table
 from simlaw.holdout import LargestC as LargestC

@@ -76,7 +76,7 @@ class Choice:
                 count(c.tokens),
                 f"{c.loss:.4f}",
                 f"{c.interval[0]:.4f} to {c.interval[1]:.4f}" if c.interval else "",
-                f"{c.best:.0%}",
+                f"{c.best:.0%}" if c.interval else "",
             )
             for c in self.candidates
         ]
