@@ -1,6 +1,7 @@
 """Published laws: every test vector, to the digits that are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,38 @@ def test_kumar_best_tied_precision_is_7_bits_because_offsets_are_added():
 def test_kumar_activations_at_3_bits_are_held_at_the_floor():
     # the published share is -0.051 there, which is where training diverges
     assert float(share(P_a=3)) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("n", "b", "expected"),
+    [
+        (30e6, 1.1277, (5.325e9, 2.878e10, 1.556e11)),
+        (220e6, 1.1277, (1.054e10, 5.698e10, 3.080e11)),
+        (30e6, 0.0, (1.638e10, 8.856e10, 4.787e11)),
+    ],
+)
+def test_kumar_critical_data_is_where_more_of_it_begins_to_hurt(n, b, expected):
+    law = replace(kumar2024.law, b=b)
+    for bits, critical in zip((3, 4, 5), expected, strict=True):
+        lift = law.beta * law.B * n**law.gN * math.exp(bits / law.g_post - b) / (law.gD * law.C_T)
+        found = lift ** (1 / (law.gD + law.beta))
+        assert found == pytest.approx(critical, rel=5e-4)
+        near = law.loss(N=n, D=found * np.array([0.97, 1.0, 1.03]), P_post=bits)
+        assert near.argmin() == 1
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"), [((2.6745, 2.2102, 0.9578), 3.469), ((1.9475,) * 3, 3.708)], ids=["three", "their mean"]
+)
+def test_kumar_without_offsets_would_be_best_below_4_bits(scales, expected):
+    bits = np.linspace(2, 16, 140_001)
+    effective = np.prod([1 - np.exp(-bits / scale) for scale in scales], axis=0)
+    assert bits[np.argmax(effective / bits)] == pytest.approx(expected, abs=1e-3)
+    bare = replace(kumar2024.law, n_w=0.0, n_a=0.0, n_kv=0.0, g_w=scales[0], g_a=scales[1], g_kv=scales[2])
+    at = dict.fromkeys(("P_w", "P_a", "P_kv"), expected)
+    loss = bare.loss(N=1e7, D=1e300, **at) - bare.E
+    full = bare.loss(N=1e7, D=1e300) - bare.E
+    assert (loss / full) ** (-1 / bare.alpha) == pytest.approx(np.interp(expected, bits, effective), rel=1e-6)
 
 
 def test_kumar_float_differs_in_the_weights_alone():
