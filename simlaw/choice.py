@@ -11,6 +11,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.report import columns, count, power_of_ten, size
+from simlaw.surface import Surface
 from simlaw.uncertainty import interval
 
 #: Sizes tried within the bytes, down to a millionth of the largest that fits.
@@ -97,8 +98,8 @@ def decide(
 
     Every format is given its best size within `bytes` of weights and `flops` = 6·N·D of training. The law knows the
     format by P_post, or `penalty` is added to it; formats outside the bits of a fit's rows are no candidates. Intervals
-    are those of the draws: the form's own error (`Fit.misfit`) is not in them, as it is in `simlaw decide`. "not
-    identified" where a fit is not valid, or 16 bits and the coarsest candidate cannot be told from the best. Raises
+    are those of the draws; of a fit and a fitted penalty they hold the forms' own errors too, as in `simlaw decide`.
+    "not identified" where a fit is not valid, or where quantizing and not quantizing cannot be told apart. Raises
     `SimlawError` for budgets that are not above 0, for laws that know no P_post, and where the best lies more than ten
     times outside the rows of the fit, unless `force`.
     """
@@ -130,6 +131,9 @@ def decide(
     top = int(np.argmin(loss[rows, at]))
     n, d, p = sizes[rows, at], tokens[rows, at], bits[rows, at]
     drawn = None if drawing is None else drawing.loss(N=n, D=d, P_post=p)
+    if drawn is not None and isinstance(law, Fit) and isinstance(penalty, Fit) and penalty.draws is not None:
+        low_n, high_n = law.ranges["N"]
+        drawn = Surface.of(law, penalty, np.geomspace(low_n, high_n, 3)).ensemble(n, d, p)
     share = (
         np.eye(len(allowed))[top] if drawn is None else np.bincount(drawn.argmin(axis=1), minlength=len(n)) / len(drawn)
     )

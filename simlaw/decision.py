@@ -115,7 +115,7 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
     `SimlawError` where no candidate fits the bytes.
     """
     kept, _ = usable(table)
-    surface = Surface.of(base, penalty, kept)
+    surface = Surface.of(base, penalty, np.unique(kept.column("params_blocks")))
     storage = Storage.of(kept, question.bytes_column, question.granularity)
     low, high = penalty.ranges["P_post"]
     bits = tuple(b for b in storage.precisions if low <= b <= high or b == UNQUANTIZED)

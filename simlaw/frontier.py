@@ -47,7 +47,7 @@ class Frontier:
 def frontier(question: Question, table: Table, base: Fit, penalty: Fit) -> Frontier:
     """The frontier at the question's training budget; its bytes are not used."""
     kept, _ = usable(table)
-    surface = Surface.of(base, penalty, kept)
+    surface = Surface.of(base, penalty, np.unique(kept.column("params_blocks")))
     storage = Storage.of(kept, question.bytes_column, question.granularity)
     low, high = penalty.ranges["P_post"]
     precisions = [b for b in storage.precisions if low <= b <= high or b == UNQUANTIZED]

@@ -31,13 +31,15 @@ class Surface:
     bit_errors: Float[np.ndarray, "k 17"]
 
     @classmethod
-    def of(cls, base: Fit, penalty: Fit, table: Table, *, seed: int = 0) -> "Surface":
-        """The surface of two fits of the same table and the same bootstrap; raises `SimlawError` without draws."""
+    def of(cls, base: Fit, penalty: Fit, sizes: Float[np.ndarray, " m"], *, seed: int = 0) -> "Surface":
+        """The surface of two fits of the same table and the same bootstrap; raises `SimlawError` without draws.
+
+        `sizes` are the measured ones, at which the form's errors are independent.
+        """
         if not np.isfinite([base.misfit, penalty.misfit]).all():
             raise SimlawError("a decision needs more cells than a law has parameters, to know its error: add cells")
         if base.draws is None or penalty.draws is None:
             raise SimlawError("a decision needs fits with bootstrap draws: fit with weights=trunk_weights(…)")
-        sizes = np.unique(table.column("params_blocks"))
         count = len(np.atleast_1d(next(iter(base.draws.values.values()))))
         rng = np.random.default_rng(seed)
         return cls(

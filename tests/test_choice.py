@@ -85,3 +85,13 @@ def test_refusals(law, changes, sentence):
     with pytest.raises(SimlawError) as caught:
         sl.decide(law, **{"bytes": 16e6, "flops": 1e18, **changes})
     assert str(caught.value).startswith(sentence)
+
+
+def test_the_forms_own_error_widens_the_intervals():
+    bare = sl.decide(replace(BASE, misfit=0.0), penalty=replace(PENALTY, misfit=0.0), bytes=29e3, flops=1e12)
+    wide = sl.decide(replace(BASE, misfit=0.02), penalty=replace(PENALTY, misfit=0.2), bytes=29e3, flops=1e12)
+
+    def width(found):
+        return np.mean([c.interval[1] - c.interval[0] for c in found.candidates])
+
+    assert width(wide) > 2 * width(bare)
