@@ -63,9 +63,9 @@ def allocate(
     `precisions` (P_w, P_post …) are the same for all candidates. Raises `SimlawError` for a budget that is not above 0,
     and where the best lies more than ten times outside the rows of the fit, unless `force`.
     """
-    for name, value, least in (("flops", flops, 0.0), ("serve_tokens", serve_tokens, -1.0)):
-        if not (value > least and np.isfinite(value)):
-            raise SimlawError(f"{name}={value:g}: it must be a number above 0")
+    require_budget(flops=flops)
+    if not (serve_tokens >= 0 and np.isfinite(serve_tokens)):
+        raise SimlawError(f"serve_tokens={serve_tokens:g}: it must be a number of tokens, or 0")
     ranges, estimate, draws = parts_of(law)
     n = _SIZES[2 * _SIZES * serve_tokens < flops]
     d = (flops - 2 * n * serve_tokens) / (6 * n)
@@ -101,6 +101,13 @@ def allocate(
         loss_interval=loss_interval,
         outside=outside,
     )
+
+
+def require_budget(**amounts: float) -> None:
+    """Nothing; raises `SimlawError` where an amount is no finite number above 0."""
+    for name, value in amounts.items():
+        if not (value > 0 and np.isfinite(value)):
+            raise SimlawError(f"{name}={value:g}: it must be a number above 0")
 
 
 def beyond(ranges: Mapping[str, tuple[float, float]], point: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.allocate import Lawful, beyond, parts_of
+from simlaw.allocate import Lawful, beyond, parts_of, require_budget
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
@@ -103,9 +103,7 @@ def decide(
     `SimlawError` for budgets that are not above 0, for laws that know no P_post, and where the best lies more than ten
     times outside the rows of the fit, unless `force`.
     """
-    for name, value in (("bytes", bytes), ("flops", flops)):
-        if not (value > 0 and np.isfinite(value)):
-            raise SimlawError(f"{name}={value:g}: it must be a number above 0")
+    require_budget(bytes=bytes, flops=flops)
     for part in (law, penalty):
         if isinstance(part, Fit) and part.health != "VALID":
             sick = f"the fit of {type(part.law).__name__} is {part.health}: {part.sentence}"
@@ -130,10 +128,12 @@ def decide(
     rows = np.arange(len(allowed))
     top = int(np.argmin(loss[rows, at]))
     n, d, p = sizes[rows, at], tokens[rows, at], bits[rows, at]
-    drawn = None if drawing is None else drawing.loss(N=n, D=d, P_post=p)
-    if drawn is not None and isinstance(law, Fit) and isinstance(penalty, Fit) and penalty.draws is not None:
+    drawn = None
+    if isinstance(law, Fit) and isinstance(penalty, Fit) and law.draws is not None and penalty.draws is not None:
         low_n, high_n = law.ranges["N"]
         drawn = Surface.of(law, penalty, np.geomspace(low_n, high_n, 3)).ensemble(n, d, p)
+    elif drawing is not None:
+        drawn = drawing.loss(N=n, D=d, P_post=p)
     share = (
         np.eye(len(allowed))[top] if drawn is None else np.bincount(drawn.argmin(axis=1), minlength=len(n)) / len(drawn)
     )

@@ -20,11 +20,9 @@ from simlaw.version import __version__
 SCHEMA = 2
 
 
-def save_fit(
-    fit: Fit, path: str | Path, *, counts: str = "as the table counts", table_sha256: str | None = None
-) -> None:
-    """Nothing; writes the fit to a file. `counts` says what its N counts, `table_sha256` what it was made from."""
-    body = {**_fit(fit), "N": counts, "table_sha256": table_sha256}
+def save_fit(fit: Fit, path: str | Path, *, counts: str = "as the table counts") -> None:
+    """Nothing; writes the fit to a file. `counts` says what its N counts."""
+    body = {**_fit(fit), "N": counts}
     write_file(Path(path), _sealed(body).encode())
 
 

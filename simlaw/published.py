@@ -32,6 +32,11 @@ class Published:
     ranges: Mapping[str, tuple[float, float]]
     note: str = ""
 
+    @property
+    def parts(self) -> tuple[AbstractLaw, ...]:
+        """The law, or the loss and the penalty that it joins."""
+        return (self.law.base, self.law.penalty) if isinstance(self.law, QuantizedLaw) else (self.law,)
+
     def loss(self, **variables: ArrayLike) -> Any:
         """The loss in nats per token; raises `SimlawError` for a law of the penalty alone."""
         if isinstance(self.law, AbstractLossLaw | QuantizedLaw):

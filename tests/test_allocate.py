@@ -78,6 +78,8 @@ def test_how_far_a_point_lies_outside():
 def test_refusals():
     with pytest.raises(SimlawError, match="flops=-1: it must be a number above 0"):
         allocate(besiroglu2024, flops=-1)
+    with pytest.raises(SimlawError, match="serve_tokens=-2: it must be a number of tokens, or 0"):
+        allocate(besiroglu2024, flops=1e20, serve_tokens=-2)
     with pytest.raises(SimlawError, match="GroupPenalty is no law of the loss: give one"):
         allocate(chen2025_w4a4.law.penalty, flops=1e20)
     with pytest.raises(SimlawError, match="Chinchilla takes no P_w: it takes N, D"):

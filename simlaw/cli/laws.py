@@ -5,7 +5,6 @@ import inspect
 import click
 
 from simlaw.errors import SimlawError
-from simlaw.law import QuantizedLaw
 from simlaw.published import PUBLISHED, Published
 from simlaw.report import columns
 
@@ -26,13 +25,12 @@ def command(name: str | None) -> None:
     if name not in PUBLISHED:
         raise SimlawError(f"there is no published law {name!r}: there are {', '.join(PUBLISHED)}")
     law = PUBLISHED[name]
-    parts = (law.law.base, law.law.penalty) if isinstance(law.law, QuantizedLaw) else (law.law,)
     click.echo(f"{name}: {form(law)}\nsource  {law.source}\nN       {law.counts}")
     for variable, (low, high) in law.ranges.items():
         click.echo(f"{variable:<7} {low:.4g} to {high:.4g}")
     if law.note:
         click.echo(f"note    {law.note}")
-    for part in parts:
+    for part in law.parts:
         click.echo(f"\n{inspect.getdoc(type(part))}\n")
         for key, value in part.values.items():
             click.echo(f"  {key:<10} {float(value):.8g}")
@@ -40,5 +38,4 @@ def command(name: str | None) -> None:
 
 def form(law: Published) -> str:
     """The form of a law by its class; of a loss with a penalty, both."""
-    parts = (law.law.base, law.law.penalty) if isinstance(law.law, QuantizedLaw) else (law.law,)
-    return " + ".join(type(part).__name__ for part in parts)
+    return " + ".join(type(part).__name__ for part in law.parts)
