@@ -14,6 +14,7 @@ from simlaw.files import write_file
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw
 from simlaw.laws import FORMS
+from simlaw.quantizedfit import QuantizedFit
 from simlaw.version import __version__
 
 #: Raised when the fields of the file change.
@@ -26,11 +27,13 @@ def save_fit(fit: Fit, path: str | Path, *, counts: str = "as the table counts")
     write_file(Path(path), _sealed(body).encode())
 
 
-def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fit:
+def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fit | QuantizedFit:
     """The fit in a file, with its law, draws and health; NumPy alone is needed.
 
-    `forms` are forms of one's own that the file may name. Raises `SimlawError` where the file is missing, was altered,
-    lacks a field, names a form that is not known, holds a number that is none, or was written by a newer simlaw.
+    The file of a sweep (`sweeps/<name>/law.json`) gives its fits of the loss and of the penalty together, as a
+    `QuantizedFit`; without a penalty, the fit of the loss. `forms` are forms of one's own that the file may name.
+    Raises `SimlawError` where the file is missing, was altered, lacks a field, names a form that is not known, holds a
+    number that is none, or was written by a newer simlaw.
     """
     path = Path(path)
     try:
@@ -52,7 +55,13 @@ def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fi
     seal = body.pop("checksum", None)
     if seal != _checksum(body):
         _refuse(path, "its checksum does not fit its contents")
-    return _read(body, path, {**FORMS, **{form.__name__: form for form in forms}})
+    known = {**FORMS, **{form.__name__: form for form in forms}}
+    if "loss" not in body:
+        return _read(body, path, known)
+    if not isinstance(body["loss"], Mapping) or not isinstance(body.get("penalty"), Mapping | None):
+        _refuse(path, "its loss or its penalty is no fit")
+    base = _read(body["loss"], path, known)
+    return base if body.get("penalty") is None else QuantizedFit(base=base, penalty=_read(body["penalty"], path, known))
 
 
 def analysis_json(analysis: Analysis, table_sha256: str) -> str:

@@ -1,6 +1,7 @@
 """Numbers and results as text for people: functions of plain fields."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 
@@ -62,6 +63,11 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
         return (indent + "  ".join(texts)).rstrip()
 
     return "\n".join(map(line, (head, *rows)))
+
+
+def wrapped(text: str) -> str:
+    """A sentence in lines of at most 100 columns."""
+    return textwrap.fill(text, 100)
 
 
 def fit_text(

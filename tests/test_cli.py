@@ -25,6 +25,7 @@ COMMANDS = (
     "table",
     "fit",
     "decide",
+    "next",
     "laws",
     "allocate",
     "figure",
