@@ -32,7 +32,7 @@ class Shape:
                 raise SimlawError(f"Shape: {name} is {value:g}: it must be a number above 0")
 
     def layers_times_width(self, n: Any) -> Any:
-        """Layers · width of models of `n` parameters: the keys, and the values, of one token."""
+        """Layers · width of models of `n` parameters: the keys of one token, and the values, with no heads shared."""
         if self.layers is not None:
             return self.layers * np.sqrt(n / (self.factor * self.layers))
         assert self.aspect is not None
@@ -62,5 +62,5 @@ class Cache:
 
     def bytes(self, n: Any, bits: float | None = None) -> Any:
         """Bytes of the full cache of models of `n` parameters; `bits` takes the place of the cache's own."""
-        each = 2 * self.shape.layers_times_width(n) * self.batch * self.context
+        each = 2 * self.shape.kv_share * self.shape.layers_times_width(n) * self.batch * self.context
         return each * (self.bits if bits is None else bits) / 8

@@ -147,9 +147,9 @@ def decide(
     without a law.
 
     Intervals are those of the draws, with the forms' own errors. "not identified" where a fit is not valid, or where
-    the best of two kinds cannot be told apart. Raises `SimlawError` for resources that are no budget, for laws that
-    know no precision, where no model fits, and where the best lies more than ten times outside the rows of the fit in
-    N, D, C or a precision, unless `force`.
+    the draws do not agree which of the best two kinds is better. Raises `SimlawError` for resources that are no budget,
+    for laws that know no precision, where no model fits, and where the best lies more than ten times outside the rows
+    of the fit in N, D, C or a precision, unless `force`.
     """
     resources = Resources(
         bytes=bytes,
@@ -313,18 +313,20 @@ def _verdict(choice: Choice, resources: Resources, ranges: Mapping[str, tuple[fl
     if rival is None:
         sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; there is no other kind of plan to compare with"
         return replace(choice, sentence=sentence + ".")
-    if rival in tied:
+    if rival.gap_interval and rival.gap_interval[0] <= 0:
         sentence = (
             f"not identified: {resources}, {best.plan} and {rival.plan} cannot be told apart "
             f"({rival.loss - best.loss:.4f} nats)."
         )
         return replace(choice, sentence=sentence)
-    sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; {rival.plan} loses by {rival.loss - best.loss:.4f}"
-    if rival.gap_interval:
+    gap = rival.loss - best.loss
+    sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; {rival.plan} "
+    sentence += f"loses by {gap:.4f}" if gap > _NOTHING else "is as good to a thousandth"
+    if rival.gap_interval and gap > _NOTHING:
         sentence += f" (90 % interval {rival.gap_interval[0]:.4f} to {rival.gap_interval[1]:.4f})"
     if best.params_interval and best.params_interval[1] > 1.02 * best.params_interval[0]:
         sentence += "; the best size of 90 % of the draws is " + " to ".join(map(count, best.params_interval))
-    if tied:
+    if tied := [c for c in tied if c is not rival]:
         names = [c.format.name if c.option.how == best.option.how else c.plan for c in tied]
         sentence += f"; within noise: {', '.join(names)}"
     if choice.outside:

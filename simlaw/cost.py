@@ -36,10 +36,7 @@ class CostTable:
 
     def __post_init__(self) -> None:
         rates = {f"{what}[{name!r}]": rate for what in ("train", "serve") for name, rate in getattr(self, what).items()}
-        if isinstance(self.unlisted, str):
-            if self.unlisted != "bits":
-                raise SimlawError(f"cost table {self.name!r}: unlisted={self.unlisted!r}: give a rate, or 'bits'")
-        else:
+        if not isinstance(self.unlisted, str):
             rates["unlisted"] = self.unlisted
         for what, rate in rates.items():
             if not (rate > 0 and np.isfinite(rate)):
@@ -82,6 +79,9 @@ def cost_table(plain: Mapping[str, Any], *, formats: Mapping[str, Shipped] = FOR
                 raise SimlawError(
                     f"cost table {plain['name']!r}: {what} knows no format {form!r}: there are {', '.join(formats)}"
                 )
+    unlisted = plain.get("unlisted", 1.0)
+    if isinstance(unlisted, str) and unlisted != "bits":
+        raise SimlawError(f"cost table {plain['name']!r}: unlisted is {unlisted!r}: give a rate, or 'bits'")
     for value in (*plain.get("train", {}).values(), *plain.get("serve", {}).values(), plain.get("byte", 0.0)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SimlawError(f"cost table {plain['name']!r}: {value!r} is no rate: give a number above 0")

@@ -142,7 +142,8 @@ class Resources:
         if self.serve_flops is not None:
             fits = _largest(lambda x: self.serve_tokens * self.serving(x, option), self.serve_flops, float(n[-1]))
             n = np.append(n[n < fits], fits) if fits < n[-1] else n
-        return n[(self.tokens_for(n, option) >= 1) & (n >= 1)]
+        n = n[n >= 1]
+        return n[self.tokens_for(n, option) >= 1]
 
     def __str__(self) -> str:
         parts = []
