@@ -85,7 +85,7 @@ def best_bits(
         max((ranges[r][0] for r in roles if r in ranges), default=0.0),
         min((ranges[r][1] for r in roles if r in ranges), default=np.inf),
     )
-    grid = np.array(sorted(b for b in bits if low <= b <= high))
+    grid = np.array(sorted(b for b in bits if low <= b <= high), np.float64)
     if len(grid) < 2:
         raise SimlawError(f"{len(grid)} of the bits lie inside the {low:g} to {high:g} of the fit's rows: give others")
     priced = training is not None and training.computed and cost.training(_ideal(4.0)) < cost.training(_ideal(8.0))
@@ -94,7 +94,7 @@ def best_bits(
             "bits cost nothing here, so the most are the best: give bytes=…, or training=TIED with a cost table that "
             "prices them"
         )
-    options = [Option(format=_ideal(b), training=training) for b in grid]
+    options = [Option(format=_ideal(b), training=training) for b in grid.tolist()]
     places = np.asarray(at, np.float64)
     tops, drawn = [], []
     for place in places:

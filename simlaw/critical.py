@@ -88,15 +88,17 @@ def critical_data(law: Lawful, *, N: float, force: bool = False, **variables: fl
 
 @dataclass(frozen=True, kw_only=True)
 class Crossover:
-    """Where one plan overtakes another, and stays ahead, as training tokens or FLOPs grow.
+    """Where one plan first overtakes another as training tokens or FLOPs grow, and `until` where it stays ahead.
 
-    `at` is infinite where it never does, 0 where it is ahead from the start. `interval` and `share` as in `Critical`.
+    `at` is infinite where it never does, 0 where it is ahead from the start; `until` is infinite where it is never
+    overtaken again. `interval` and `share` as in `Critical`.
     """
 
     holder: Mapping[str, float]
     challenger: Mapping[str, float]
     along: Literal["D", "C"]
     at: float
+    until: float
     interval: tuple[float, float] | None
     share: float
     outside: Mapping[str, float]
@@ -106,9 +108,10 @@ class Crossover:
         what = "training tokens" if self.along == "D" else "training FLOPs"
         if np.isinf(self.at):
             return f"{one} never overtakes {other}."
-        if self.at == 0:
-            return f"{one} is ahead of {other} from the start."
         amount = count if self.along == "D" else power_of_ten
+        ahead = f", and stays ahead until {amount(self.until)}" if np.isfinite(self.until) else ""
+        if self.at == 0:
+            return f"{one} is ahead of {other} from the start{ahead}."
         text = f"{one} overtakes {other} at {amount(self.at)} {what}"
         if self.along == "D":
             text += f" ({self.at / self.challenger['N']:.3g} for each of its parameters)"
@@ -116,6 +119,7 @@ class Crossover:
             text += f", 90 % interval {_span(self.interval, amount)}"
             if self.share < 1:
                 text += f"; {self.share:.0%} of the draws have a crossing"
+        text += ahead
         if self.outside:
             text += f"; that extrapolates beyond the rows of the fit in {factors(self.outside)}"
         return text + "."
@@ -150,7 +154,7 @@ def crossover(
 
         return at
 
-    found = rise(_LOG_D, lead(estimate)(_LOG_D))
+    found, fall = _first_lead(lead(estimate)(_LOG_D))
     if np.isfinite(found):
         found = _bisect(lead(estimate), found)
     at = float(np.exp(found))
@@ -164,7 +168,7 @@ def crossover(
         refuse_far(outside)
     ends, share = None, float(np.isfinite(found))
     if draws is not None:
-        roots = np.array([rise(_LOG_D, row) for row in lead(draws)(_LOG_D)])
+        roots = np.array([_first_lead(row)[0] for row in lead(draws)(_LOG_D)])
         low, high = interval(roots)
         ends, share = (float(np.exp(low)), float(np.exp(high))), float(np.isfinite(roots).mean())
     return Crossover(
@@ -172,6 +176,7 @@ def crossover(
         challenger=dict(challenger),
         along=along,
         at=at,
+        until=float(np.exp(fall)),
         interval=ends,
         share=share,
         outside=outside,
@@ -187,6 +192,20 @@ def rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
         return float("-inf")
     i = at[-1]
     return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
+
+
+def _first_lead(lead: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Where a lead along the grid first rises above 0, and where it then falls; infinite where it does not."""
+    ahead = np.flatnonzero(lead > 0)
+    if not ahead.size:
+        return float("inf"), float("inf")
+    first = int(ahead[0])
+    start = float("-inf") if first == 0 else rise(_LOG_D[: first + 1], lead[: first + 1])
+    behind = np.flatnonzero(lead[first:] < 0)
+    if not behind.size:
+        return start, float("inf")
+    last = first + int(behind[0])
+    return start, rise(_LOG_D[first : last + 1], -lead[first : last + 1])
 
 
 def _slope(law: AbstractLossLaw | QuantizedLaw, **variables: float) -> Callable[[Any], Any]:

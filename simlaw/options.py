@@ -24,8 +24,7 @@ class Plans:
     @property
     def precisions(self) -> dict[str, Float[np.ndarray, " f"]]:
         """The variables of precision that any option sets, infinite where it does not."""
-        names = dict.fromkeys(name for option in self.options for name in option.precisions)
-        return {name: np.array([float(o.precisions.get(name, np.inf)) for o in self.options]) for name in names}
+        return _precisions(self.options)
 
 
 def options_of(
@@ -87,31 +86,43 @@ def best_plans(
     Raises `SimlawError` where none is left.
     """
     unknown = any(np.isnan(value).all() for part in _parts(law) for value in part.values.values())
-    found = []
+    kept, sizes = [], []
     for option in options:
         name = f"{option.format.name}, {option.how}"
         n = resources.sizes(option)
         if not n.size:
             left_out[name] = "no size fits"
-            continue
-        d = resources.tokens_for(n, option)
-        try:
-            loss = law.loss(N=n, D=d, **option.precisions)
-        except SimlawError as error:
-            if not unknown or option.plain:
-                raise
-            left_out[name] = str(error)
-            continue
-        at = int(np.argmin(loss))
-        found.append((option, n[at], d[at], loss[at]))
-    if not found:
+        elif unknown and (why := _refused(law, option)):
+            left_out[name] = why
+        else:
+            kept.append(option)
+            sizes.append(n)
+    if not kept:
         raise SimlawError(f"no model fits {resources}: raise the budget or serve fewer tokens")
-    return Plans(
-        options=tuple(option for option, *_ in found),
-        params=np.array([n for _, n, _, _ in found]),
-        tokens=np.array([d for _, _, d, _ in found]),
-        loss=np.array([loss for *_, loss in found]),
-    )
+    counts = [len(n) for n in sizes]
+    n = np.concatenate(sizes)
+    d = np.concatenate([resources.tokens_for(n, option) for n, option in zip(sizes, kept, strict=True)])
+    each = {name: np.repeat(values, counts) for name, values in _precisions(kept).items()}
+    loss = law.loss(N=n, D=d, **each)
+    starts = np.cumsum([0, *counts[:-1]])
+    best = np.array([start + int(np.argmin(loss[start : start + m])) for start, m in zip(starts, counts, strict=True)])
+    return Plans(options=tuple(kept), params=n[best], tokens=d[best], loss=loss[best])
+
+
+def _precisions(options: Sequence[Option]) -> dict[str, Float[np.ndarray, " f"]]:
+    names = dict.fromkeys(name for option in options for name in option.precisions)
+    return {name: np.array([float(option.precisions.get(name, np.inf)) for option in options]) for name in names}
+
+
+def _refused(law: AbstractLossLaw | QuantizedLaw, option: Option) -> str | None:
+    """Why a law with parameters that nobody fitted cannot judge an option."""
+    if option.plain:
+        return None
+    try:
+        law.loss(N=1e6, D=1e8, **option.precisions)
+    except SimlawError as error:
+        return str(error)
+    return None
 
 
 def _parts(law: AbstractLossLaw | QuantizedLaw) -> tuple[AbstractLaw, ...]:

@@ -99,14 +99,14 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     The form is fitted to the rows that are not held out; held-out cells of nearly equal 6·N·D are one question. Raises
     `SimlawError` where no two sizes have equal FLOPs.
     """
-    away = holdout.mask(seen)
-    law = _loss(fit(form, seen.keep(~away)).law)
     bits = next((name for name in ("P_post", "P_w") if name in seen.x), None)
     extra = [name for name in seen.x if name not in ("N", "D", bits)]
     if extra:
         raise SimlawError(
             f"the rows differ in {', '.join(extra)} too: choose rows that differ in N, D and one precision"
         )
+    away = holdout.mask(seen)
+    law = _loss(fit(form, seen.keep(~away)).law)
     options, rest = (Cells.of(seen.keep(mask), bits or "P_post") for mask in (away, ~away))
     log = np.log(options.params * options.tokens)
     order = np.argsort(log)

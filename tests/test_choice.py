@@ -222,9 +222,10 @@ def test_a_fit_of_training_precision_decides_with_its_own_error():
     assert {c.format.bits for c in choice.candidates} == {np.inf, 8, 6, 5, 4, 3}  # rows have 3 bits and more
     best = {c.option: c.loss for c in expected.candidates}
     top = choice.candidates[0].option
-    for c in choice.candidates[1:]:
-        assert c.gap_interval[0] <= best[c.option] - best[top] <= c.gap_interval[1]
-        assert c.loss == pytest.approx(best[c.option], abs=0.005)
+    gaps = [(c.gap_interval, best[c.option] - best[top]) for c in choice.candidates[1:]]
+    assert np.mean([low <= gap <= high for (low, high), gap in gaps]) >= 0.7  # each is one in ten
+    for c in choice.candidates:
+        assert c.loss == pytest.approx(best[c.option], rel=0.003)  # the noise of one run
     assert [b.name for b in choice.baselines] == ["nearest measured cell", "rank at the largest rung"]
     assert "without a law: nearest measured cell " in str(choice)
     wide = sl.decide(replace(found, misfit=0.05), bytes=60e6, flops=6e18)
