@@ -1,13 +1,13 @@
 """The best precision along an axis: how many bits are best as data, size, compute or memory grow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.allocate import Lawful, parts_of
+from simlaw.allocate import Lawful, beyond, factors, parts_of, refuse_far
 from simlaw.cost import BITS, CostTable
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLossLaw, QuantizedLaw
@@ -28,7 +28,8 @@ class BestBits:
     """The best bits at each place of an axis, with the parameters and tokens that go with them.
 
     `low` and `high` are the ends of the intervals of the draws (None without draws), each draw at the estimate's sizes.
-    `edge` is true where the best is the first or the last number of bits tried: a bound, not an optimum.
+    `edge` is true where the best is the first or the last number of bits tried: a bound, not an optimum. `outside` says
+    for each place by which factor N, D and C lie outside the rows of the fit.
     """
 
     along: Axis
@@ -39,6 +40,7 @@ class BestBits:
     params: Float[np.ndarray, " m"]
     tokens: Float[np.ndarray, " m"]
     edge: Bool[np.ndarray, " m"]
+    outside: tuple[Mapping[str, float], ...]
 
     def __str__(self) -> str:
         head = [self.along, "best bits", "parameters", "tokens"]
@@ -55,6 +57,10 @@ class BestBits:
             head.append("90 % interval of the bits")
             for row, low, high in zip(rows, self.low, self.high, strict=True):
                 row.append(f"{low:.2f} to {high:.2f}")
+        if any(self.outside):
+            head.append("outside the rows of the fit")
+            for row, far in zip(rows, self.outside, strict=True):
+                row.append(factors(far))
         return columns(head, rows)
 
 
@@ -70,6 +76,7 @@ def best_bits(
     training: Training | None = None,
     cost: CostTable = BITS,
     bits: Sequence[float] = _BITS,
+    force: bool = False,
 ) -> BestBits:
     """The best bits at each value `at` of N, D, C (training FLOPs) or bytes, the others given or free.
 
@@ -77,7 +84,7 @@ def best_bits(
     bits store P. N is the best within the resources unless it is given. With `training=TIED`, `along="C"` and the table
     `BITS`, C = 6/16·N·D·P and the answer is Kumar et al.'s best precision (2411.04330, 4.3). Bits outside those of a
     fit's rows are not tried. Raises `SimlawError` where bits cost nothing (neither bytes nor a table that prices them),
-    or where no model fits.
+    where no model fits, and where N, D or C lies more than ten times outside the rows of the fit, unless `force`.
     """
     ranges, estimate, draws = parts_of(law)
     roles = Option(format=_ideal(1.0), training=training).precisions
@@ -96,12 +103,15 @@ def best_bits(
         )
     options = [Option(format=_ideal(b), training=training) for b in grid.tolist()]
     places = np.asarray(at, np.float64)
-    tops, drawn = [], []
+    tops, drawn, outside = [], [], []
     for place in places:
         given = {"N": N, "D": D, "C": flops, "bytes": bytes, along: float(place)}
         resources = Resources(bytes=given["bytes"], tokens=given["D"], flops=given["C"], cost=cost)
         fits, n, d, loss = _best_sizes(estimate, resources, options, given["N"])
         top = int(np.argmin(loss))
+        outside.append(beyond(ranges, {"N": float(n[top]), "D": float(d[top]), "C": float(6 * n[top] * d[top])}))
+        if not force:
+            refuse_far(outside[-1])
         tops.append((_vertex(grid[fits], loss), n[top], d[top], top in (0, len(loss) - 1)))
         if draws is not None:
             each = draws.loss(N=n, D=d, **dict.fromkeys(roles, grid[fits]))
@@ -116,6 +126,7 @@ def best_bits(
         params=np.array([top[1] for top in tops]),
         tokens=np.array([top[2] for top in tops]),
         edge=np.array([top[3] for top in tops]),
+        outside=tuple(outside),
     )
 
 
