@@ -19,9 +19,8 @@ from simlaw.uncertainty import interval
 
 #: Tokens (or FLOPs) searched, in logarithms.
 _LOG_D = np.linspace(0.0, np.log(1e30), 1001)
-#: Half the step of a slope in ln D, and the relative rounding below which a slope counts as none.
+#: Half the step of a slope in ln D.
 _HALF = 1e-3
-_ROUNDING = 4e-15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +149,7 @@ def crossover(
                 source.loss(D=np.exp(log) / (6 * plan["N"] if along == "C" else 1.0), **plan)
                 for plan in (holder, challenger)
             ]
-            return np.where(np.abs(each[0] - each[1]) > _ROUNDING * each[0], each[0] - each[1], 0.0)
+            return each[0] - each[1]
 
         return at
 
@@ -209,11 +208,11 @@ def _first_lead(lead: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 
 def _slope(law: AbstractLossLaw | QuantizedLaw, **variables: float) -> Callable[[Any], Any]:
-    """dL / d ln D as a function of ln D; 0 where it is lost in the rounding of the loss."""
+    """dL / d ln D as a function of ln D."""
 
     def slope(log: Any) -> Any:
         high, low = (law.loss(D=np.exp(log + sign * _HALF), **variables) for sign in (1, -1))
-        return np.where(np.abs(high - low) > _ROUNDING * high, (high - low) / (2 * _HALF), 0.0)
+        return (high - low) / (2 * _HALF)
 
     return slope
 

@@ -70,6 +70,13 @@ def test_what_never_turns_is_said_and_not_faked():
     )
 
 
+def test_rounding_turns_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        e, a, b, alpha, beta = rng.uniform((0.5, 10, 10, 0.2, 0.2), (4, 1e4, 1e5, 0.9, 0.9))
+        assert critical_data(Chinchilla(E=e, A=a, B=b, alpha=alpha, beta=beta), N=1e8).tokens == np.inf
+
+
 def test_the_interval_holds_the_planted_point():
     for n in (6656, 26624):
         found = critical_data(BOTH, N=n, P_post=3)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simlaw.baselines import after_quantization
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
 from simlaw.holdout import LargestC, LargestD, LargestN
@@ -26,9 +27,9 @@ def isoflop(noise=1e-4, budgets=(1e17, 1e18, 1e19, 1e20)):
     return load_table({"n": n, "d": d, "y": y}, N="n", D="d", loss="y")
 
 
-def dearest(seen):
-    """The last nine rows, whose products N·D differ in their last digits."""
-    return LargestC(len(np.unique((seen.x["N"] * seen.x["D"])[-9:])))
+def dearest(seen, rows=9):
+    """The last rows, whose products N·D differ in their last digits."""
+    return LargestC(len(np.unique((seen.x["N"] * seen.x["D"])[-rows:])))
 
 
 @pytest.mark.parametrize("holdout", [LargestD(2), LargestC(3)], ids=str)
@@ -58,6 +59,23 @@ def test_choosing_the_size_at_equal_compute():
     # sizes that were best at a thousandth of the compute are far too small for it
     assert rung.mean > 0.005
     assert nearby.mean >= law.mean
+
+
+def test_every_budget_is_a_question():
+    seen = isoflop()
+    assert regret(Chinchilla, seen, dearest(seen, 18)).questions == 2
+
+
+def test_options_are_the_held_out_cells_within_a_cells_bytes_and_flops():
+    seen, size = after_quantization(TABLE, "channel", "bytes_blocks")
+    out = seen.keep(LargestD(2).mask(seen))
+    cells = sorted({(n, d, b) for n, d, b in zip(out.x["N"], out.x["D"], out.x["P_post"], strict=True)})
+    questions = set()
+    for n, d, b in cells:
+        fits = frozenset(c for c in cells if size[c[0], c[2]] <= size[n, b] and c[0] * c[1] <= n * d)
+        if len({c[0] for c in fits}) > 1:
+            questions.add(fits)
+    assert regret_of_table(TABLE, LargestD(2)).questions == len(questions)
 
 
 def test_a_law_that_loses_less_is_recommended():
