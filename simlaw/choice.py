@@ -166,10 +166,13 @@ def decide(
             sick = f"the fit of {type(part.law).__name__} is {part.health}: {part.sentence}"
             return Choice(identified=False, sentence=f"not identified: {sick}.", candidates=())
     ranges, estimate, draws = parts_of(whole)
-    if isinstance(law, Fit | Published):  # a fit with a penalty that is none keeps the ranges of its rows
+    if isinstance(law, Fit | Published):  # with a penalty that is no fit, the rows are still those of the loss
         ranges = {**dict(law.ranges), **ranges}
-    alone = isinstance(law, Fit) and penalty is None
-    options, left_out = options_of(estimate, ranges, formats, training, measured=alone)
+    if isinstance(law, Fit) and isinstance(whole, QuantizedLaw) and isinstance(law.draws, AbstractLossLaw):
+        draws = QuantizedLaw(base=law.draws, penalty=whole.penalty)
+    seen = {*ranges, "P_post"} if penalty is not None else {*ranges}
+    known = seen if isinstance(law, Fit | QuantizedFit) else None
+    options, left_out = options_of(estimate, ranges, formats, training, known=known)
     plans = best_plans(estimate, resources, options, left_out)
     top = int(np.argmin(plans.loss))
     drawn = _drawn(whole, draws, plans)
@@ -262,9 +265,18 @@ def _own_sizes(
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """The best size, and its tokens, of an option in every draw."""
     n = resources.sizes(option)[::-1][::_EVERY]
-    d = resources.tokens_for(n, option)
-    at = np.argmin(draws.loss(N=n, D=d, **option.precisions), axis=1)
-    return n[at], d[at]
+    loss = draws.loss(N=n, D=resources.tokens_for(n, option), **option.precisions)
+    at, rows = np.argmin(loss, axis=1), np.arange(len(loss))
+    log = np.log(n)[at]
+    if len(n) > 2:  # between the sizes tried, the vertex of a parabola
+        inner = np.clip(at, 1, len(n) - 2)
+        left, middle, right = (loss[rows, inner + step] for step in (-1, 0, 1))
+        curve = left - 2 * middle + right
+        inside = (at == inner) & (curve > 0)
+        shift = 0.5 * (left - right) / np.where(inside, curve, 1.0) * np.log(n[1] / n[0])
+        log = np.where(inside, log + shift, log)
+    own = np.exp(log)
+    return own, resources.tokens_for(own, option)
 
 
 def _by_cost(

@@ -1,6 +1,6 @@
 """Options: the formats that a law can weigh, each quantized after training or in it, at its best size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,17 +33,17 @@ def options_of(
     formats: Sequence[Shipped],
     training: Sequence[Training] | None,
     *,
-    measured: bool,
+    known: Collection[str] | None = None,
 ) -> tuple[list[Option], dict[str, str]]:
     """The options that the law can weigh, and why others are left out, by their names.
 
-    `training` are the ways to train in a format; None is weights alone where the law knows P_w. A law whose ranges are
-    `measured` knows a precision only where it has a range. Raises `SimlawError` where the law knows no precision, or
-    not those of a training that was asked for.
+    `training` are the ways to train in a format; None is weights alone where the law knows P_w. `known` are the
+    variables that a fit has rows of; it knows no other precision. Raises `SimlawError` where the law knows no
+    precision, or not those of a training that was asked for.
     """
     knows = _knows(law)
-    if measured:
-        knows = [name for name in knows if name in ranges]
+    if known is not None:
+        knows = [name for name in knows if name in known]
     kinds: list[Training | None] = [None] if "P_post" in knows else []
     if training is None:
         kinds += [WEIGHTS] if "P_w" in knows else []

@@ -58,7 +58,9 @@ def test_intervals_come_from_the_draws():
     assert answer.params_interval[0] < allocate(LOSS, flops=1e12).params < answer.params_interval[1]
     assert answer.loss_interval[0] < float(LOSS.loss(N=answer.params, D=answer.tokens)) < answer.loss_interval[1]
     assert "(90 % interval " in str(answer)
-    assert 6 * answer.params_interval[0] * answer.tokens_interval[1] == pytest.approx(1e12)
+    assert 6 * answer.params_interval[0] * answer.tokens_interval[1] == pytest.approx(
+        1e12, rel=0.01
+    )  # neighbouring draws
     assert answer.tokens_interval[0] < answer.tokens < answer.tokens_interval[1]
 
 
