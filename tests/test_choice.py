@@ -288,3 +288,21 @@ def test_a_choice_is_readable():
     for law, more in ((kumar2024, {}), (BASE, {"penalty": PENALTY})):
         budget = {"bytes": 82.5e6, "flops": 1.7e19} if law is kumar2024 else {"bytes": 29e3, "flops": 1e12}
         assert all(len(line) <= 100 for line in str(sl.decide(law, **budget, **more)).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "losses", "best"),
+    [
+        (6e9, (3.467, 3.403, 3.422, 3.456, 3.522), 4),
+        (2.6e10, (3.492, 3.304, 3.298, 3.326, 3.391), 5),
+        (2e11, (3.949, 3.335, 3.242, 3.253, 3.314), 5),
+        (1e12, (4.972, 3.524, 3.260, 3.237, 3.290), 6),
+    ],
+)
+def test_at_fixed_memory_the_best_bits_move_from_four_to_six_as_data_grow(tokens, losses, best):
+    # Kumar et al.'s constants at N·P = 660 Mbit: 220M at 3 bits, 165M at 4, 132M at 5, 110M at 6, 82.5M at 8
+    found = sl.decide(kumar2024.law, bytes=82.5e6, tokens=tokens, formats=INTEGERS, training=())
+    each = {c.format.bits: c for c in found.candidates}
+    assert [each[bits].loss for bits in (3, 4, 5, 6, 8)] == pytest.approx(losses, abs=6e-4)
+    assert each[4].params == pytest.approx(165e6)
+    assert min((3, 4, 5, 6, 8), key=lambda bits: each[bits].loss) == best
