@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from simlaw.baselines import BASELINES, Cells, after_quantization
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting import Fit, fit
 from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.laws import Chinchilla, StepPenalty
@@ -35,6 +35,8 @@ class Follower:
 @dataclass(frozen=True, kw_only=True)
 class Regret:
     """The regret of a law, first, and of the baselines, over some questions that held-out cells answer.
+
+    The name of a law says where its fit to the other rows is not valid: what it chooses then is luck.
 
     A question is a budget with at least two sizes within it; the best measured cell is the truth, so that noise of
     cells counts against everybody.
@@ -79,10 +81,8 @@ def regret_of_table(
     losses = loss_observations(table)
     added = penalty_observations(table, granularity=granularity)
     away, away_added = holdout.mask(losses), holdout.mask(added)
-    law = QuantizedLaw(
-        base=_loss(fit(base, losses.keep(~away)).law),
-        penalty=_penalty(fit(penalty, added.keep(~away_added)).law),
-    )
+    fits = fit(base, losses.keep(~away)), fit(penalty, added.keep(~away_added))
+    law = QuantizedLaw(base=_loss(fits[0].law), penalty=_penalty(fits[1].law))
     total, size = after_quantization(kept, granularity, column)
     out = holdout.mask(total)
     options, seen = Cells.of(total.keep(out)), Cells.of(total.keep(~out))
@@ -90,7 +90,7 @@ def regret_of_table(
     flops = 6 * options.params * options.tokens
     within = [(stored <= b * (1 + 1e-9)) & (flops <= 1.01 * c) for b, c in zip(stored, flops, strict=True)]
     predicted = law.loss(N=options.params, D=options.tokens, P_post=options.bits)
-    return _regret(f"{base.__name__} + {penalty.__name__}", holdout, options, seen, within, predicted)
+    return _regret(_name(*fits), holdout, options, seen, within, predicted)
 
 
 def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) -> Regret:
@@ -106,7 +106,8 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
             f"the rows differ in {', '.join(extra)} too: choose rows that differ in N, D and one precision"
         )
     away = holdout.mask(seen)
-    law = _loss(fit(form, seen.keep(~away)).law)
+    found = fit(form, seen.keep(~away))
+    law = _loss(found.law)
     options, rest = (Cells.of(seen.keep(mask), bits or "P_post") for mask in (away, ~away))
     log = np.log(options.params * options.tokens)
     order = np.argsort(log)
@@ -114,7 +115,7 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     group[order] = np.cumsum(np.concatenate([[0], np.diff(log[order]) > np.log(_SAME)]))
     within = [group == g for g in np.unique(group)]
     predicted = law.loss(N=options.params, D=options.tokens, **({bits: options.bits} if bits else {}))
-    return _regret(form.__name__, holdout, options, rest, within, predicted)
+    return _regret(_name(found), holdout, options, rest, within, predicted)
 
 
 def _regret(
@@ -142,6 +143,13 @@ def _regret(
             Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < _NOTHING).mean()))
         )
     return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers))
+
+
+def _name(*fits: Fit) -> str:
+    """The forms, and what is wrong with their fits to the rows that are left."""
+    name = " + ".join(type(one.law).__name__ for one in fits)
+    sick = [one.health for one in fits if one.health != "VALID"]
+    return f"{name} ({', '.join(sick)})" if sick else name
 
 
 def _choose(score: Float[np.ndarray, " n"], options: Cells, mask: Bool[np.ndarray, " n"]) -> int:

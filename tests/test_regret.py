@@ -42,6 +42,12 @@ def test_the_planted_law_loses_nothing_and_the_baselines_no_less(holdout):
     assert found.questions > 3
 
 
+def test_a_law_that_the_rest_cannot_hold_says_so():
+    # one size is left, which knows nothing of N
+    name = regret_of_table(TABLE, LargestN(2)).followers[0].name
+    assert name.startswith("law: Chinchilla + StepPenalty (")
+
+
 def test_questions_hold_two_sizes_or_more():
     with pytest.raises(
         SimlawError, match=r"no budget of the cells held out \(largest N\) holds two sizes, so there is"
