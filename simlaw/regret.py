@@ -36,7 +36,7 @@ class Follower:
 class Regret:
     """The regret of a law, first, and of the baselines, over some questions that held-out cells answer.
 
-    The name of a law says where its fit to the other rows is not valid: what it chooses then is luck.
+    `valid` is whether the law's fit to the other rows is; where it is not, what it chooses is luck.
 
     A question is a budget with at least two sizes within it; the best measured cell is the truth, so that noise of
     cells counts against everybody.
@@ -45,11 +45,12 @@ class Regret:
     holdout: str
     questions: int
     followers: tuple[Follower, ...]
+    valid: bool = True
 
     @property
     def worthwhile(self) -> bool:
-        """Whether the law loses less than every baseline."""
-        return all(self.followers[0].mean < other.mean for other in self.followers[1:])
+        """Whether the law is valid and loses less than every baseline."""
+        return self.valid and all(self.followers[0].mean < other.mean for other in self.followers[1:])
 
     def __str__(self) -> str:
         rows = [(f.name, f"{f.mean:.4f}", f"{f.worst:.4f}", f"{f.right:.0%}") for f in self.followers]
@@ -57,7 +58,9 @@ class Regret:
         law, rest = self.followers[0], self.followers[1:]
         better = [f.name for f in rest if f.mean <= law.mean]
         verdict = "the law loses less than the baselines"
-        if better:
+        if not self.valid:
+            verdict = "the law's fit to the other rows is not valid, so what it loses here says nothing"
+        elif better:
             verdict = f"no reason to follow the law here: {' and '.join(better)} would lose no more"
         return f"{columns(head, rows)}\n\n{verdict}"
 
@@ -90,7 +93,7 @@ def regret_of_table(
     flops = 6 * options.params * options.tokens
     within = [(stored <= b * (1 + 1e-9)) & (flops <= 1.01 * c) for b, c in zip(stored, flops, strict=True)]
     predicted = law.loss(N=options.params, D=options.tokens, P_post=options.bits)
-    return _regret(_name(*fits), holdout, options, seen, within, predicted)
+    return _regret(fits, holdout, options, seen, within, predicted)
 
 
 def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) -> Regret:
@@ -115,11 +118,11 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     group[order] = np.cumsum(np.concatenate([[0], np.diff(log[order]) > np.log(_SAME)]))
     within = [group == g for g in np.unique(group)]
     predicted = law.loss(N=options.params, D=options.tokens, **({bits: options.bits} if bits else {}))
-    return _regret(_name(found), holdout, options, rest, within, predicted)
+    return _regret([found], holdout, options, rest, within, predicted)
 
 
 def _regret(
-    name: str,
+    fits: Sequence[Fit],
     holdout: Holdout,
     options: Cells,
     seen: Cells,
@@ -131,7 +134,7 @@ def _regret(
         raise SimlawError(
             f"no budget of the cells held out ({holdout}) holds two sizes, so there is nothing to choose: hold out more"
         )
-    scores: Mapping[str, Float[np.ndarray, " n"]] = {f"law: {name}": predicted} | {
+    scores: Mapping[str, Float[np.ndarray, " n"]] = {f"law: {_name(fits)}": predicted} | {
         what: score(seen, options.params, options.tokens, options.bits) for what, score in BASELINES.items()
     }
     followers = []
@@ -142,10 +145,11 @@ def _regret(
         followers.append(
             Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < _NOTHING).mean()))
         )
-    return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers))
+    valid = all(one.health == "VALID" for one in fits)
+    return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers), valid=valid)
 
 
-def _name(*fits: Fit) -> str:
+def _name(fits: Sequence[Fit]) -> str:
     """The forms, and what is wrong with their fits to the rows that are left."""
     name = " + ".join(type(one.law).__name__ for one in fits)
     sick = [one.health for one in fits if one.health != "VALID"]

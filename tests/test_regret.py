@@ -44,8 +44,10 @@ def test_the_planted_law_loses_nothing_and_the_baselines_no_less(holdout):
 
 def test_a_law_that_the_rest_cannot_hold_says_so():
     # one size is left, which knows nothing of N
-    name = regret_of_table(TABLE, LargestN(2)).followers[0].name
-    assert name.startswith("law: Chinchilla + StepPenalty (")
+    found = regret_of_table(TABLE, LargestN(2))
+    assert found.followers[0].name.startswith("law: Chinchilla + StepPenalty (")
+    assert (found.valid, found.worthwhile) == (False, False)
+    assert str(found).endswith("the law's fit to the other rows is not valid, so what it loses here says nothing")
 
 
 def test_questions_hold_two_sizes_or_more():
