@@ -10,6 +10,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit, fit
 from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractPenalty
+from simlaw.objective import Objective, residuals
 from simlaw.observations import Observations
 from simlaw.report import columns
 from simlaw.uncertainty import TrunkWeights
@@ -70,6 +71,7 @@ def contest(
     *,
     fixed: Mapping[str, float],
     bounds: Mapping[str, tuple[float, float]],
+    objective: Objective | None = None,
     seed: int = 0,
 ) -> Contest:
     """The contest of some forms; raises `SimlawError` where losses would compete with penalties."""
@@ -84,12 +86,13 @@ def contest(
         mine = form.parameters()
         held = {name: value for name, value in fixed.items() if name in mine}
         limits = {name: ends for name, ends in bounds.items() if name in mine}
-        whole = fit(form, seen, weights, fixed=held, bounds=limits, seed=seed)
+        whole = fit(form, seen, weights, fixed=held, bounds=limits, objective=objective, seed=seed)
         if holdout is None:
             squares = _squares(whole.law, seen)
         else:
             away = holdout.mask(seen)
-            squares = _squares(fit(form, seen.keep(~away), fixed=held, bounds=limits, seed=seed).law, seen.keep(away))
+            shown = fit(form, seen.keep(~away), fixed=held, bounds=limits, objective=objective, seed=seed)
+            squares = _squares(shown.law, seen.keep(away))
         found.append((whole, squares))
     judged = seen if holdout is None else seen.keep(holdout.mask(seen))
     criteria = [_aicc(whole, len(seen.y)) for whole, _ in found]
@@ -112,9 +115,9 @@ def contest(
 
 
 def _squares(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, " n"]:
-    predicted = law.evaluate(seen.x)
-    residual = predicted - seen.y if isinstance(law, AbstractPenalty) else np.log(predicted / seen.y)
-    return residual**2
+    if isinstance(law, AbstractPenalty):
+        return (law.evaluate(seen.x) - seen.y) ** 2
+    return residuals(law, seen, "log") ** 2
 
 
 def _behind(squares: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], seen: Observations) -> float:

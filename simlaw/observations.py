@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from simlaw.errors import SimlawError
 from simlaw.formats import codes
@@ -25,7 +25,8 @@ from simlaw.table import Row, Table
 class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
-    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason.
+    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason. A table of losses may hold
+    `paired` rows: delta_PTQ at P_post, the difference of two losses on the same tokens.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -33,6 +34,12 @@ class Observations:
     sigma: Float[np.ndarray, " n"]
     trunk: tuple[str, ...]
     left_out: Mapping[str, int]
+    paired: Bool[np.ndarray, " n"] | None = None
+
+    @property
+    def pairs(self) -> Bool[np.ndarray, " n"]:
+        """Which rows are paired; none where the table does not say."""
+        return np.zeros(len(self.y), bool) if self.paired is None else self.paired
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""
@@ -42,6 +49,7 @@ class Observations:
             sigma=self.sigma[mask],
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
             left_out=self.left_out,
+            paired=None if self.paired is None else self.paired[mask],
         )
 
 
@@ -166,6 +174,21 @@ def penalty_observations(
         sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(middle, bits)),
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
+    )
+
+
+def joint_observations(table: Table, *, granularity: str = "channel", repeats: bool = False) -> Observations:
+    """The losses of checkpoints as trained (P_post infinite) and their paired delta_PTQ, for a law of both."""
+    plain = loss_observations(table, repeats=repeats)
+    added = penalty_observations(table, granularity=granularity, repeats=repeats)
+    x = {**plain.x, "P_post": np.full_like(plain.y, np.inf)}
+    return Observations(
+        x={name: np.concatenate([values, added.x[name]]) for name, values in x.items()},
+        y=np.concatenate([plain.y, added.y]),
+        sigma=np.concatenate([plain.sigma, added.sigma]),
+        trunk=plain.trunk + added.trunk,
+        left_out={**plain.left_out, **added.left_out},
+        paired=np.repeat([False, True], [len(plain.y), len(added.y)]),
     )
 
 

@@ -82,11 +82,12 @@ def test_bits_per_token_become_nats(path):
         ("3.3", "-3.3", {}, "runs.csv, row 2: val is -3.3, and a loss is above 0"),
         ("4e6,1e8,3.0,8,finished,e", "4e6,1e8", {}, "runs.csv, line 6 is cut off or too long: mend the line"),
         ("", "", {"unit": "dB"}, "unit='dB': losses are in 'nats' or 'bits' per token"),
+        ("", "", {"loss": None}, "name the column of the loss, loss=…, or that of the penalty, delta=…, or both"),
         (
             "",
             "",
             {"delta": "val"},
-            "name the column of the loss, loss=…, or that of the penalty, delta=…: one of the two",
+            "a table of losses and penalties needs the bits of each penalty: name their column, P_post=…",
         ),
     ],
 )
@@ -104,3 +105,18 @@ def test_what_is_no_table(tmp_path):
         load_table(3, **MAP)
     with pytest.raises(SimlawError, match="the columns differ in length"):
         load_table({"n": [1, 2], "l": [1]}, loss="l", N="n")
+
+
+def test_losses_and_penalties_in_one_table():
+    columns = {
+        "n": [1e6, 1e6, 1e6, 2e6],
+        "bits": [np.nan, 4, np.nan, 3],
+        "loss": [3.5, 3.6, 3.4, np.nan],
+        "added": [np.nan, 0.1, 0.0, -0.01],
+    }
+    seen = load_table(columns, loss="loss", delta="added", N="n", P_post="bits")
+    assert seen.pairs.tolist() == [False, True, False, True]
+    assert seen.y.tolist() == [3.5, 0.1, 3.4, -0.01]  # small penalties may be negative
+    # the noise of losses and that of penalties are told apart: two losses of one cell, no repeated penalty
+    assert np.isfinite(seen.sigma).tolist() == [True, False, True, False]
+    assert seen.keep(seen.pairs).pairs.all()
