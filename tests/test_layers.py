@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
         *("external", "holdout", "contest", "allocate", "choice", "notebook"),
-        *("objective", "problem", "varpro", "certificate"),
+        *("objective", "problem", "varpro", "certificate", "profile"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -27,7 +27,7 @@ LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
     *("contest", "compare", "allocate", "choice", "notebook"),
-    *("objective", "problem", "varpro", "certificate"),
+    *("objective", "problem", "varpro", "certificate", "profile"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
