@@ -16,5 +16,6 @@ from simlaw.holdout import LowestBits as LowestBits
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
 from simlaw.profile import profile as profile
+from simlaw.residuals import residuals as residuals
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

@@ -12,7 +12,7 @@ from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.objective import Objective, residuals
 from simlaw.observations import Observations
-from simlaw.report import columns
+from simlaw.report import TableReport
 from simlaw.uncertainty import TrunkWeights
 
 
@@ -43,7 +43,9 @@ class Contest:
     decided: bool
     holdout: Holdout | None
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The entries as rows, and the verdict."""
         rows = [
             (
                 type(entry.fit.law).__name__,
@@ -60,7 +62,13 @@ class Contest:
         verdict = (
             f"{name} wins beyond noise" if self.decided else f"UNDECIDED: {name} is the simplest form within the noise"
         )
-        return f"{columns(head, rows)}\n\n{verdict}"
+        return TableReport(head=head, rows=rows, sentences=(verdict,))
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _repr_html_(self) -> str:
+        return self.report.html()
 
 
 def contest(

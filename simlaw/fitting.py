@@ -19,7 +19,7 @@ from simlaw.lm import Minima, minimise
 from simlaw.objective import Objective, predicted, residuals
 from simlaw.observations import Observations
 from simlaw.problem import Problem, pose
-from simlaw.report import fit_text
+from simlaw.report import FitReport
 from simlaw.uncertainty import TrunkWeights
 from simlaw.varpro import lifted, project
 
@@ -81,7 +81,9 @@ class Fit:
 
         save_fit(self, path, counts=counts)
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> FitReport:
+        """What there is to say of the fit, without its contest."""
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
         # errors of numbers that are not identified would only look like knowledge
         error = self.error if self.health == "VALID" else {}
@@ -100,7 +102,7 @@ class Fit:
             facts.append(("correlated", ", ".join(f"{a} and {b} {r:+.2f}" for a, b, r in self.correlated)))
         if self.chi2 is not None:
             facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - self.estimated} degrees of freedom"))
-        report = fit_text(
+        return FitReport(
             form=type(self.law).__name__,
             health=self.health,
             sentence=self.sentence,
@@ -111,7 +113,12 @@ class Fit:
             ],
             facts=facts,
         )
-        return report if self.contest is None else f"{report}\n\n{self.contest}"
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.report.text(), *([] if self.contest is None else [str(self.contest)])])
+
+    def _repr_html_(self) -> str:
+        return self.report.html() + ("" if self.contest is None else self.contest._repr_html_())
 
 
 def fit(
