@@ -20,7 +20,7 @@ def fit(
     forms: type[AbstractLaw] | Sequence[type[AbstractLaw]],
     table: Observations | Table,
     *,
-    holdout: Holdout | None = None,
+    holdout: Holdout | Sequence[Holdout] = (),
     bootstrap: int = 1000,
     fixed: Mapping[str, float] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
@@ -31,19 +31,20 @@ def fit(
 
     `table` is what `load_table` gives, or a table of simlaw's own, of which laws of the loss take the losses as
     trained, laws of the penalty the paired penalties, and laws that know P_post both at once. Several forms are
-    compared by their error on `holdout` (such as `LargestN()`), or by AICc without one; the comparison is in
-    `Fit.contest`. `bootstrap` is the number of draws, 0 for none; its cluster is the trunk. `fixed` and `bounds` are by
-    the parameters' names. `objective` is "huber" for losses (the default), or least squares of log losses, "log", or of
-    losses, "nats". Raises `SimlawError` where the table cannot hold a form.
+    compared by their error on `holdout` (such as `LargestN()`, or several), or by AICc without one; the comparison is
+    in `Fit.contest`. `bootstrap` is the number of draws, 0 for none; its cluster is the trunk. `fixed` and `bounds` are
+    by the parameters' names. `objective` is "huber" for losses (the default), or least squares of log losses, "log", or
+    of losses, "nats". Raises `SimlawError` where the table cannot hold a form.
     """
     each = [forms] if isinstance(forms, type) else list(forms)
     if not each:
         raise SimlawError("no form was given: fit(sl.laws.Chinchilla, …)")
     seen = _taken(each, table) if isinstance(table, Table) else table
     weights = draw(seen.trunk, seen.x.get("N"), draws=bootstrap, seed=seed) if bootstrap else None
-    if len(each) == 1 and holdout is None:
+    holdouts = (holdout,) if isinstance(holdout, Holdout) else tuple(holdout)
+    if len(each) == 1 and not holdouts:
         return fit_one(each[0], seen, weights, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
-    found = contest(each, seen, weights, holdout, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
+    found = contest(each, seen, weights, holdouts, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
     return replace(found.chosen.fit, contest=found)
 
 
