@@ -101,8 +101,11 @@ def test_closed_slopes_of_factors_are_those_of_the_complex_step(form):
     for factor in {factor for term in form.terms for factor in term}:
         exact = AbstractFactor.slopes(factor, p, x)
         assert set(exact) == set(factor.slopes(p, x)) == set(factor.names)
+        log, together = factor.with_slopes(p, x)
+        assert np.array_equal(log, factor.log(p, x))
         for name, slope in factor.slopes(p, x).items():
             assert np.allclose(slope, exact[name], rtol=1e-12, atol=1e-300), (factor, name)
+            assert np.array_equal(slope, together[name])
 
 
 def test_a_form_and_a_factor_of_ones_own():
