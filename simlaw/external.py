@@ -27,6 +27,7 @@ def load_table(
     trunk: str | None = None,
     status: str | None = None,
     unit: str = "nats",
+    counts: str = "as the table counts",
     **variables: str,
 ) -> Observations:
     """The rows of a table as observations of the loss (or of delta_PTQ), in nats per token.
@@ -36,7 +37,7 @@ def load_table(
     means unquantized. `sigma` names the standard deviations; without it they come from rows that repeat a cell, and are
     NaN where no cell is repeated. `trunk` names what rows share that move together (a run and its checkpoints), and
     without it every row stands alone. Rows whose `status` is not done, and rows without a loss, are left out and
-    counted. `unit` is "nats" or "bits" per token.
+    counted. `unit` is "nats" or "bits" per token. `counts` says what N counts ("non-embedding"), in the fit and its file.
 
     Raises `SimlawError` for a column that is missing, a cell that is no number, sizes or tokens that are not above 0,
     more than 32 bits, and rows that are given twice.
@@ -87,6 +88,7 @@ def load_table(
         sigma=spread,
         trunk=tuple(name for name, kept in zip(clusters, keep, strict=True) if kept),
         left_out=left_out,
+        counts=counts,
     )
 
 

@@ -25,7 +25,7 @@ from simlaw.table import Row, Table
 class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
-    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason.
+    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason; `counts` says what N counts.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -33,6 +33,7 @@ class Observations:
     sigma: Float[np.ndarray, " n"]
     trunk: tuple[str, ...]
     left_out: Mapping[str, int]
+    counts: str = "as the table counts"
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""
@@ -42,6 +43,7 @@ class Observations:
             sigma=self.sigma[mask],
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
             left_out=self.left_out,
+            counts=self.counts,
         )
 
 
@@ -123,6 +125,7 @@ def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
         sigma=loss * seed_noise(kept).log_loss,
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
+        counts="params_blocks",
     )
 
 
@@ -166,6 +169,7 @@ def penalty_observations(
         sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(middle, bits)),
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
+        counts="params_blocks",
     )
 
 
