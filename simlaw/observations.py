@@ -9,15 +9,17 @@ from replicates, pooled over the sweep.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Num
 
 from simlaw.errors import SimlawError
+from simlaw.export import frame, write_columns
 from simlaw.formats import codes
 from simlaw.law import AbstractPenalty
-from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION
+from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION, Column
 from simlaw.table import Row, Table
 
 
@@ -45,6 +47,25 @@ class Observations:
             left_out=self.left_out,
             counts=self.counts,
         )
+
+    def frame(self, library: str = "pandas") -> Any:
+        """The observations as a pandas or polars frame of the variables, y, sigma and trunk."""
+        return frame(*self._columns(), library)
+
+    def write(self, path: str | Path) -> None:
+        """Nothing; writes the same columns as CSV or Parquet, by the suffix; `load_table` reads them."""
+        write_columns(path, *self._columns())
+
+    def _columns(self) -> tuple[list[Column], dict[str, list[Any]]]:
+        columns = [
+            *(Column(name, "float", self.counts if name == "N" else "a variable of the law") for name in self.x),
+            Column("y", "float", "loss or delta_PTQ, nats per token"),
+            Column("sigma", "float", "standard deviation of y"),
+            Column("trunk", "text", "what rows share that move together"),
+        ]
+        sigma = [None if np.isnan(value) else value for value in self.sigma.tolist()]
+        variables = {name: values.tolist() for name, values in self.x.items()}
+        return columns, {**variables, "y": self.y.tolist(), "sigma": sigma, "trunk": list(self.trunk)}
 
 
 @dataclass(frozen=True, kw_only=True)

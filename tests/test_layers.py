@@ -11,7 +11,10 @@ from tests.conftest import ROOT
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published", "lm"),
-    ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
+    (
+        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+        *("columns", "export", "table"),
+    ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
