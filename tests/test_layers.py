@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
+    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers", "holdout"),
     *("contest", "compare", "allocate", "choice", "notebook"),
 }
 PACKAGE = ROOT / "simlaw"
