@@ -17,5 +17,7 @@ from simlaw.importers import load_olmo as load_olmo
 from simlaw.importers import load_wandb as load_wandb
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
+from simlaw.profile import profile as profile
+from simlaw.residuals import residuals as residuals
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

@@ -10,7 +10,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.published import Published
-from simlaw.report import count, power_of_ten
+from simlaw.report import TableReport, count, power_of_ten
 from simlaw.uncertainty import interval
 
 #: Whatever holds a law of the loss.
@@ -48,6 +48,9 @@ class Allocation:
             far = ", ".join(f"{name} by {factor:.3g} x" for name, factor in self.outside.items())
             text += f"; that extrapolates beyond the rows of the fit in {far}"
         return text + "."
+
+    def _repr_html_(self) -> str:
+        return TableReport(head=(), rows=(), sentences=(str(self),)).html()
 
 
 def allocate(

@@ -10,7 +10,7 @@ from simlaw.allocate import Lawful, beyond, parts_of, require_budget
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
-from simlaw.report import columns, count, power_of_ten, size
+from simlaw.report import TableReport, count, power_of_ten, size
 from simlaw.surface import Surface
 from simlaw.uncertainty import interval
 
@@ -69,7 +69,9 @@ class Choice:
     sentence: str
     candidates: tuple[Candidate, ...]
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The candidates as rows, and the answer."""
         rows = [
             (
                 c.format.name,
@@ -82,7 +84,13 @@ class Choice:
             for c in self.candidates
         ]
         head = ("format", "parameters", "tokens", "loss", "90 % interval", "P(best)")
-        return f"{columns(head, rows)}\n\n{self.sentence}" if rows else self.sentence
+        return TableReport(head=head, rows=rows, sentences=(self.sentence,))
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _repr_html_(self) -> str:
+        return self.report.html()
 
 
 def decide(

@@ -32,39 +32,50 @@ def load_table(
     counts: str = "as the table counts",
     **variables: str,
 ) -> Observations:
-    """The rows of a table as observations of the loss (or of delta_PTQ), in nats per token.
+    """The rows of a table as observations of the loss, of delta_PTQ, or of both, in nats per token.
 
     `source` is the path of a CSV, Parquet or JSON-lines file, a pandas or polars frame, arrays by name, or a list of
-    rows. `loss` (or `delta`) and the variables of a law (`N="params"`, `D="tokens"`, `P_w="config.w_bits"` …) name its
+    rows. `loss`, `delta` and the variables of a law (`N="params"`, `D="tokens"`, `P_w="config.w_bits"` …) name its
     columns, by a dot where they are nested; an empty cell of a precision means unquantized. `sigma` names the standard
     deviations; without it they come from rows that repeat a cell, and are NaN where no cell is repeated. `trunk` names
     what rows share that move together (a run and its checkpoints), and without it every row stands alone. Rows whose
     `status` is not done, and rows without a loss, are left out and counted. `unit` is "nats" or "bits" per token, or
     "bpb", bits per byte, with the `bytes_per_token` of the evaluation text. `counts` says what N counts
-    ("non-embedding"); the fit and its law file repeat it.
+    ("non-embedding"); the fit and its law file repeat it. Where both `loss` and `delta` are named, a row with bits
+    P_post and a delta is a paired one (the loss that quantization added to the checkpoint's), and every other row is a
+    loss.
 
     Raises `SimlawError` for a column that is missing, a cell that is no number, sizes or tokens that are not above 0,
     more than 32 bits, and rows that are given twice.
     """
-    if (loss is None) == (delta is None):
-        raise SimlawError("name the column of the loss, loss=…, or that of the penalty, delta=…: one of the two")
+    if loss is None and delta is None:
+        raise SimlawError("name the column of the loss, loss=…, or that of the penalty, delta=…, or both")
+    if loss and delta and "P_post" not in variables:
+        raise SimlawError("a table of losses and penalties needs the bits of each penalty: name their column, P_post=…")
     scale = _nats(unit, bytes_per_token)
-    response = loss or delta
-    assert response is not None
     table = read_columns(source)
     columns, what = table.cells, table.name
-    named = {**variables, "loss" if loss else "delta": response}
-    named |= {key: name for key, name in (("sigma", sigma), ("trunk", trunk), ("status", status)) if name}
-    for key, name in named.items():
+    roles = {"loss": loss, "delta": delta, "sigma": sigma, "trunk": trunk, "status": status}
+    for key, name in {**variables, **{role: name for role, name in roles.items() if name}}.items():
         table.cell(name, key)
-    count = len(columns[response])
+    count = len(next(iter(columns.values())))
     left_out = Counter[str]()
     keep = np.ones(count, bool)
     if status:
         failed = np.array([_text(cell).strip().lower() not in _DONE for cell in columns[status]])
         keep &= ~failed
         left_out["failed"] = int(failed.sum())
-    y = _numbers(columns[response], response, what, keep, empty=np.nan)
+    y = np.full(count, np.nan)
+    paired = np.zeros(count, bool)
+    if loss:
+        y = _numbers(columns[loss], loss, what, keep, empty=np.nan)
+    if delta:
+        added = _numbers(columns[delta], delta, what, keep, empty=np.nan)
+        paired = np.isfinite(added)
+        if loss:
+            bits = variables["P_post"]
+            paired &= np.isfinite(_numbers(columns[bits], bits, what, keep, empty=np.inf))
+        y = np.where(paired, added, y)
     missing = keep & ~np.isfinite(y)
     left_out["without a loss"] = int(missing.sum())
     keep &= ~missing
@@ -75,21 +86,21 @@ def load_table(
     for key, name in variables.items():
         x[key] = _numbers(columns[name], name, what, keep, empty=np.inf if key.startswith("P_") else np.nan)
         _check(key, name, x[key], keep, what)
-    if loss:
-        low = keep & (y <= 0)
-        if low.any():
-            raise SimlawError(f"{what}, row {_row(low)}: {response} is {y[low][0]:g}, and a loss is above 0")
-    clusters = [_text(cell) for cell in columns[trunk]] if trunk else [str(i) for i in range(count)]
-    nameless = keep & np.array([not name for name in clusters])
-    if nameless.any():
-        raise SimlawError(f"{what}, row {_row(nameless)}: {trunk} is empty, and every row has a trunk; name it")
+    low = keep & ~paired & (y <= 0)
+    if low.any():
+        raise SimlawError(f"{what}, row {_row(low)}: {loss} is {y[low][0]:g}, and a loss is above 0")
+    clusters = _clusters(columns[trunk], trunk, keep, what) if trunk else [str(i) for i in range(count)]
     _twice(x, y, clusters if trunk else None, keep, what)
-    y = y[keep] * scale
+    y, paired = y[keep] * scale, paired[keep]
     x = {key: values[keep] for key, values in x.items()}
     if sigma:
         spread = _numbers(columns[sigma], sigma, what, keep, empty=np.nan)[keep] * scale
     else:
-        spread = _spread(x, y, relative=loss is not None)
+        spread = np.empty_like(y)
+        for rows in (paired, ~paired):
+            spread[rows] = _spread(
+                {key: values[rows] for key, values in x.items()}, y[rows], relative=rows is not paired
+            )
     return Observations(
         x=x,
         y=y,
@@ -97,11 +108,20 @@ def load_table(
         trunk=tuple(name for name, kept in zip(clusters, keep, strict=True) if kept),
         left_out=left_out,
         counts=counts,
+        paired=paired if loss and delta else None,
     )
 
 
 def _text(cell: Any) -> str:
     return "" if cell is None else str(cell)
+
+
+def _clusters(cells: Sequence[Any], name: str, keep: np.ndarray, what: str) -> list[str]:
+    clusters = [_text(cell) for cell in cells]
+    nameless = keep & np.array([not cluster for cluster in clusters])
+    if nameless.any():
+        raise SimlawError(f"{what}, row {_row(nameless)}: {name} is empty, and every row has a trunk; name it")
+    return clusters
 
 
 def _nats(unit: str, bytes_per_token: float | None) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from simlaw.errors import SimlawError
 from simlaw.export import frame, write_columns
@@ -27,7 +27,8 @@ from simlaw.table import Row, Table
 class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
-    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason; `counts` says what N counts.
+    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason; `counts` says what N counts. A
+    table of losses may hold `paired` rows: delta_PTQ at P_post, the difference of two losses on the same tokens.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -36,6 +37,12 @@ class Observations:
     trunk: tuple[str, ...]
     left_out: Mapping[str, int]
     counts: str = "as the table counts"
+    paired: Bool[np.ndarray, " n"] | None = None
+
+    @property
+    def pairs(self) -> Bool[np.ndarray, " n"]:
+        """Which rows are paired; none where the table does not say."""
+        return np.zeros(len(self.y), bool) if self.paired is None else self.paired
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""
@@ -46,10 +53,11 @@ class Observations:
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
             left_out=self.left_out,
             counts=self.counts,
+            paired=None if self.paired is None else self.paired[mask],
         )
 
     def frame(self, library: str = "pandas") -> Any:
-        """The observations as a pandas or polars frame of the variables, y, sigma and trunk."""
+        """The observations as a pandas or polars frame: variables, y (with pairs: loss and delta), sigma, trunk."""
         return frame(*self._columns(), library)
 
     def write(self, path: str | Path) -> None:
@@ -59,13 +67,24 @@ class Observations:
     def _columns(self) -> tuple[list[Column], dict[str, list[Any]]]:
         columns = [
             *(Column(name, "float", self.counts if name == "N" else "a variable of the law") for name in self.x),
-            Column("y", "float", "loss or delta_PTQ, nats per token"),
-            Column("sigma", "float", "standard deviation of y"),
+            *(
+                Column(name, "float", "nats per token")
+                for name in (["y"] if self.paired is None else ["loss", "delta"])
+            ),
+            Column("sigma", "float", "standard deviation, nats per token"),
             Column("trunk", "text", "what rows share that move together"),
         ]
-        sigma = [None if np.isnan(value) else value for value in self.sigma.tolist()]
-        variables = {name: values.tolist() for name, values in self.x.items()}
-        return columns, {**variables, "y": self.y.tolist(), "sigma": sigma, "trunk": list(self.trunk)}
+        numbers = {
+            **self.x,
+            "y": self.y,
+            "loss": np.where(self.pairs, np.nan, self.y),
+            "delta": np.where(self.pairs, self.y, np.nan),
+            "sigma": self.sigma,
+        }
+        cells: dict[str, list[Any]] = {
+            name: [None if np.isnan(value) else value for value in values.tolist()] for name, values in numbers.items()
+        }
+        return columns, {**cells, "trunk": list(self.trunk)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +210,22 @@ def penalty_observations(
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
         counts="params_blocks",
+    )
+
+
+def joint_observations(table: Table, *, granularity: str = "channel", repeats: bool = False) -> Observations:
+    """The losses of checkpoints as trained (P_post infinite) and their paired delta_PTQ, for a law of both."""
+    plain = loss_observations(table, repeats=repeats)
+    added = penalty_observations(table, granularity=granularity, repeats=repeats)
+    x = {**plain.x, "P_post": np.full_like(plain.y, np.inf)}
+    return Observations(
+        x={name: np.concatenate([values, added.x[name]]) for name, values in x.items()},
+        y=np.concatenate([plain.y, added.y]),
+        sigma=np.concatenate([plain.sigma, added.sigma]),
+        trunk=plain.trunk + added.trunk,
+        left_out={**plain.left_out, **added.left_out},
+        counts=plain.counts,
+        paired=np.repeat([False, True], [len(plain.y), len(added.y)]),
     )
 
 

@@ -1,7 +1,12 @@
-"""Numbers and results as text for people: functions of plain fields."""
+"""Numbers and results for people, as text and as HTML: plain fields, and two ways to write them."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+#: The badge of a fit's health: a colour that white text stands out from on light and dark pages, and a mark.
+_HEALTHY, _SICK = ("#1a7f37", "✓"), ("#b00020", "✗")
 
 
 def count(number: float) -> str:
@@ -64,18 +69,74 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
     return "\n".join(map(line, (head, *rows)))
 
 
-def fit_text(
-    *,
-    form: str,
-    health: str,
-    sentence: str,
-    numbers: Sequence[tuple[str, float, float | None]],
-    facts: Sequence[tuple[str, str]],
-) -> str:
-    """The report of a fit: its health first, then parameters with errors, then what it rests on."""
-    lines = [f"{form}: {health} ({sentence})"]
-    width = max(map(len, (*(name for name, _, _ in numbers), *(label for label, _ in facts))))
-    for name, value, error in numbers:
-        lines.append(f"  {name.ljust(width)}  {with_error(value, error) if error else f'{value:.4g}'}")
-    lines += [f"  {label.ljust(width)}  {text}" for label, text in facts]
-    return "\n".join(lines)
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What there is to say of a fit: health first, then parameters with errors (or None), then what it rests on."""
+
+    form: str
+    health: str
+    sentence: str
+    numbers: Sequence[tuple[str, float, float | None]]
+    facts: Sequence[tuple[str, str]]
+
+    def text(self) -> str:
+        """The report as lines of text."""
+        lines = [f"{self.form}: {self.health} ({self.sentence})"]
+        written = self._written()
+        width = max(map(len, (label for label, _ in (*written, *self.facts))))
+        lines += [f"  {label.ljust(width)}  {text}" for label, text in (*written, *self.facts)]
+        return "\n".join(lines)
+
+    def html(self) -> str:
+        """The report as HTML: a paragraph, the parameters, the facts."""
+        colour, mark = _HEALTHY if self.health == "VALID" else _SICK
+        badge = (
+            f'<span style="background:{colour};color:#ffffff;border-radius:3px;padding:1px 6px">'
+            f"{mark} {escape(self.health)}</span>"
+        )
+        head = f"<p><strong>{escape(self.form)}</strong> {badge} {escape(self.sentence)}</p>"
+        return f"<div>{head}{_pairs('parameters', self._written())}{_pairs('fit', self.facts)}</div>"
+
+    def _written(self) -> list[tuple[str, str]]:
+        return [(name, with_error(value, error) if error else f"{value:.4g}") for name, value, error in self.numbers]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """A table and the sentences that it comes to; without rows, the sentences alone."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    sentences: Sequence[str]
+
+    def text(self) -> str:
+        """The table in columns, and the sentences below it."""
+        table = [columns(self.head, self.rows), ""] if self.rows else []
+        return "\n".join([*table, *self.sentences])
+
+    def html(self) -> str:
+        """The table and the sentences as HTML."""
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        return f"<div>{table_html(self.head, self.rows) if self.rows else ''}{said}</div>"
+
+
+def table_html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as HTML: the first column heads its row, the others are aligned to the right."""
+    left, right = ' style="text-align:left"', ' style="text-align:right"'
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = map(escape, cells)
+        rest = "".join(f"<td{right}>{cell}</td>" for cell in others)
+        return f'<tr><th scope="row"{left}>{first}</th>{rest}</tr>'
+
+    tops = "".join(f'<th scope="col"{right if i else left}>{escape(cell)}</th>' for i, cell in enumerate(head))
+    return f"<table><thead><tr>{tops}</tr></thead><tbody>{''.join(map(line, rows))}</tbody></table>"
+
+
+def _pairs(caption: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Labels and what they stand for, as a table with a caption."""
+    left = ' style="text-align:left"'
+    lines = "".join(
+        f'<tr><th scope="row"{left}>{escape(label)}</th><td{left}>{escape(text)}</td></tr>' for label, text in pairs
+    )
+    return f"<table><caption{left}>{escape(caption)}</caption><tbody>{lines}</tbody></table>"

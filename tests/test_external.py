@@ -110,6 +110,18 @@ def test_observations_come_back_from_parquet_and_frames(path, tmp_path):
         same(load_table(source, **BACK), seen)
 
 
+def test_paired_rows_come_back_as_the_loss_and_the_delta_that_they_are(tmp_path):
+    columns = {"n": [1e6, 1e6, 2e6], "l": [3.0, 3.1, 2.8], "d": [None, 0.1, None], "b": [None, 4, None]}
+    seen = load_table(columns, N="n", P_post="b", loss="l", delta="d")
+    seen.write(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text().splitlines()[2] == "1000000.0,4.0,,0.1,,1"
+    back = load_table(
+        tmp_path / "rows.csv", N="N", P_post="P_post", loss="loss", delta="delta", sigma="sigma", trunk="trunk"
+    )
+    same(back, seen)
+    assert back.pairs.tolist() == seen.pairs.tolist() == [False, True, False]
+
+
 BACK = {"loss": "y", "N": "N", "D": "D", "P_w": "P_w", "sigma": "sigma", "trunk": "trunk", "counts": "all"}
 
 
@@ -163,11 +175,12 @@ def same(found, seen):
             {"bytes_per_token": 4.5},
             "bytes_per_token=4.5 goes with unit='bpb' alone: nats are per token already",
         ),
+        ("", "", {"loss": None}, "name the column of the loss, loss=…, or that of the penalty, delta=…, or both"),
         (
             "",
             "",
             {"delta": "val"},
-            "name the column of the loss, loss=…, or that of the penalty, delta=…: one of the two",
+            "a table of losses and penalties needs the bits of each penalty: name their column, P_post=…",
         ),
     ],
 )
@@ -185,3 +198,18 @@ def test_what_is_no_table(tmp_path):
         load_table(3, **MAP)
     with pytest.raises(SimlawError, match="the columns differ in length"):
         load_table({"n": [1, 2], "l": [1]}, loss="l", N="n")
+
+
+def test_losses_and_penalties_in_one_table():
+    columns = {
+        "n": [1e6, 1e6, 1e6, 2e6],
+        "bits": [np.nan, 4, np.nan, 3],
+        "loss": [3.5, 3.6, 3.4, np.nan],
+        "added": [np.nan, 0.1, 0.0, -0.01],
+    }
+    seen = load_table(columns, loss="loss", delta="added", N="n", P_post="bits")
+    assert seen.pairs.tolist() == [False, True, False, True]
+    assert seen.y.tolist() == [3.5, 0.1, 3.4, -0.01]  # small penalties may be negative
+    # the noise of losses and that of penalties are told apart: two losses of one cell, no repeated penalty
+    assert np.isfinite(seen.sigma).tolist() == [True, False, True, False]
+    assert seen.keep(seen.pairs).pairs.all()

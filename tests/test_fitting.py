@@ -173,7 +173,7 @@ def test_the_report_is_pinned():
     seen = penalty_observations(table)
     found = fit(StepPenalty, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
     lines = str(found).splitlines()
-    assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree)")
+    assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree, and so does variable projection)")
     assert [line.split()[0] for line in lines[1:]] == [
         *("C_T", "gD", "gN"),
         *("rows", "left", "N", "D", "P_post", "residual", "gradient", "correlated", "chi2"),

@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook", "objective"),
+        *("problem", "varpro", "certificate", "profile", "residuals", "maps"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -28,7 +29,8 @@ TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", 
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers", "holdout"),
-    *("contest", "compare", "allocate", "choice", "notebook"),
+    *("contest", "compare", "allocate", "choice", "notebook", "objective", "problem"),
+    *("varpro", "certificate", "profile", "residuals", "maps"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

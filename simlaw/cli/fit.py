@@ -22,7 +22,7 @@ from simlaw.notebook import fit
 
 #: The options of each kind of rows, by their parameters; the help shows them apart, and a call has one kind.
 _SWEEP = ("own", "chosen", "repeats", "write")
-_TABLE = ("columns", "forms", "holdout", "fixed", "bounds", "unit", "bytes_per_token", "counts", "bootstrap", "save")
+_TABLE = ("columns", "forms", "holdouts", "fixed", "bounds", "unit", "bytes_per_token", "counts", "bootstrap", "save")
 
 
 class _Command(click.Command):
@@ -59,7 +59,13 @@ class _Command(click.Command):
     "for each.",
 )
 @click.option("--form", "forms", multiple=True, metavar="FORM", help="A form of law; several are compared.")
-@click.option("--holdout", metavar="RULE", help="Compare on LargestN, LargestD, LargestC or LowestBits=P_w.")
+@click.option(
+    "--holdout",
+    "holdouts",
+    multiple=True,
+    metavar="RULE",
+    help="Compare on LargestN, LargestD, LargestC or LowestBits=P_w; several are held out in turn.",
+)
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter, for example beta=0.3.")
 @click.option("--bound", "bounds", multiple=True, metavar="NAME=LOW:HIGH", help="Bound a parameter, as alpha=0.1:1.")
 @click.option(
@@ -130,7 +136,7 @@ def _fit_table(source: str, columns: Mapping[str, str], options: Mapping[str, An
             counts=options["counts"],
             **columns,
         ),
-        holdout=_holdout(options["holdout"]),
+        holdout=[_holdout(rule) for rule in options["holdouts"]],
         bootstrap=options["bootstrap"],
         fixed={
             name: _number(text, f"--fix {name}={text}")
@@ -153,10 +159,10 @@ def _form(name: str) -> type[AbstractLaw]:
     return FORMS[name]
 
 
-def _holdout(rule: str | None) -> Holdout | None:
+def _holdout(rule: str) -> Holdout:
     largest = {"LargestN": LargestN, "LargestD": LargestD, "LargestC": LargestC}
-    if rule is None or rule in largest:
-        return largest[rule]() if rule else None
+    if rule in largest:
+        return largest[rule]()
     name, _, variable = rule.partition("=")
     if name != "LowestBits" or not variable:
         raise SimlawError(
