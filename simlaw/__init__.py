@@ -13,6 +13,8 @@ from simlaw.holdout import LargestC as LargestC
 from simlaw.holdout import LargestD as LargestD
 from simlaw.holdout import LargestN as LargestN
 from simlaw.holdout import LowestBits as LowestBits
+from simlaw.importers import load_olmo as load_olmo
+from simlaw.importers import load_wandb as load_wandb
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
 from simlaw.profile import profile as profile

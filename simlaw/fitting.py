@@ -43,8 +43,8 @@ class Fit:
     penalty fit, None for a loss fit. `residual` is the root mean square of what the law leaves over, in nats, and
     `misfit` the form's own error, relative: what noise does not explain at the means of cells, and no bootstrap of the
     rows can see. `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters
-    were given; `unknown` ones are NaN, since no row depends on them. `contest` is the comparison of several forms that
-    this one comes from.
+    were given; `unknown` ones are NaN, since no row depends on them. `counts` says what N counts. `contest` is the
+    comparison of several forms that this one comes from.
     """
 
     health: Health
@@ -66,6 +66,7 @@ class Fit:
     correlated: tuple[tuple[str, str, float], ...]
     ranges: Mapping[str, tuple[float, float]]
     left_out: Mapping[str, int]
+    counts: str = "as the table counts"
     kind: Objective = "huber"
     engines: float | None = None
     contest: Any = None
@@ -75,8 +76,8 @@ class Fit:
         """How many parameters were estimated: neither fixed nor unknown."""
         return len(self.law.values) - len(self.fixed) - len(self.unknown)
 
-    def save(self, path: str | Path, *, counts: str = "as the table counts") -> None:
-        """Write the fit as a law file; `counts` says what its N counts."""
+    def save(self, path: str | Path, *, counts: str | None = None) -> None:
+        """Write the fit as a law file; `counts` says what its N counts, where the fit does not."""
         from simlaw.lawfile import save_fit  # the file format knows fits, and fits need it for this line alone
 
         save_fit(self, path, counts=counts)
@@ -90,7 +91,10 @@ class Fit:
         facts = [
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
-            *((name, f"{low:.4g} to {high:.4g}") for name, (low, high) in self.ranges.items()),
+            *(
+                (name, f"{low:.4g} to {high:.4g}" + f" ({self.counts})" * (name == "N"))
+                for name, (low, high) in self.ranges.items()
+            ),
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
             ("gradient", f"{self.gradient:.1e}; condition number {self.condition:.1e}"),
         ]
@@ -176,6 +180,7 @@ def fit(
         correlated=() if drawn is None else _correlated(problem.free, drawn.theta),
         ranges=_ranges(seen),
         left_out=dict(seen.left_out),
+        counts=seen.counts,
     )
 
 

@@ -20,9 +20,9 @@ from simlaw.version import __version__
 SCHEMA = 2
 
 
-def save_fit(fit: Fit, path: str | Path, *, counts: str = "as the table counts") -> None:
-    """Nothing; writes the fit to a file. `counts` says what its N counts."""
-    body = {**_fit(fit), "N": counts}
+def save_fit(fit: Fit, path: str | Path, *, counts: str | None = None) -> None:
+    """Nothing; writes the fit to a file. `counts` says what its N counts; without it the fit does."""
+    body = {**_fit(fit), "N": fit.counts if counts is None else counts}
     write_file(Path(path), _sealed(body).encode())
 
 
@@ -125,6 +125,7 @@ def _read(body: Mapping[str, Any], path: Path, forms: Mapping[str, type[Abstract
             correlated=tuple((a, b, r) for a, b, r in body["correlated"]),
             fixed=tuple(body["fixed"]),
             unknown=tuple(body["unknown"]),
+            counts=body["N"],
             **{name: body[name] for name in _PLAIN},
         )
     except KeyError as error:

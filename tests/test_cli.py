@@ -308,6 +308,10 @@ def test_the_overview_lists_every_command():
         (("fit", "smoke", "--where", "seed"), "simlaw: --where seed: it must read COLUMN=VALUE, for example cooldown="),
         (("fit", "smoke", "--where", "seed=9"), "simlaw: no row has seed=9: the table has 0, 1, 2"),
         (("fit", "none.csv"), "simlaw: there is no table at none.csv: run `simlaw run` and `simlaw table` first"),
+        (
+            ("table", "smoke", "--own", "--out", "rows.txt"),
+            "simlaw: rows.txt ends in '.txt': a table is written as .csv, ",
+        ),
         (("decide", "smoke", "--flops", "1e8", "--tokens", "1e4"), "simlaw: --flops and --tokens are two conventions"),
         (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
         (

@@ -11,12 +11,15 @@ from tests.conftest import ROOT
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published", "lm"),
-    ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
+    (
+        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+        *("columns", "export", "table"),
+    ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "holdout", "contest", "allocate", "choice", "notebook", "objective"),
+        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook", "objective"),
         *("problem", "varpro", "certificate", "profile", "residuals", "maps"),
     ),
     ("run", "plot"),
@@ -25,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
+    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers", "holdout"),
     *("contest", "compare", "allocate", "choice", "notebook", "objective", "problem"),
     *("varpro", "certificate", "profile", "residuals", "maps"),
 }
