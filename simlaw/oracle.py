@@ -1,6 +1,6 @@
-"""An oracle for P: linear regression on quantized features, whose expected risk is known exactly at every N, D and P.
+"""An oracle for P: linear regression on quantized features, whose expected risk is exact at every N, D and P.
 
-The model of Zhang et al. (2510.18259 and 2602.19241), made diagonal so that nothing has to be sampled. Inputs are normal
+The model of Zhang et al. (2510.18259 and 2602.19241), made diagonal so that nothing is sampled. Inputs are normal
 with covariance Lambda, lambda_i = i^-a; the label is <w, x> + noise, with w_i^2 lambda_i = i^-b. A model of size N sees
 the leading N directions through a quantizer, z = x + n with normal n of covariance K independent of x, and learns by
 one pass of SGD over D samples, from zero, with a learning rate that falls linearly to zero.
@@ -84,7 +84,7 @@ class QuantizedRegression:
 
         NaN where even one feature is better.
         """
-        tails = self._tails()[1:]
+        tails = self._tails()[1:-1]
         gap = self.limit(N, P) - self.noise
         found = np.exp(np.interp(-np.log(gap), -np.log(tails), np.log(np.arange(1.0, len(tails) + 1))))
         return np.where(gap > tails[0], np.nan, found)
@@ -104,9 +104,9 @@ class QuantizedRegression:
         return h, optimum, signal * (1 - variance / safe), self._tails()[np.asarray(N, int)]
 
     def _tails(self) -> Float[np.ndarray, " m"]:
-        """The signal beyond the leading 0, 1, 2, … directions."""
+        """The signal beyond the leading 0, 1, 2, … and all directions."""
         signal = np.arange(1.0, self.directions + 1) ** -self.source
-        return np.cumsum(signal[::-1])[::-1]
+        return np.append(np.cumsum(signal[::-1])[::-1], 0.0)
 
 
 def regression_table(
