@@ -19,5 +19,7 @@ from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
 from simlaw.profile import profile as profile
 from simlaw.residuals import residuals as residuals
+from simlaw.simulate import Noise as Noise
+from simlaw.simulate import simulate as simulate
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

@@ -19,8 +19,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook", "objective"),
-        *("problem", "varpro", "certificate", "profile", "residuals", "maps"),
+        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
+        *("simulate", "oracle"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -28,9 +29,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers", "holdout"),
-    *("contest", "compare", "allocate", "choice", "notebook", "objective", "problem"),
-    *("varpro", "certificate", "profile", "residuals", "maps"),
+    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
+    *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
+    *("problem", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
+    *("oracle",),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
