@@ -13,7 +13,9 @@ from simlaw.holdout import LargestC as LargestC
 from simlaw.holdout import LargestD as LargestD
 from simlaw.holdout import LargestN as LargestN
 from simlaw.holdout import LowestBits as LowestBits
+from simlaw.isoflop import isoflop as isoflop
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
+from simlaw.optimum import compute_optimal as compute_optimal
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

@@ -10,13 +10,14 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm"),
+    ("config", "schema", "quantize", "laws", "published", "lm", "akima"),
     ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
         *("external", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("optimum", "envelope", "isoflop"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -26,6 +27,7 @@ LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
     *("contest", "compare", "allocate", "choice", "notebook"),
+    *("akima", "optimum", "envelope", "isoflop"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
