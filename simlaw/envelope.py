@@ -56,7 +56,7 @@ def _read(curves: Float[np.ndarray, "s g"], grid: Float[np.ndarray, " g"], found
     best = np.where(np.isfinite(curves).any(axis=0), curves.argmin(axis=0), -1)
     for s in np.unique(best[best >= 0]):
         on = np.flatnonzero(best == s)
-        low, high = (_crossing(curves, grid, best, last, step) for last, step in ((on[0], -1), (on[-1], 1)))
+        low, high = (_crossing(curves, grid, best, last, step) for last, step in ((int(on[0]), -1), (int(on[-1]), 1)))
         if low is None or high is None:
             found.cut[k, s] = True
         else:

@@ -6,31 +6,30 @@ whose best size is its smallest or its largest is dropped, and said to be.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from simlaw.akima import lowest
 from simlaw.allocate import require_budget
 from simlaw.envelope import stairs
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations
-from simlaw.optimum import LEAST, SIX, ComputeOptimal, Optimum, power_law
+from simlaw.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law
 from simlaw.uncertainty import bootstrap as resample
 
 #: The standard deviation of a loss between seeds in nats: one of all runs, or a function of their losses.
 Noise = float | Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
-#: How the best size is found among runs.
-Reading = Literal["akima", "parabola", "envelope"]
 
 
 def isoflop(
     runs: Observations,
     *,
-    approach: Reading = "akima",
-    budgets: Sequence[float] | None = None,
+    approach: str = "akima",
+    budgets: ArrayLike | None = None,
     tolerance: float = 0.1,
     min_sizes: int = 4,
     noise: Noise | None = None,
@@ -100,16 +99,15 @@ def _draws(
 
 
 def _groups(
-    c: Float[np.ndarray, " n"], budgets: Sequence[float] | None, tolerance: float
+    c: Float[np.ndarray, " n"], budgets: ArrayLike | None, tolerance: float
 ) -> tuple[dict[float, Int[np.ndarray, " r"]], int]:
     """The rows of each budget, and how many rows belong to none."""
     log_c, reach = np.log(c), np.log1p(tolerance)
     if budgets is not None:
-        require_budget(**{f"budgets[{i}]": flops for i, flops in enumerate(budgets)})
-        named = np.unique(np.asarray(budgets, np.float64))
+        named = distinct(budgets)
         away = np.abs(log_c[:, None] - np.log(named))
         nearest = np.where(away.min(axis=1) <= reach, away.argmin(axis=1), -1)
-        return {float(flops): np.flatnonzero(nearest == i) for i, flops in enumerate(named)}, int(sum(nearest < 0))
+        return {flops: np.flatnonzero(nearest == i) for i, flops in enumerate(named)}, int(sum(nearest < 0))
     order = np.argsort(log_c, kind="stable")
     found = {}
     for rows in np.split(order, np.flatnonzero(np.diff(log_c[order]) > reach) + 1):
@@ -129,7 +127,7 @@ def _minima(
     groups: Mapping[float, Int[np.ndarray, " r"]],
     losses: Float[np.ndarray, "k n"],
     weights: Float[np.ndarray, "k n"],
-    approach: Reading,
+    approach: str,
     min_sizes: int,
 ) -> tuple[list[Optimum], dict[float, str]]:
     """The optima of the budgets that bracket one, and why the other budgets have none."""
@@ -227,7 +225,8 @@ def _envelope(
     for s, size in enumerate(sizes):
         at = found.middle[:, s]
         if np.isnan(at[0]):
-            dropped[float(size)] = "the best size only where runs end" if found.cut[0, s] else "nowhere the best size"
+            alone = "a single run" if len(log_c[s]) < 2 else "nowhere the best size"
+            dropped[float(size)] = "the best size only where runs end" if found.cut[0, s] else alone
         elif len(at) > 1 and np.isfinite(at[1:]).mean() <= 0.5:
             dropped[float(size)] = "not the best size in half of the draws or more"
         else:

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from simlaw.allocate import Lawful, parts_of, require_budget
 from simlaw.errors import SimlawError
@@ -21,21 +22,19 @@ SIX = "6·N·D"
 #: 2406.19146).
 _FLOOR = 1 / 3
 
-Approach = Literal["akima", "parabola", "envelope", "law"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeOptimal:
     """The best size at each budget, and the power law N_opt = coefficient · C^exponent through them.
 
-    `budgets` are FLOPs, counted by `convention`; `params`, `tokens` and `loss` (nats per token) are those of the
-    optimum at each. `spread` is the standard deviation over the draws of ln N_opt, or for the envelope, whose sizes are
-    the ones that were run, of ln C. `dropped` says why budgets (of the envelope: sizes) were not used, `left_out`
-    counts rows by the reason. `scatter` is the root mean square of ln N_opt about the power law. Errors, 90 % intervals
-    and `spread` are None without draws.
+    `approach` is "akima", "parabola", "envelope" or "law". `budgets` are FLOPs, counted by `convention`; `params`,
+    `tokens` and `loss` (nats per token) are those of the optimum at each. `spread` is the standard deviation over the
+    draws of ln N_opt, or for the envelope, whose sizes are the ones that were run, of ln C. `dropped` says why budgets
+    (of the envelope: sizes) were not used, `left_out` counts rows by the reason. `scatter` is the root mean square of
+    ln N_opt about the power law. Errors, 90 % intervals and `spread` are None without draws.
     """
 
-    approach: Approach
+    approach: str
     convention: str
     budgets: Float[np.ndarray, " b"]
     params: Float[np.ndarray, " b"]
@@ -100,7 +99,7 @@ class Optimum:
     spacing: float
 
 
-def compute_optimal(law: Lawful, budgets: Sequence[float], **precisions: float) -> ComputeOptimal:
+def compute_optimal(law: Lawful, budgets: ArrayLike, **precisions: float) -> ComputeOptimal:
     """The compute-optimal size of a law of the loss at some budgets of 6·N·D, and its power law (approach 3).
 
     Of E + A/N^alpha + B/D^beta the exponent is beta / (alpha + beta); every law has its numerical optimum. The draws of
@@ -108,9 +107,8 @@ def compute_optimal(law: Lawful, budgets: Sequence[float], **precisions: float) 
     three budgets, and where the best is one parameter, or one token.
     """
     _, estimate, draws = parts_of(law)
-    require_budget(**{f"budgets[{i}]": flops for i, flops in enumerate(budgets)})
     found = []
-    for flops in sorted(set(budgets)):
+    for flops in distinct(budgets):
         at = _optimum(estimate, flops, precisions)
         if np.isnan(at[0]):
             raise SimlawError(f"at {flops:.3g} FLOPs the law is lowest at one parameter or at one token: no optimum")
@@ -122,8 +120,16 @@ def compute_optimal(law: Lawful, budgets: Sequence[float], **precisions: float) 
     return power_law("law", SIX, found, {}, {})
 
 
+def distinct(budgets: ArrayLike) -> list[float]:
+    """Budgets in rising order, each once; raises `SimlawError` for one that is no number above 0."""
+    found = sorted({float(flops) for flops in np.ravel(np.asarray(budgets))})
+    for flops in found:
+        require_budget(budget=flops)
+    return found
+
+
 def power_law(
-    approach: Approach,
+    approach: str,
     convention: str,
     optima: Sequence[Optimum],
     dropped: Mapping[float, str],
@@ -131,10 +137,10 @@ def power_law(
 ) -> ComputeOptimal:
     """The power law through some optima, weighted by their draws; raises `SimlawError` for fewer than three."""
     if len(optima) < LEAST:
-        why = "".join(f", {times} x {reason}" for reason, times in Counter(dropped.values()).items())
+        why = ", ".join(f"{times} x {reason}" for reason, times in Counter(dropped.values()).items())
         raise SimlawError(
-            f"a power law needs {LEAST} optima, and {len(optima)} of {len(optima) + len(dropped)} are left{why}: add "
-            "budgets, with sizes on both sides of the best, or fit a law of the loss"
+            f"{len(optima)} of {len(optima) + len(dropped)} optima are left ({why or 'no more were given'}), and a "
+            f"power law needs {LEAST}: add budgets, with sizes on both sides of the best, or fit a law of the loss"
         )
     c, n, d, loss = np.array([(one.budget, one.params, one.tokens, one.loss) for one in optima]).T
     at = np.stack([one.at for one in optima], axis=1)
