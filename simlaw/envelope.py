@@ -32,7 +32,7 @@ class Stairs:
     cut: Bool[np.ndarray, "k s"]
 
 
-def stairs(log_c: Sequence[Float[np.ndarray, " r"]], log_loss: Sequence[Float[np.ndarray, "k r"]]) -> Stairs:
+def stairs(log_c: Sequence[Float[np.ndarray, " _"]], log_loss: Sequence[Float[np.ndarray, "k _"]]) -> Stairs:
     """The stairs of sizes from the smallest to the largest, each with its runs' rising ln C and k draws of their ln L.
 
     A run that a draw lacks is NaN there. Between the runs of one size, ln L is interpolated (Akima).
