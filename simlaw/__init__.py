@@ -21,5 +21,7 @@ from simlaw.profile import profile as profile
 from simlaw.residuals import residuals as residuals
 from simlaw.simulate import Noise as Noise
 from simlaw.simulate import simulate as simulate
+from simlaw.isoflop import isoflop as isoflop
+from simlaw.optimum import compute_optimal as compute_optimal
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

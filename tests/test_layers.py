@@ -10,18 +10,16 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm"),
-    (
-        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
-        *("columns", "export", "table"),
-    ),
+    *("config", "schema", "quantize", "laws", "published", "lm", "accounting"),
+    *("corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+    *("columns", "export", "table", "akima"),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
         *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
         *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
-        *("simulate", "oracle"),
+        *("simulate", "oracle", "optimum", "envelope", "isoflop"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -32,7 +30,7 @@ LAWS = {
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
     *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
     *("problem", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
-    *("oracle",),
+    *("oracle", "akima", "optimum", "envelope", "isoflop"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

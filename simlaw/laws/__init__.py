@@ -5,6 +5,8 @@ from simlaw.laws.chinchilla import Chinchilla as Chinchilla
 from simlaw.laws.data import DataConstrained as DataConstrained
 from simlaw.laws.data import JointPower as JointPower
 from simlaw.laws.data import Overtrained as Overtrained
+from simlaw.laws.downstream import Downstream as Downstream
+from simlaw.laws.downstream import ErrorLaw as ErrorLaw
 from simlaw.laws.formats import GroupPenalty as GroupPenalty
 from simlaw.laws.formats import PrecisionFloat as PrecisionFloat
 from simlaw.laws.gaussian import gaussian_error as gaussian_error
@@ -28,5 +30,6 @@ _ALL: tuple[type[AbstractLaw], ...] = (
     *(PrecisionTokens, PrecisionAdded),
     *(EffectiveFree, EffectiveGaussian, EffectiveCompression),
     *(StepPenalty, ExponentialPenalty, PowerPenalty, FreePenalty, GroupPenalty),
+    Downstream,
 )
 FORMS: dict[str, type[AbstractLaw]] = {form.__name__: form for form in _ALL}

@@ -123,6 +123,24 @@ class Constant(AbstractFactor):
 
 
 @dataclass(frozen=True)
+class Decay(AbstractFactor):
+    """`exp(-rate · variable)`."""
+
+    variable: str
+    rate: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.rate,)
+
+    def log(self, p: Named, x: Named) -> Any:
+        return -p[self.rate] * x[self.variable]
+
+    def slopes(self, p: Named, x: Named) -> dict[str, Any]:
+        return {self.rate: -x[self.variable]}
+
+
+@dataclass(frozen=True)
 class ExponentialInBits(AbstractFactor):
     """`exp(-P / scale)`, or with an offset `exp(-P / scale + offset)`."""
 
