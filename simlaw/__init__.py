@@ -15,5 +15,7 @@ from simlaw.holdout import LargestN as LargestN
 from simlaw.holdout import LowestBits as LowestBits
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
+from simlaw.simulate import Noise as Noise
+from simlaw.simulate import simulate as simulate
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

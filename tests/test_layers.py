@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("external", "holdout", "contest", "allocate", "choice", "notebook", "simulate"),
     ),
     ("run", "plot"),
     ("cli", "__main__", "__init__"),
@@ -25,7 +25,7 @@ TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", 
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
-    *("contest", "compare", "allocate", "choice", "notebook"),
+    *("contest", "compare", "allocate", "choice", "notebook", "simulate"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
