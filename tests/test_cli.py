@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 
 COMMANDS = (
     "plan",
+    "simulate",
     "run",
     "status",
     "show",
