@@ -18,14 +18,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("analysis", "lawfile", "compare", "trends", "curves"),
         *("external", "holdout", "contest", "allocate", "choice", "notebook", "simulate"),
     ),
-    ("run", "plot"),
+    ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
-    *("contest", "compare", "allocate", "choice", "notebook", "simulate"),
+    *("contest", "compare", "allocate", "choice", "notebook", "design", "simulate"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
