@@ -1,5 +1,6 @@
 """A sweep at the gate: its planned rows as arrays, the noise and laws that they are judged by, and the verdict."""
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionWeights, StepPe
 from simlaw.plan import Cell
 from simlaw.run.session import Session
 from simlaw.simulate import TYPICAL, Noise, noise_of
+from simlaw.table import read_table
 
 #: Bits below this enter no fit of the penalty.
 _LOWEST_BITS = 3
@@ -112,11 +114,14 @@ def gate(session: Session, own: bool) -> Gate:
     x, trunk = _rows(cells)
     forms = _forms(x)
     noise, fits, basis = _judges(session, own, forms)
-    found, refusals = None, ("no run is one that the fits take: plan runs at the recipe's rate, unquantized, new data",)
+    found: Design | None = None
+    refusals: tuple[str, ...] = (
+        "no run is one that the fits take: plan runs at the recipe's rate, unquantized, new data",
+    )
     if forms:
         try:
             found = design(forms, x, trunk, law=fits, noise=noise)
-            refusals = found.refusals  # type: ignore[assignment]
+            refusals = found.refusals
         except SimlawError as error:
             refusals = (str(error),)
     return Gate(
@@ -199,10 +204,8 @@ def _judges(session: Session, own: bool, forms: Sequence[type[AbstractLaw]]) -> 
     noise, said = TYPICAL, "typical noise of small models"
     fits: list[Fit] = []
     if not own and session.file.table.is_file():
-        try:
-            noise, said = noise_of(session.committed), "the noise of the committed table"  # type: ignore[arg-type]
-        except SimlawError:
-            pass  # without replicates it says nothing of noise
+        with contextlib.suppress(SimlawError):  # without replicates it says nothing of noise
+            noise, said = noise_of(read_table(session.file.table)), "the noise of the committed table"
     if not own and session.file.law.is_file():
         fits = [one for one in load_laws(session.file.law) if one.health == "VALID" and type(one.law) in forms]
     known = [type(one.law).__name__ for one in fits]

@@ -38,7 +38,10 @@ def command(
     """Show a sweep's cells, their cost, and what its fits could tell; nothing is run.
 
     A sweep whose cells cannot hold the laws is refused with exit status 2, and no manifest of it is written; --force
-    overrules that once, and Sweep(unidentified="why") for good. With --manifest, a scheduler's jobs can do the work: job I calls `simlaw work --manifest PATH --index I`.
+    overrules that once, and Sweep(unidentified="why") for good. Expected errors are the least that any fit can have;
+    --power shows what simlaw's fits make of it.
+
+    With --manifest, a scheduler's jobs can do the work: job I calls `simlaw work --manifest PATH --index I`.
 
     \b
     Example:

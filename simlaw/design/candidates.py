@@ -1,5 +1,6 @@
 """Candidates: rows that could be added to a design, one step beyond what it has."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from simlaw.accounting import flops_6nd
 from simlaw.design.rows import Rows
-from simlaw.report import count
+from simlaw.report import count, precision
 
 #: Bits that a quantizer may have, and that fits take: below is outside the regime that the laws describe.
 _BITS = (3.0, 16.0)
@@ -60,6 +61,14 @@ class _Grid:
     trained: tuple[str, ...]
     cells: Mapping[_Key, _Cell]
 
+    @functools.cached_property
+    def groups(self) -> Mapping[_Key, list[_Key]]:
+        """The cells of every size and precision, which differ in their token counts alone."""
+        found: dict[_Key, list[_Key]] = {}
+        for key in self.cells:
+            found.setdefault(self._apart(key), []).append(key)
+        return found
+
     def neighbours(self) -> Iterator[Candidate]:
         """Cells that are one step from another one along one axis."""
         done = set(self.cells)
@@ -85,14 +94,11 @@ class _Grid:
 
     def seeds(self) -> Iterator[Candidate]:
         """One more trunk of each size and training precision, with all its token counts."""
-        groups: dict[_Key, list[_Key]] = {}
-        for key in self.cells:
-            groups.setdefault(self._apart(key), []).append(key)
-        for apart, keys in groups.items():
+        for apart, keys in self.groups.items():
             have = {trunk for key in keys for trunk in self.cells[key].trunks}
             name = f"seed {len(have) + 1} of {apart}"
             posts = self.cells[keys[0]].posts
-            cells = {key: (name,) for key in keys}
+            cells = dict.fromkeys(keys, (name,))
             tokens = f" ({len(keys)} token counts)" if len(keys) > 1 else ""
             yield self._made(f"a seed more at {self._says(keys[0], 'D')}{tokens}", cells, posts, runs=len(keys))
 
@@ -106,9 +112,7 @@ class _Grid:
                 cells = {key: tuple(cell.trunks) for key, cell in self.cells.items()}
                 yield self._made(f"int{value:g} of every checkpoint", cells, (value,), runs=0)
 
-    def _made(
-        self, what: str, cells: Mapping[_Key, tuple[str, ...]], posts: Iterable[float], runs: int
-    ) -> Candidate:
+    def _made(self, what: str, cells: Mapping[_Key, tuple[str, ...]], posts: Iterable[float], runs: int) -> Candidate:
         each = [(key, trunk, post) for key, trunks in cells.items() for trunk in trunks for post in posts]
         columns = {name: np.array([key[i] for key, _, _ in each]) for i, name in enumerate(self.trained)}
         columns["P_post"] = np.array([post for _, _, post in each])
@@ -122,7 +126,7 @@ class _Grid:
 
     def _trunks(self, new: _Key, most: int) -> tuple[str, ...]:
         """The trunks that a new cell branches from: those of its size and precision, or as many new ones."""
-        alike = [key for key in self.cells if self._apart(key) == self._apart(new)]
+        alike = self.groups.get(self._apart(new), [])
         if not alike or "D" not in self.trained:
             return tuple(f"new {i} of {self._apart(new)}" for i in range(most))
         at = self.trained.index("D")
@@ -138,9 +142,7 @@ class _Grid:
 
     def _says(self, key: _Key, without: str = "") -> str:
         by_name = [(name, value) for name, value in zip(self.trained, key, strict=True) if name != without]
-        return ", ".join(
-            f"{name} = {count(value) if name in _STEP else f'{value:g}'}" for name, value in by_name
-        )
+        return ", ".join(f"{name} = {count(value) if name in _STEP else precision(value)}" for name, value in by_name)
 
 
 def _extended(name: str, values: Iterable[float]) -> list[float]:

@@ -1,14 +1,15 @@
 """Extra cells: the cheapest additions to a design that make its forms' parameters better known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simlaw.design.candidates import Candidate, candidates
 from simlaw.design.information import TENFOLD, Information, errors, information
-from simlaw.design.rows import Rows
+from simlaw.design.plausible import some
 from simlaw.design.prospect import exponents
+from simlaw.design.rows import Rows
 from simlaw.law import AbstractLaw
 from simlaw.report import power_of_ten
 from simlaw.simulate import Noise
@@ -16,7 +17,11 @@ from simlaw.simulate import Noise
 #: Of the candidates that help at least this share of what the best one does, the one that helps most per FLOP is taken.
 _SHARE = 0.5
 #: Less than this (of the logarithm of a mean variance) is no help.
-_HELP = 0.02
+_HELP = 0.1
+#: So many laws are enough to rank additions by.
+_LAWS = 8
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extra:
     """Rows to add to a design: what they are, their training FLOPs (6·N·D of every run), and what they are good for.
@@ -34,7 +39,9 @@ class Extra:
     after: float
 
     def __str__(self) -> str:
-        cost = f"{self.runs} run{'s' * (self.runs > 1)}, {power_of_ten(self.flops)} FLOPs" if self.runs else "no training"
+        cost = (
+            f"{self.runs} run{'s' * (self.runs > 1)}, {power_of_ten(self.flops)} FLOPs" if self.runs else "no training"
+        )
         name = f"{self.parameter} ({self.form.__name__})"
         if not np.isfinite(self.before):
             found = f"{self.after:.2g}, and is unknown without" if np.isfinite(self.after) else "unknown still"
@@ -51,6 +58,7 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
     and bit-widths more of every checkpoint; none is further than one step, since laws are not believed far away.
     """
     found: list[Extra] = []
+    laws = [some(one, _LAWS) for one in laws]
     each = candidates(rows)
     old = [information(each, rows.of(type(each)), noise) for each in laws]
     for _ in range(most):
@@ -63,7 +71,7 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
         useful = [i for i in range(len(each)) if gains[i] >= max(_SHARE * gains.max(), _HELP)]
         if not useful:
             break
-        best = max(useful, key=lambda i: (gains[i] / max(each[i].flops, 1e-300)))
+        best = max(useful, key=lambda i: gains[i] / max(each[i].flops, 1e-300))
         picked = each[best]
         form, parameter, before, then = _told(laws, [one.matrix for one in old], [one[:, best] for one in after])
         found.append(
@@ -121,8 +129,7 @@ def _told(
         for i, name in enumerate(law.parameters()):
             if name in exponents(type(law)) and (best is None or drop[i] > best[0]):
                 size = np.abs(law.values[name]) if law.parameters()[name].scale == "log" else 1.0
-                each = [float(np.quantile(size * errors(m)[:, i], 0.5, method="lower")) for m in (old, new)]
-                best = (float(drop[i]), type(law), name, *each)
+                was, then = (float(np.quantile(size * errors(m)[:, i], 0.5, method="lower")) for m in (old, new))
+                best = (float(drop[i]), type(law), name, was, then)
     assert best is not None
     return best[1:]
-

@@ -85,7 +85,9 @@ def design(
             if name not in rows.x:
                 raise SimlawError(f"{form.__name__} needs {name}, which the rows lack: give x={{'{name}': …}}")
         if not rows.of(form).trunk:
-            raise SimlawError(f"no row is one that {form.__name__} could be fitted to: give P_post as infinite, or bits")
+            raise SimlawError(
+                f"no row is one that {form.__name__} could be fitted to: give P_post as infinite, or bits"
+            )
     laws = tuple(plausible(form, rows.of(form).x, known.get(form)) for form in each)
     return Design(
         rows=rows,

@@ -42,7 +42,7 @@ class Information:
         return self.each.sum(axis=1)
 
     def gains(self, more: "Information", same: Sequence[str | None]) -> Float[np.ndarray, "k m p p"]:
-        """What each trunk of `more` adds, where it belongs to the trunk `same` of this information (None: a new one)."""
+        """What each trunk of `more` adds, beside what the trunk `same` of these has (None: a new trunk)."""
         new = [name is None for name in same]
         at = [0 if name is None else self.trunks[name] for name in same]
         here = {field: np.array(getattr(self, field)[:, at]) for field in ("alone", "shared", "weight")}
@@ -103,4 +103,3 @@ def rank(slopes: Float[np.ndarray, "k n p"]) -> tuple[int, float]:
     with np.errstate(divide="ignore"):
         condition = np.where(held[:, -1] > _RANK, 1 / held[:, -1], np.inf)
     return int(np.quantile(ranks, 0.5, method="lower")), float(np.quantile(condition, 0.5, method="lower"))
-

@@ -1,6 +1,5 @@
 """Plausible laws of a form at some cells: what a design is judged at, so that no verdict hangs on one point."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -50,7 +49,8 @@ def plausible(
             f"no plausible {form.__name__} was found at these cells (N, D or bits far from any that it was used for): "
             "give one, law=…"
         )
-    return _picked(drawn, np.flatnonzero(good)[:LAWS])
+    picked = np.flatnonzero(good)[:LAWS]
+    return form(**{name: np.asarray(value)[picked] for name, value in drawn.values.items()})
 
 
 def _starts(form: type[AbstractLaw]) -> dict[str, np.ndarray]:
@@ -63,12 +63,12 @@ def _starts(form: type[AbstractLaw]) -> dict[str, np.ndarray]:
     return drawn
 
 
-def _picked(laws: AbstractLaw, which: np.ndarray) -> AbstractLaw:
-    return dataclasses.replace(laws, **{name: np.asarray(value)[which] for name, value in laws.values.items()})
+def some(laws: AbstractLaw, count: int) -> AbstractLaw:
+    """The first `count` of some laws with a leading axis."""
+    return type(laws)(**{name: np.asarray(value)[:count] for name, value in laws.values.items()})
 
 
 def law_at(laws: AbstractLaw, i: int) -> AbstractLaw:
     """The i-th of some laws with a leading axis, counted round and round."""
-    return dataclasses.replace(
-        laws, **{name: float(np.asarray(value)[i % len(np.asarray(value))]) for name, value in laws.values.items()}
-    )
+    values = {name: np.asarray(value) for name, value in laws.values.items()}
+    return type(laws)(**{name: float(each[i % len(each)]) for name, each in values.items()})

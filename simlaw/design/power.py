@@ -54,7 +54,7 @@ def power(
     *,
     draws: int = 50,
     seed: int = 0,
-    tell: Callable[[float], None] = lambda done: None,
+    tell: Callable[[float], None] = lambda _: None,
 ) -> Power:
     """What fits find of the form of the plausible `laws` (draws on a leading axis) in the rows that it sees.
 

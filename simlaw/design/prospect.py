@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.design.information import TENFOLD, errors, information, rank
+from simlaw.design.plausible import some
 from simlaw.design.rows import Rows
 from simlaw.law import AbstractLaw
 from simlaw.laws.factors import Coefficient
@@ -103,7 +104,11 @@ def prospect_table(prospects: Sequence[Prospect]) -> str:
     """One line for each form: rows, rank, condition, and the errors of what the sweep is made to find."""
     lines = []
     for one in prospects:
-        told = ", ".join(f"{name} {one.value[name]:.2g} ± {_error(one.error[name])}" for name in exponents(one.form) if name in one.error)
+        told = ", ".join(
+            f"{name} {one.value[name]:.2g} ± {_error(one.error[name])}"
+            for name in exponents(one.form)
+            if name in one.error
+        )
         where = f"{one.forecast:.2g} nats" if np.isfinite(one.forecast) else "unknown"
         lines.append(
             (
@@ -120,7 +125,7 @@ def prospect_table(prospects: Sequence[Prospect]) -> str:
 
 def needed(laws: AbstractLaw, x: Mapping[str, Float[np.ndarray, " n"]], name: str) -> int:
     """How many levels of one variable the form needs when the others have plenty: found from the Jacobian's rank."""
-    few = _some(laws, 4)
+    few = some(laws, 4)
     plenty = {other: _levels(other, values, _LEVELS) for other, values in x.items()}
     ranks = []
     for count in range(1, _LEVELS + 1):
@@ -155,9 +160,7 @@ def _refusals(
     elif kinds <= len(names):
         found.append(
             Refusal(
-                reason=(
-                    f"{len(names)} parameters and {kinds} kinds of cells: as many points are met exactly, right or wrong"
-                ),
+                reason=(f"{kinds} kinds of cells for {len(names)} parameters, which meet them right or wrong"),
                 mend="add sizes or token counts",
             )
         )
@@ -215,7 +218,9 @@ def _notes(laws: AbstractLaw, x: Mapping[str, Float[np.ndarray, " n"]], unknown:
     for name, values in x.items():
         have = len(np.unique(values))
         if have == needed(laws, x, name) > 1:
-            found.append(f"{have} levels of {name} are just enough: one more would show whether the form is right there")
+            found.append(
+                f"{have} levels of {name} are just enough: one more would show whether the form is right there"
+            )
     return tuple(found)
 
 
@@ -256,7 +261,3 @@ def _forecast(
 
 def _error(error: float) -> str:
     return f"{error:.2g}" if np.isfinite(error) else "unknown"
-
-
-def _some(laws: AbstractLaw, count: int) -> AbstractLaw:
-    return type(laws)(**{name: np.asarray(value)[:count] for name, value in laws.values.items()})

@@ -59,8 +59,8 @@ def planned(x: Mapping[str, ArrayLike], trunk: Sequence[object] | None) -> Rows:
         wrong = np.isnan(values) | (values < 0 if not name.startswith(("N", "D", "P_")) else values <= 0)
         if wrong.any():
             raise SimlawError(
-                f"row {int(np.flatnonzero(wrong)[0]) + 1} has {name} = {values[wrong][0]:g}: sizes, tokens and bits are "
-                "above 0; an unquantized tensor has infinite bits"
+                f"row {int(np.flatnonzero(wrong)[0]) + 1} has {name} = {values[wrong][0]:g}: sizes, tokens and bits "
+                "are above 0; an unquantized tensor has infinite bits"
             )
     names = [str(name) for name in (range(each[0].size) if trunk is None else trunk)]
     if len(names) != each[0].size:
