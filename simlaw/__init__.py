@@ -8,6 +8,7 @@ from simlaw import published as published
 from simlaw.allocate import allocate as allocate
 from simlaw.choice import SHIPPED as SHIPPED
 from simlaw.choice import decide as decide
+from simlaw.design import design as design
 from simlaw.external import load_table as load_table
 from simlaw.holdout import LargestC as LargestC
 from simlaw.holdout import LargestD as LargestD

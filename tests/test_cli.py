@@ -110,13 +110,6 @@ def test_plan(call):
     assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
 
 
-def test_plan_warns_of_what_no_fit_can_hold(call, project):
-    assert "note: 2 sizes and 3 token counts cannot hold Chinchilla's five parameters" in call("plan", "smoke").output
-    path = project / "one.py"
-    path.write_text((project / "sweeps" / "smoke" / "sweep.py").read_text().replace("seeds=(0, 1, 2)", "seeds=(0,)"))
-    assert "note: no size and token count has two seeds" in call("plan", str(path)).output
-
-
 def test_what_the_committed_table_stands_for_is_said(call, monkeypatch, tmp_path):
     monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))
     remark = "18 done by the committed table; --own counts what is made here alone"

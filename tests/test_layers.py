@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
         *("simulate", "oracle", "optimum", "envelope", "isoflop"),
     ),
-    ("run", "plot"),
+    ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
@@ -30,7 +30,7 @@ LAWS = {
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
     *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
     *("problem", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
-    *("oracle", "akima", "optimum", "envelope", "isoflop"),
+    *("oracle", "akima", "optimum", "envelope", "isoflop", "design"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
