@@ -16,13 +16,13 @@ from simlaw.holdout import LargestN as LargestN
 from simlaw.holdout import LowestBits as LowestBits
 from simlaw.importers import load_olmo as load_olmo
 from simlaw.importers import load_wandb as load_wandb
+from simlaw.isoflop import isoflop as isoflop
 from simlaw.lawfile import load_law as load_law
 from simlaw.notebook import fit as fit
+from simlaw.optimum import compute_optimal as compute_optimal
 from simlaw.profile import profile as profile
 from simlaw.residuals import residuals as residuals
 from simlaw.simulate import Noise as Noise
 from simlaw.simulate import simulate as simulate
-from simlaw.isoflop import isoflop as isoflop
-from simlaw.optimum import compute_optimal as compute_optimal
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__

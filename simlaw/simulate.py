@@ -47,7 +47,6 @@ class Noise:
         """The standard deviation, in nats, of each row's own error of a penalty; what is not quantized has none."""
         finite = np.isfinite(bits)
         step = relative_step(np.where(finite, np.maximum(bits, 2.0), 2.0))
-        step = relative_step(np.where(finite, bits, 2.0))
         return np.where(finite, np.hypot(self.floor, self.per_step * step), 0.0)
 
 
