@@ -8,12 +8,15 @@ from simlaw import published as published
 from simlaw.allocate import allocate as allocate
 from simlaw.choice import SHIPPED as SHIPPED
 from simlaw.choice import decide as decide
+from simlaw.curves import bands as bands
 from simlaw.external import load_table as load_table
 from simlaw.holdout import LargestC as LargestC
 from simlaw.holdout import LargestD as LargestD
 from simlaw.holdout import LargestN as LargestN
 from simlaw.holdout import LowestBits as LowestBits
 from simlaw.lawfile import load_law as load_law
+from simlaw.maps import best_bits_map as best_bits_map
+from simlaw.maps import loss_map as loss_map
 from simlaw.notebook import fit as fit
 from simlaw.residuals import residuals as residuals
 from simlaw.table import read_table as read_table

@@ -11,7 +11,7 @@ from simlaw.fitting import Fit, fit
 from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.observations import Observations
-from simlaw.report import TableReport
+from simlaw.report import AbstractReported, TableReport
 from simlaw.uncertainty import TrunkWeights
 
 
@@ -31,7 +31,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class Contest(AbstractReported):
     """All entries, the best first; `chosen` is the simplest that is not beaten beyond noise.
 
     `decided` says whether the best one beats all others by more than two standard errors.
@@ -61,13 +61,7 @@ class Contest:
         verdict = (
             f"{name} wins beyond noise" if self.decided else f"UNDECIDED: {name} is the simplest form within the noise"
         )
-        return TableReport(head=head, rows=rows, sentences=(verdict,))
-
-    def __str__(self) -> str:
-        return self.report.text()
-
-    def _repr_html_(self) -> str:
-        return self.report.html()
+        return TableReport(tables=[(head, rows)], sentences=(verdict,))
 
 
 def contest(

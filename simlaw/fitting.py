@@ -17,7 +17,7 @@ from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, AbstractPenalty, Parameter
 from simlaw.lm import NOTHING, Minima, Residuals, huber, minimise
 from simlaw.observations import Observations
-from simlaw.report import FitReport
+from simlaw.report import AbstractReported, FitReport
 from simlaw.uncertainty import TrunkWeights
 
 #: Threshold of the Huber function on log losses (Hoffmann et al. 2203.15556).
@@ -42,7 +42,7 @@ Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLA
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class Fit(AbstractReported):
     """A law estimated from observations: health first, then numbers.
 
     `draws` is the law with a leading axis of bootstrap draws (None without a bootstrap), `error` their standard
@@ -87,7 +87,7 @@ class Fit:
 
     @property
     def report(self) -> FitReport:
-        """What there is to say of the fit, without its contest."""
+        """Its health, its numbers, what it rests on, and the contest that it comes from."""
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
         # errors of numbers that are not identified would only look like knowledge
         error = self.error if self.health == "VALID" else {}
@@ -116,13 +116,8 @@ class Fit:
                 if name not in self.unknown
             ],
             facts=facts,
+            more=None if self.contest is None else self.contest.report,
         )
-
-    def __str__(self) -> str:
-        return "\n\n".join([self.report.text(), *([] if self.contest is None else [str(self.contest)])])
-
-    def _repr_html_(self) -> str:
-        return self.report.html() + ("" if self.contest is None else self.contest._repr_html_())
 
 
 def fit(
