@@ -19,7 +19,7 @@ Lawful = Fit | Published | AbstractLaw | QuantizedLaw
 _SIZES = np.geomspace(1e3, 1e14, 6001)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Allocation(AbstractReported):
     """The best N and D of a budget, the loss there, and intervals from the draws of the fit (None without draws).
 

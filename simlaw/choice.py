@@ -61,7 +61,7 @@ class Candidate:
     best: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Choice(AbstractReported):
     """The candidates, best first, and the answer in a sentence."""
 

@@ -30,7 +30,7 @@ class Entry:
     behind: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Contest(AbstractReported):
     """All entries, the best first; `chosen` is the simplest that is not beaten beyond noise.
 

@@ -41,7 +41,7 @@ COLLAPSING = ("g_w", "g_a", "g_kv", "g_post")
 Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLAPSED", "NOT_IDENTIFIED"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Fit(AbstractReported):
     """A law estimated from observations: health first, then numbers.
 

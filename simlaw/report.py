@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 #: The badge of a fit's health: a colour that white text stands out from on light and dark pages, and a mark.
 _HEALTHY, _SICK = ("#1a7f37", "✓"), ("#b00020", "✗")
@@ -130,23 +129,18 @@ class FitReport:
 
 
 class AbstractReported(abc.ABC):
-    """A value that people read: its `report` printed, and shown by notebooks."""
+    """A value that people read: printed, in a session and in a notebook, it is its `report`."""
 
     @property
     @abc.abstractmethod
     def report(self) -> TableReport | FitReport:
         """What there is to say."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.report.text()
 
     def _repr_html_(self) -> str:
         return self.report.html()
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What an interactive session prints, instead of every array of draws."""
-        del cycle
-        printer.text(self.report.text())
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -71,7 +71,7 @@ class AxisResiduals:
         return ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Residuals(AbstractReported):
     """What the law of a fit leaves over, observed less predicted, in standard deviations of the noise.
 

@@ -14,6 +14,8 @@ from simlaw.report import power_of_ten
 
 #: Residuals of so many standard deviations have the full colour.
 FULL = 3.0
+#: A label keeps this factor from the edges of the map.
+_EDGE = 1.3
 
 
 def plot_surface(found: LossMap, ax: Axes, *, levels: int = 9) -> list[Artist | ContourSet | Collection]:
@@ -32,7 +34,7 @@ def plot_surface(found: LossMap, ax: Axes, *, levels: int = 9) -> list[Artist | 
     # labels in one column, where the curves are furthest apart
     column = int(0.85 * len(n))
     tokens = np.interp(np.asarray(contours.levels), found.loss[::-1, column], d[::-1], left=np.nan, right=np.nan)
-    spots = [(n[column], at) for at in tokens if np.isfinite(at)]
+    spots = [(n[column], at) for at in tokens if d[0] * _EDGE < at < d[-1] / _EDGE]
     artists += [contours, *ax.clabel(contours, fontsize=6.5, fmt="%g", inline_spacing=2, manual=spots)]
     artists += _outside(found, ax)
     decades = np.arange(np.ceil(np.log10(found.flops[0])), np.floor(np.log10(found.flops[-1])) + 1)
