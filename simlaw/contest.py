@@ -13,7 +13,7 @@ from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.objective import Objective, residuals
 from simlaw.observations import Observations
-from simlaw.report import TableReport
+from simlaw.report import AbstractReported, TableReport
 from simlaw.uncertainty import TrunkWeights
 
 
@@ -32,8 +32,8 @@ class Entry:
     behind: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contest:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Contest(AbstractReported):
     """All entries, the best predictions first; `chosen` is the simplest that is not beaten beyond noise.
 
     Predictions are of the rows of all holdouts, each from a fit that had not seen it. A form whose fit is not valid
@@ -65,13 +65,7 @@ class Contest:
         verdict = (
             f"{name} wins beyond noise" if self.decided else f"UNDECIDED: {name} is the simplest form within the noise"
         )
-        return TableReport(head=head, rows=rows, sentences=(verdict,))
-
-    def __str__(self) -> str:
-        return self.report.text()
-
-    def _repr_html_(self) -> str:
-        return self.report.html()
+        return TableReport(tables=[(head, rows)], sentences=(verdict,))
 
 
 def contest(

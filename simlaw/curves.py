@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -84,7 +85,7 @@ def bands(found: Fit, seen: Observations, *, along: str = "D", margin: float = 4
     for key in sorted(places):
         rows = on_axis.keep(np.isin(np.arange(len(on_axis.y)), places[key]))
         fixed = dict(zip(others, key, strict=True))
-        at = {along: x, **fixed}
+        at: dict[str, Any] = {along: x, **fixed}
         cells, place = np.unique(rows.x[along], return_inverse=True)
         number = np.bincount(place.ravel())
         low, high = (None, None) if found.draws is None else interval(found.draws.evaluate(at))

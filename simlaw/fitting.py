@@ -19,7 +19,7 @@ from simlaw.lm import Minima, minimise
 from simlaw.objective import Objective, predicted, residuals
 from simlaw.observations import Observations
 from simlaw.problem import Problem, pose
-from simlaw.report import FitReport
+from simlaw.report import AbstractReported, FitReport
 from simlaw.uncertainty import TrunkWeights
 from simlaw.varpro import lifted, project
 
@@ -33,8 +33,8 @@ _FLOOR = 1e-3
 STRONG = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Fit(AbstractReported):
     """A law estimated from observations: health first, then numbers.
 
     `kind` is the objective that was minimised, `engines` by how much variable projection ended above it, relatively
@@ -84,7 +84,7 @@ class Fit:
 
     @property
     def report(self) -> FitReport:
-        """What there is to say of the fit, without its contest."""
+        """Its health, its numbers, what it rests on, and the contest that it comes from."""
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
         # errors of numbers that are not identified would only look like knowledge
         error = self.error if self.health == "VALID" else {}
@@ -116,13 +116,8 @@ class Fit:
                 if name not in self.unknown
             ],
             facts=facts,
+            more=None if self.contest is None else self.contest.report,
         )
-
-    def __str__(self) -> str:
-        return "\n\n".join([self.report.text(), *([] if self.contest is None else [str(self.contest)])])
-
-    def _repr_html_(self) -> str:
-        return self.report.html() + ("" if self.contest is None else self.contest._repr_html_())
 
 
 def fit(

@@ -65,7 +65,7 @@ def loss_map(found: Fit, seen: Observations, *, margin: float = 4.0, points: int
     tokens = np.geomspace(ranges["D"][0] / margin, ranges["D"][1] * margin, points)
     flops = np.geomspace(6 * params[0] * tokens[0], 6 * params[-1] * tokens[-1], points)
     # sizes far beyond the map, so that the edge of the search is no optimum
-    wide = np.geomspace(params[0] / 1e2, params[-1] * 1e2, 8 * points)
+    wide = np.geomspace(params[0] / 1e2, params[-1] * 1e2, 4000)
     along = found.law.loss(N=wide, D=flops[:, None] / (6 * wide), **fixed)
     standard = residuals(found, seen).standard[mask]
     cells = {(float(a), float(b)) for a, b in zip(n, d, strict=True)}

@@ -1,5 +1,6 @@
 """Numbers and results for people, as text and as HTML: plain fields, and two ways to write them."""
 
+import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,23 +70,48 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
     return "\n".join(map(line, (head, *rows)))
 
 
+#: A table: its head and its rows.
+Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """Tables and the sentences that they come to; a table without rows is left out."""
+
+    tables: Sequence[Cells] = ()
+    sentences: Sequence[str]
+
+    def text(self) -> str:
+        """The tables in columns, and the sentences below them."""
+        return "\n\n".join([*(columns(head, rows) for head, rows in self.tables if rows), "\n".join(self.sentences)])
+
+    def html(self) -> str:
+        """The tables and the sentences as HTML."""
+        tables = "".join(_table(head, rows) for head, rows in self.tables if rows)
+        return f"<div>{tables}{''.join(f'<p>{escape(sentence)}</p>' for sentence in self.sentences)}</div>"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitReport:
-    """What there is to say of a fit: health first, then parameters with errors (or None), then what it rests on."""
+    """What there is to say of a fit: health first, then parameters with errors (or None), then what it rests on.
+
+    `more` is what follows, such as the comparison of forms that the fit comes from.
+    """
 
     form: str
     health: str
     sentence: str
     numbers: Sequence[tuple[str, float, float | None]]
     facts: Sequence[tuple[str, str]]
+    more: TableReport | None = None
 
     def text(self) -> str:
         """The report as lines of text."""
+        pairs = (*self._written(), *self.facts)
+        width = max(len(label) for label, _ in pairs)
         lines = [f"{self.form}: {self.health} ({self.sentence})"]
-        written = self._written()
-        width = max(map(len, (label for label, _ in (*written, *self.facts))))
-        lines += [f"  {label.ljust(width)}  {text}" for label, text in (*written, *self.facts)]
-        return "\n".join(lines)
+        lines += [f"  {label.ljust(width)}  {text}" for label, text in pairs]
+        return "\n".join([*lines, *(["", self.more.text()] if self.more else [])])
 
     def html(self) -> str:
         """The report as HTML: a paragraph, the parameters, the facts."""
@@ -95,32 +121,29 @@ class FitReport:
             f"{mark} {escape(self.health)}</span>"
         )
         head = f"<p><strong>{escape(self.form)}</strong> {badge} {escape(self.sentence)}</p>"
-        return f"<div>{head}{_pairs('parameters', self._written())}{_pairs('fit', self.facts)}</div>"
+        tables = f"{_pairs('parameters', self._written())}{_pairs('fit', self.facts)}"
+        return f"<div>{head}{tables}{self.more.html() if self.more else ''}</div>"
 
     def _written(self) -> list[tuple[str, str]]:
         return [(name, with_error(value, error) if error else f"{value:.4g}") for name, value, error in self.numbers]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableReport:
-    """A table and the sentences that it comes to; without rows, the sentences alone."""
+class AbstractReported(abc.ABC):
+    """A value that people read: printed, in a session and in a notebook, it is its `report`."""
 
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    sentences: Sequence[str]
+    @property
+    @abc.abstractmethod
+    def report(self) -> TableReport | FitReport:
+        """What there is to say."""
 
-    def text(self) -> str:
-        """The table in columns, and the sentences below it."""
-        table = [columns(self.head, self.rows), ""] if self.rows else []
-        return "\n".join([*table, *self.sentences])
+    def __repr__(self) -> str:
+        return self.report.text()
 
-    def html(self) -> str:
-        """The table and the sentences as HTML."""
-        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
-        return f"<div>{table_html(self.head, self.rows) if self.rows else ''}{said}</div>"
+    def _repr_html_(self) -> str:
+        return self.report.html()
 
 
-def table_html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as HTML: the first column heads its row, the others are aligned to the right."""
     left, right = ' style="text-align:left"', ' style="text-align:right"'
 

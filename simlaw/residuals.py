@@ -15,7 +15,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractPenalty
 from simlaw.observations import Observations
-from simlaw.report import TableReport, count, with_error
+from simlaw.report import AbstractReported, TableReport, count, with_error
 
 #: Standard errors from which a number stands out: of the twenty that a table tests, one would at two by chance.
 STANDS_OUT = 3.5
@@ -71,8 +71,8 @@ class AxisResiduals:
         return ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Residuals:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Residuals(AbstractReported):
     """What the law of a fit leaves over, observed less predicted, in standard deviations of the noise.
 
     That is each row's own for a penalty, and for a loss the rows' common relative one. `standard` is one number for
@@ -103,13 +103,7 @@ class Residuals:
             trend = "" if np.isnan(axis.slope) else f"{axis.slope:+.3f} ± {axis.error:.3f}"
             rows.append((axis.name, trend, "" if np.isnan(axis.rank) else f"{axis.rank:+.2f}", off))
         unit = "the noise of a row" if self.noise_known else "their root mean square, since no cell is repeated"
-        return TableReport(head=head, rows=rows, sentences=(f"in units of {unit};", *self.sentences))
-
-    def __str__(self) -> str:
-        return self.report.text()
-
-    def _repr_html_(self) -> str:
-        return self.report.html()
+        return TableReport(tables=[(head, rows)], sentences=(f"in units of {unit};", *self.sentences))
 
 
 def residuals(found: Fit, seen: Observations) -> Residuals:

@@ -77,8 +77,8 @@ def test_a_fit_speaks_of_its_health_first():
 
 
 def test_a_table_without_rows_is_its_sentences():
-    assert TableReport(head=("a",), rows=(), sentences=("nothing.",)).text() == "nothing."
-    assert TableReport(head=("a",), rows=[("1",)], sentences=("so",)).text() == "  a\n  1\n\nso"
+    assert TableReport(tables=[(("a",), ())], sentences=("nothing.",)).text() == "nothing."
+    assert TableReport(tables=[(("a",), [("1",)])], sentences=("so",)).text() == "  a\n  1\n\nso"
 
 
 class Page(HTMLParser):
@@ -129,7 +129,7 @@ def test_the_badge_stands_out_from_its_colour():
 def test_html_escapes_what_it_says():
     rows = [("<b>", "a & b")]
     for html in (
-        TableReport(head=("<i>",), rows=rows, sentences=("1 < 2 & 3",)).html(),
+        TableReport(tables=[(("<i>",), rows)], sentences=("1 < 2 & 3",)).html(),
         replace(REPORT, form="<b>", sentence="<b>", numbers=[("<b>", 1.0, None)], facts=rows).html(),
     ):
         page = Page(html)
@@ -149,5 +149,6 @@ def test_all_that_a_notebook_shows_is_html():
     for value in shown:
         said = " ".join(" ".join(Page(value._repr_html_()).said).split())
         assert str(value).split("\n")[-1] in said
+        assert repr(value) == str(value)
     assert found.health in found._repr_html_()
     assert "AICc" in found._repr_html_()

@@ -65,7 +65,7 @@ def plot_bands(found: Sequence[Band], ax: Axes) -> list[Artist | ErrorbarContain
     below = sum(int(np.sum(band.means <= 0)) for band in found)
     if below and found[0].penalty:
         note = f"{below} more at or below 0"
-        artists.append(ax.annotate(note, (0.99, 0.01), xycoords="axes fraction", ha="right", va="bottom", color="0.4"))
+        artists.append(ax.annotate(note, (1.0, 1.0), xycoords="axes fraction", ha="right", va="bottom", color="0.4"))
     return artists + _labels(found, differing, inks, ax)
 
 

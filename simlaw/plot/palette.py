@@ -37,8 +37,8 @@ def marker(place: int) -> str:
 
 
 def shade(place: int, sizes: int) -> str:
-    """The shade of the size at this place of so many."""
-    return SIZE_SHADES[round(place * (len(SIZE_SHADES) - 1) / max(1, sizes - 1))]
+    """The shade of the size at this place of so many; one alone has the darkest."""
+    return SIZE_SHADES[round(place * (len(SIZE_SHADES) - 1) / (sizes - 1)) if sizes > 1 else -1]
 
 
 def line(place: int) -> Any:

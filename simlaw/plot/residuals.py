@@ -22,7 +22,7 @@ def plot_residuals(found: Residuals, name: str, ax: Axes) -> list[Artist | Error
     values = found.x[name]
     finite = np.isfinite(values)
     beyond = 1.0 + (values[finite].max() if finite.any() else 0.0)
-    artists: list[Artist | ErrorbarContainer] = [ax.axhline(0.0, color="0.3", linewidth=0.8, zorder=1)]
+    artists: list[Artist | ErrorbarContainer] = [ax.axhline(0.0, color="0.2", linewidth=0.9, zorder=1.6)]
     place = np.where(finite, values, beyond)
     artists += ax.plot(place, found.standard, color=GREY, marker="o", markersize=2, linestyle="none", zorder=2)
     levels = axis.levels
@@ -52,5 +52,5 @@ def plot_residuals(found: Residuals, name: str, ax: Axes) -> list[Artist | Error
         ax.set_xlabel(LABELS.get(name, name))
     if axis.sentence:
         ax.xaxis.label.set_fontweight("bold")
-    ax.set_ylabel("residual (standard deviations)" if found.noise_known else "residual / root mean square")
+    ax.set_ylabel("residual (s.d. of the noise)" if found.noise_known else "residual / their r.m.s.")
     return artists

@@ -14,6 +14,8 @@ from simlaw.report import power_of_ten
 
 #: Residuals of so many standard deviations have the full colour.
 FULL = 3.0
+#: A label keeps this factor from the edges of the map.
+_EDGE = 1.3
 
 
 def plot_surface(found: LossMap, ax: Axes, *, levels: int = 9) -> list[Artist | ContourSet | Collection]:
@@ -23,13 +25,17 @@ def plot_surface(found: LossMap, ax: Axes, *, levels: int = 9) -> list[Artist | 
     deviations; a circle is within one. What lies outside the range of the runs is hatched.
     """
     n, d = found.params, found.tokens
-    steps = np.quantile(found.loss, np.linspace(0.02, 0.98, levels))
+    steps = np.quantile(found.loss, np.linspace(0.04, 0.96, levels))
     artists: list[Artist | ContourSet | Collection] = []
     contours = ax.contour(n, d, found.loss, levels=np.unique(_rounded(steps)), colors="0.35", linewidths=0.7, zorder=2)
     ax.set(xscale="log", yscale="log", xlim=(n[0], n[-1]), ylim=(d[0], d[-1]))
     ax.set(xlabel="parameters, N", ylabel="training tokens, D")
     ax.grid(visible=False)
-    artists += [contours, *ax.clabel(contours, fontsize=6, fmt="%g", inline_spacing=2)]
+    # labels in one column, where the curves are furthest apart
+    column = int(0.85 * len(n))
+    tokens = np.interp(np.asarray(contours.levels), found.loss[::-1, column], d[::-1], left=np.nan, right=np.nan)
+    spots = [(n[column], at) for at in tokens if d[0] * _EDGE < at < d[-1] / _EDGE]
+    artists += [contours, *ax.clabel(contours, fontsize=6.5, fmt="%g", inline_spacing=2, manual=spots)]
     artists += _outside(found, ax)
     decades = np.arange(np.ceil(np.log10(found.flops[0])), np.floor(np.log10(found.flops[-1])) + 1)
     for budget in 10.0**decades:
@@ -38,10 +44,8 @@ def plot_surface(found: LossMap, ax: Axes, *, levels: int = 9) -> list[Artist | 
         x = max(budget / (6 * d[-1]), n[0])
         if budget / (6 * x) > d[0] * 2 and x < n[-1] / 2:
             at = (x, budget / (6 * x))
-            text = ax.annotate(
-                power_of_ten(budget), at, (2, -2), textcoords="offset points", fontsize=5.5, color="0.45"
-            )
-            text.set(va="top", ha="left", clip_on=True)
+            text = ax.annotate(power_of_ten(budget), at, (2, -2), textcoords="offset points", fontsize=6, color="0.45")
+            text.set(va="top", ha="left", bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5})
             artists.append(text)
     artists += ax.plot(found.optimal, found.flops / (6 * found.optimal), color="black", linewidth=1.6, zorder=3)
     for point in found.measured:
