@@ -10,9 +10,11 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    *("config", "schema", "quantize", "laws", "published", "lm", "accounting"),
-    *("corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
-    *("columns", "export", "table", "akima"),
+    ("config", "schema", "quantize", "laws", "published", "lm", "akima"),
+    (
+        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+        *("columns", "export", "table"),
+    ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
