@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.lm import NOTHING, Minima, minimise
+from simlaw.lm import FLAT, NOTHING, Minima, minimise
+from simlaw.newton import polish
 from simlaw.problem import Problem
 from simlaw.varpro import Projected
 
@@ -24,21 +25,21 @@ Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLA
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Where all starts ended, which of them agree with the lowest, and the best of these."""
+    """Where all starts ended, which of them agree with the lowest, and the best of these to its last digits.
+
+    `gradient` is the cosine of the angle between residuals and slopes there, the largest of all parameters.
+    """
 
     minima: Minima
     agree: Bool[np.ndarray, " k"]
-    best: int
+    theta: Float[np.ndarray, " p"]
+    objective: float
+    gradient: float
 
     @property
-    def theta(self) -> Float[np.ndarray, " p"]:
-        """The scaled parameters of the best start."""
-        return self.minima.theta[self.best]
-
-    @property
-    def objective(self) -> float:
-        """The objective of the best start."""
-        return float(self.minima.cost[self.best])
+    def converged(self) -> bool:
+        """Whether the best is a minimum."""
+        return self.gradient <= FLAT
 
 
 def search(problem: Problem) -> Search:
@@ -74,7 +75,14 @@ def judged(found: Minima, problem: Problem) -> Search:
     """The search that these minima make: the flattest of the lowest is the best."""
     agree = found.cost <= np.nanmin(found.cost) * (1 + AGREE) + rounding(problem)
     best = int(np.argmin(np.where(agree, found.gradient, np.inf)))
-    return Search(minima=found, agree=agree, best=best)
+    residuals = problem.residuals()
+    theta, objective = polish(residuals, found.theta[best], problem.low, problem.high)
+    gradient = _slope(problem, theta)
+    if gradient > FLAT:
+        # a kink of the Huber function stopped Newton
+        again = minimise(residuals, theta[None], problem.low, problem.high)
+        theta, objective, gradient = again.theta[0], float(again.cost[0]), float(again.gradient[0])
+    return Search(minima=found, agree=agree, theta=theta, objective=objective, gradient=gradient)
 
 
 def rounding(problem: Problem) -> float:
@@ -109,9 +117,8 @@ def health(
         )
     if at:
         return "AT_BOUND", f"{', '.join(at)} ended at a bound: the data do not hold it; fix it or add data"
-    if not reached.minima.converged[reached.best]:
-        slope = reached.minima.gradient[reached.best]
-        return "NOT_CONVERGED", f"the gradient is still {slope:.1e}: no minimum was reached"
+    if not reached.converged:
+        return "NOT_CONVERGED", f"the gradient is still {reached.gradient:.1e}: no minimum was reached"
     if conditioned > 1e7:
         return "NOT_IDENTIFIED", f"the condition number is {conditioned:.1e}: two parameters do the same work; fix one"
     if drawn is not None:
@@ -134,6 +141,17 @@ def health(
     if excess <= AGREE:
         return "VALID", f"{sentence}, and so does variable projection"
     return "VALID", f"{sentence}; variable projection ended {excess:.2g} above them, relatively"
+
+
+def _slope(problem: Problem, theta: Float[np.ndarray, " p"]) -> float:
+    """The measure of flatness of `lm.minimise` at one point."""
+    r, j = (one[0] for one in problem.residuals()(theta[None], np.arange(1)))
+    if np.sqrt(np.mean(r * r)) < NOTHING:
+        return 0.0
+    gradient = j.T @ r
+    held = ((theta <= problem.low) & (gradient > 0)) | ((theta >= problem.high) & (gradient < 0))
+    length = np.linalg.norm(j, axis=0) * np.linalg.norm(r)
+    return float(np.max(np.where(held, 0.0, np.abs(gradient)) / np.maximum(length, 1e-300)))
 
 
 def _replaced(found: Minima, left: Bool[np.ndarray, " k"], more: Minima) -> Minima:

@@ -162,7 +162,7 @@ def fit(
         objective=reached.objective,
         agreeing=float(reached.agree.mean()),
         engines=excess,
-        gradient=float(reached.minima.gradient[reached.best]),
+        gradient=reached.gradient,
         condition=conditioned,
         error={} if draws is None else {name: float(np.std(draws.values[name])) for name in problem.free},
         fixed=tuple(fixed),

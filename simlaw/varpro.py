@@ -13,6 +13,7 @@ from jaxtyping import Float
 from simlaw.law import AbstractLaw
 from simlaw.laws.factors import Coefficient
 from simlaw.lm import Residuals, minimise
+from simlaw.newton import polish
 from simlaw.objective import HUBER_DELTA
 from simlaw.problem import Problem
 
@@ -20,7 +21,6 @@ from simlaw.problem import Problem
 STARTS = 3
 #: Rounds of reweighting, each a few steps.
 _ROUNDS, _STEPS = 6, 6
-_NEWTON = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ def project(problem: Problem) -> Projected | None:
     cost = _cost(problem, theta)
     best = theta[int(np.argmin(cost))]
     if not least_squares:
-        best = _polished(problem, best)
+        polished, objective = polish(problem.residuals(), best, problem.low, problem.high)
+        return Projected(theta=polished, objective=objective)
     return Projected(theta=best, objective=float(_cost(problem, best[None])[0]))
 
 
@@ -175,27 +176,3 @@ def _reweighted(value: np.ndarray, y: Float[np.ndarray, " n"], kind: str) -> Flo
 def _cost(problem: Problem, theta: Float[np.ndarray, "k p"]) -> Float[np.ndarray, " k"]:
     r, _ = problem.residuals()(theta, np.arange(len(theta)))
     return 0.5 * np.sum(r * r, axis=1)
-
-
-def _polished(problem: Problem, theta: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
-    """Newton's steps on the objective, its curvature by differences of exact gradients; each step lowers it."""
-    size = len(theta)
-    cost = _cost(problem, theta[None])[0]
-    for _ in range(_NEWTON):
-        step = 1e-5
-        around = np.concatenate([theta[None], theta + step * np.eye(size), theta - step * np.eye(size)])
-        r, j = problem.residuals()(around, np.arange(len(around)))
-        gradient = np.einsum("knp,kn->kp", j, r)
-        hessian = (gradient[1 : size + 1] - gradient[size + 1 :]) / (2 * step)
-        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-        # downhill along every direction, whatever its curvature
-        bent = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
-        direction = -vectors @ ((vectors.T @ gradient[0]) / bent)
-        lengths = 0.5 ** np.arange(12)
-        tried = np.clip(theta + lengths[:, None] * direction, problem.low, problem.high)
-        costs = _cost(problem, tried)
-        best = int(np.nanargmin(costs))
-        if not costs[best] < cost * (1 - 1e-14):
-            break
-        theta, cost = tried[best], costs[best]
-    return theta

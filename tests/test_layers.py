@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm", "akima"),
+    ("config", "schema", "quantize", "laws", "published", "lm", "newton", "akima"),
     (
         *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
         *("columns", "export", "table"),
@@ -31,7 +31,7 @@ LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
     *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
     *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
-    *("problem", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
+    *("problem", "newton", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
     *("oracle", "akima", "optimum", "envelope", "isoflop", "design"),
 }
 PACKAGE = ROOT / "simlaw"
