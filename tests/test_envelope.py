@@ -37,7 +37,7 @@ def test_a_larger_size_that_gives_way_to_a_smaller_one_is_cut():
 def test_a_stretch_that_ends_with_a_rivals_runs_is_cut():
     # the third size would take over at 2.2, and was run from 2.5 only
     late = [C, C, np.array([2.5, 3.0])]
-    curves = lines((3.0, -0.1), (3.08, -0.2)) + [np.array([3.3 - 0.3 * late[2]])]
+    curves = [*lines((3.0, -0.1), (3.08, -0.2)), np.array([3.3 - 0.3 * late[2]])]
     found = stairs(late, curves)
     assert np.isnan(found.middle).all()
     assert found.cut[0, 1]
