@@ -10,7 +10,7 @@ from simlaw.allocate import Lawful, beyond, parts_of, require_budget
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
-from simlaw.report import columns, count, power_of_ten, size
+from simlaw.report import AbstractReported, TableReport, count, power_of_ten, size
 from simlaw.surface import Surface
 from simlaw.uncertainty import interval
 
@@ -61,15 +61,17 @@ class Candidate:
     best: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Choice(AbstractReported):
     """The candidates, best first, and the answer in a sentence."""
 
     identified: bool
     sentence: str
     candidates: tuple[Candidate, ...]
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The candidates as rows, and the answer."""
         rows = [
             (
                 c.format.name,
@@ -82,7 +84,7 @@ class Choice:
             for c in self.candidates
         ]
         head = ("format", "parameters", "tokens", "loss", "90 % interval", "P(best)")
-        return f"{columns(head, rows)}\n\n{self.sentence}" if rows else self.sentence
+        return TableReport(tables=[(head, rows)], sentences=(self.sentence,))
 
 
 def decide(

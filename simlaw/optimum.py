@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from simlaw.allocate import Lawful, parts_of, require_budget
 from simlaw.errors import SimlawError
-from simlaw.report import columns, count, fit_text, power_of_ten
+from simlaw.report import FitReport, columns, count, power_of_ten
 from simlaw.uncertainty import interval
 
 #: Fewer points are no evidence of a power law.
@@ -70,7 +70,7 @@ class ComputeOptimal:
             a, g = self.exponent_interval, self.coefficient_interval
             text = f"exponent {a[0]:.3f} to {a[1]:.3f}, coefficient {g[0]:.2e} to {g[1]:.2e} (90 %)"
             facts.insert(0, ("intervals", text))
-        report = fit_text(
+        report = FitReport(
             form="N_opt = coefficient · C^exponent",
             health=self.approach,
             sentence=f"{len(self.budgets)} of {len(self.budgets) + len(self.dropped)} {noun} used",
@@ -81,7 +81,7 @@ class ComputeOptimal:
             (power_of_ten(c), count(n), count(d), f"{d / n:.3g}", f"{loss:.4f}")
             for c, n, d, loss in zip(self.budgets, self.params, self.tokens, self.loss, strict=True)
         ]
-        return f"{report}\n\n{columns(('FLOPs', 'N_opt', 'D_opt', 'D/N', 'loss'), rows)}"
+        return f"{report.text()}\n\n{columns(('FLOPs', 'N_opt', 'D_opt', 'D/N', 'loss'), rows)}"
 
 
 @dataclass(frozen=True, kw_only=True)

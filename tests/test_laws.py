@@ -22,9 +22,11 @@ from simlaw.laws import (
     JointPower,
     Overtrained,
     PowerPenalty,
+    PrecisionAdded,
     PrecisionExponential,
     PrecisionFloat,
     PrecisionShifted,
+    PrecisionTokens,
     PrecisionUnified,
     PrecisionWeights,
     StepPenalty,
@@ -43,6 +45,8 @@ POINTS = {
     Overtrained: ({"E": 1.8, "a": 166.0, "b": 366.0, "eta": 0.27}, {}),
     PrecisionWeights: ({**BASE, "g_w": 2.7, "n_w": 0.3}, {"P_w": 4.0}),
     PrecisionShifted: ({**BASE, "g_w": 2.7, "s_w": 0.8}, {"P_w": 4.0}),
+    PrecisionTokens: ({**BASE, "g_w": 2.7, "n_w": 0.3}, {"P_w": 4.0}),
+    PrecisionAdded: ({**BASE, "C": 0.6, "g_w": 0.9}, {"P_w": 4.0}),
     PrecisionExponential: (KUMAR, {"P_w": 4.0, "P_a": 6.0, "P_kv": 5.0, "P_post": 4.0}),
     PrecisionUnified: (
         {**KUMAR, "C_w": 0.5, "C_a": 1.0, "C_kv": 2.0},
@@ -107,8 +111,11 @@ def test_closed_slopes_of_factors_are_those_of_the_complex_step(form):
     for factor in {factor for term in form.terms for factor in term}:
         exact = AbstractFactor.slopes(factor, p, x)
         assert set(exact) == set(factor.slopes(p, x)) == set(factor.names)
+        log, together = factor.with_slopes(p, x)
+        assert np.array_equal(log, factor.log(p, x))
         for name, slope in factor.slopes(p, x).items():
             assert np.allclose(slope, exact[name], rtol=1e-12, atol=1e-300), (factor, name)
+            assert np.array_equal(slope, together[name])
 
 
 def test_a_form_and_a_factor_of_ones_own():

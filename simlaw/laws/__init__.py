@@ -17,14 +17,17 @@ from simlaw.laws.penalty import StepPenalty as StepPenalty
 from simlaw.laws.precision import EffectiveCompression as EffectiveCompression
 from simlaw.laws.precision import EffectiveFree as EffectiveFree
 from simlaw.laws.precision import EffectiveGaussian as EffectiveGaussian
+from simlaw.laws.precision import PrecisionAdded as PrecisionAdded
 from simlaw.laws.precision import PrecisionExponential as PrecisionExponential
 from simlaw.laws.precision import PrecisionShifted as PrecisionShifted
+from simlaw.laws.precision import PrecisionTokens as PrecisionTokens
 from simlaw.laws.precision import PrecisionUnified as PrecisionUnified
 from simlaw.laws.precision import PrecisionWeights as PrecisionWeights
 
 _ALL: tuple[type[AbstractLaw], ...] = (
     *(Chinchilla, DataConstrained, JointPower, Overtrained),
     *(PrecisionWeights, PrecisionShifted, PrecisionExponential, PrecisionUnified, PrecisionFloat),
+    *(PrecisionTokens, PrecisionAdded),
     *(EffectiveFree, EffectiveGaussian, EffectiveCompression),
     *(StepPenalty, ExponentialPenalty, PowerPenalty, FreePenalty, GroupPenalty),
     Downstream,
