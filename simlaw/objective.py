@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.law import AbstractLaw, AbstractLossLaw
+from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty
 from simlaw.lm import huber
 from simlaw.observations import Observations
 
@@ -23,11 +23,11 @@ HUBER_DELTA = 1e-3
 
 
 def objective_of(form: type[AbstractLaw], asked: Objective | None) -> Objective:
-    """The objective of a form: "weighted" for a penalty, "huber" for a loss that asks for none.
+    """The objective of a form: "weighted" for a penalty, "huber" for any other that asks for none.
 
     Raises `SimlawError` where the form cannot be fitted by the one that is asked for.
     """
-    fitting: tuple[Objective, ...] = ("huber", "log", "nats") if issubclass(form, AbstractLossLaw) else ("weighted",)
+    fitting: tuple[Objective, ...] = ("weighted",) if issubclass(form, AbstractPenalty) else ("huber", "log", "nats")
     if asked is not None and asked not in fitting:
         raise SimlawError(
             f"objective={asked!r} does not fit {form.__name__}: take {' or '.join(repr(one) for one in fitting)}"

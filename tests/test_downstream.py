@@ -1,5 +1,7 @@
 """The error rate from the loss: fitted like every law, composed with one of size and data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,21 @@ def test_planted_numbers_come_back():
     assert found.health == "VALID"
     for name, value in TRUTH.values.items():
         assert getattr(found.law, name) == pytest.approx(value, rel=1e-6)
+
+
+def test_least_squares_of_the_error_is_that_of_the_accuracy():
+    # Gadre et al. minimise squares of Err itself, which are those of 1 - Err
+    seen = accuracies(noise=0.01)
+    found = sl.fit(Downstream, seen, objective="nats", bootstrap=0)
+    assert found.health == "VALID"
+
+    def squares(law):
+        return np.sum((law.error(L=LOSS) - (1 - seen.y)) ** 2)
+
+    for name, value in found.law.values.items():
+        for factor in (0.999, 1.001):
+            assert squares(replace(found.law, **{name: value * factor})) > squares(found.law), name
+    assert squares(found.law) < squares(TRUTH)
 
 
 def test_errors_of_the_fit_hold_the_truth():

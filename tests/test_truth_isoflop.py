@@ -8,6 +8,7 @@ import pytest
 
 import simlaw as sl
 from simlaw.laws import Chinchilla
+from simlaw.lm import minimise
 from tests.test_truth import chinchilla, pytestmark, read  # noqa: F401  (the mark skips where the tables are absent)
 
 PORIAN = ("file", "hparams", "warmup", "decay", "param_count", "val")
@@ -120,18 +121,35 @@ def projected(n, d, loss):
     return (*linear(*middle)[0], *middle)
 
 
-def test_variable_projection_of_the_chinchilla_runs():
-    # 217 runs: all but the five largest losses, below 1e21 FLOPs; N in millions, D in billions
+def open_athena():
+    """The runs of Hoffmann et al. below 1e21 FLOPs, without the five largest losses; N in millions, D in billions."""
     seen = chinchilla()
-    n, d = seen.x["N"], seen.x["D"]
-    few = 6 * n * d < 1e21
-    assert few.sum() == 217
-    found = projected(n[few] / 1e6, d[few] / 1e9, seen.y[few])
+    few = seen.keep(6 * seen.x["N"] * seen.x["D"] < 1e21)
+    assert len(few.y) == 217
+    return {"N": few.x["N"] / 1e6, "D": few.x["D"] / 1e9}, few.y
+
+
+def test_variable_projection_of_the_chinchilla_runs():
+    x, loss = open_athena()
+    found = projected(x["N"], x["D"], loss)
     for value, published in zip(found, (1.9051, 4.0005, 1.0509, 0.3511, 0.4587), strict=True):
         assert value == pytest.approx(published, abs=6e-5)
     e, a, b, alpha, beta = found
     law = Chinchilla(E=e, A=a * 1e6**alpha, B=b * 1e9**beta, alpha=alpha, beta=beta)
     assert sl.compute_optimal(law, [1e19, 1e20, 1e21]).exponent == pytest.approx(0.5665, abs=6e-5)
+
+
+def test_least_squares_on_their_log_losses():
+    x, loss = open_athena()
+    names = list(Chinchilla.parameters())
+
+    def residuals(theta, _):
+        log, slopes = Chinchilla(**dict(zip(names, np.exp(theta.T), strict=True))).log_slopes(x)
+        return log - np.log(loss), slopes
+
+    found = minimise(residuals, np.log([[1.0, 2.0, 2.0, 0.5, 0.5]]), np.full(5, -20.0), np.full(5, 20.0))
+    assert found.converged.all()
+    assert np.exp(found.theta[0]) == pytest.approx([1.8926, 4.0146, 1.0571, 0.3522, 0.4430], abs=6e-5)
 
 
 @pytest.mark.parametrize("source", ["epochai_chinchilla", "ml_scalefit"])
@@ -171,7 +189,7 @@ STEP_LAW = np.array([np.log(1.797), -0.7129, 0.3075, np.log(0.581), 0.5709])
 
 
 def test_the_step_law_is_not_what_its_public_runs_give():
-    # the authors' own selection and regression; their stored bootstraps come from runs that are not all public
+    # with the selection and the regression of the authors' code, whose stored bootstraps average to the published law
     n, d, rate, batch, excess, cell = steplaw()
     near = np.flatnonzero(excess < 0.0025)
     assert len(near) == 129
@@ -182,11 +200,9 @@ def test_the_step_law_is_not_what_its_public_runs_give():
     picks = [np.concatenate([groups[i] for i in rng.integers(0, 17, 17)]) for _ in range(1000)]
     error = np.std([step_law(n[at], d[at], rate[at], batch[at]) for at in picks], axis=0)
     away = (found - STEP_LAW) / error
-    # both exponents of one variable alone are theirs; how the rate grows with data is not
-    assert abs(away[1]) < 2
-    assert abs(away[3]) < 2
-    assert abs(away[4]) < 2
-    assert -4 < away[2] < -2
+    # by 17 sizes and token counts, resampled: the batch and the fall with size are theirs, the rise with data is not
+    assert np.all(np.abs(away[[1, 3, 4]]) < 2)
+    assert -3.5 < away[2] < -2
 
 
 def test_the_step_law_lies_in_the_flat_bottom_of_its_public_runs():
@@ -197,7 +213,7 @@ def test_the_step_law_lies_in_the_flat_bottom_of_its_public_runs():
         best_rate = np.exp(c) * n[here][0] ** a * d[here][0] ** b
         best_batch = np.exp(g) * d[here][0] ** e
         near = here & (excess < 0.0025)
-        assert abs(np.log(best_rate) - np.log(rate[near]).mean()) < np.log(1.5)
-        assert abs(np.log(best_batch) - np.log(batch[near]).mean()) < np.log(1.5)
+        assert abs(np.log(best_rate) - np.log(rate[near]).mean()) < np.log(1.4)
+        assert abs(np.log(best_batch) - np.log(batch[near]).mean()) < np.log(1.4)
         closest = np.argmin(np.hypot(np.log(rate[here] / best_rate), np.log(batch[here] / best_batch)))
-        assert excess[here][closest] < 0.004
+        assert excess[here][closest] < 0.0035
