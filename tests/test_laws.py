@@ -220,3 +220,13 @@ def test_gaussian_errors_are_those_of_the_best_even_grids(bits, expected):
     # the published value for 8 bits is 0.13 % above the optimum
     assert gaussian_error(bits) == pytest.approx(expected, rel=2e-3 if bits == 8 else 2e-5)
     assert gaussian_error(bits) < expected * (1 + 2e-5)
+
+
+def test_fewer_bits_are_fewer_tokens_or_an_added_error():
+    plain = Chinchilla(**BASE)
+    share = 1 - math.exp(-4 / 2.7 + 0.3)
+    tokens = PrecisionTokens(**BASE, g_w=2.7, n_w=0.3)
+    assert tokens.loss(N=1e8, D=1e10, P_w=4) == pytest.approx(plain.loss(N=1e8, D=1e10 * share), rel=1e-12)
+    added = PrecisionAdded(**BASE, C=0.6, g_w=0.9)
+    assert added.loss(N=1e8, D=1e10, P_w=4) == pytest.approx(plain.loss(N=1e8, D=1e10) + 0.6 * math.exp(-4 / 0.9))
+    assert tokens.loss(N=1e8, D=1e10) == added.loss(N=1e8, D=1e10) == plain.loss(N=1e8, D=1e10)

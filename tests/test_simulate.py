@@ -110,7 +110,7 @@ def test_intervals_hold_the_truth(name):
     inside = []
     for seed in range(25):
         seen = simulate(truth, x, trunk, noise=TYPICAL, seed=seed)
-        found = fit(type(truth), seen, bootstrap(trunk, x["N"], draws=100, seed=seed), starts=4, seed=seed)
+        found = fit(type(truth), seen, bootstrap(trunk, x["N"], draws=60, seed=seed), starts=4, seed=seed)
         ends = [interval(found.draws.values[key]) for key in truth.values]
         inside.append([low <= value <= high for value, (low, high) in zip(truth.values.values(), ends, strict=True)])
     # 22.5 of 25 expected for each parameter; at a coverage of 85 %, fewer than 16 has a probability of 0.4 %
