@@ -69,7 +69,7 @@ def test_tokens_in_proportion_to_size_leave_the_rank_short():
 
 
 def test_rounding_to_whole_batches_hides_no_proportion():
-    pairs = [(n, 2048 * round(20 * n / 2048)) for n in SIZES]
+    pairs = [(n, 2048 * round(21.7 * n / 2048)) for n in SIZES]
     assert "D is proportional to N" in said(design(Chinchilla, *cells(pairs)))
 
 
@@ -152,34 +152,40 @@ def test_parameters_that_no_cell_depends_on_are_unknown():
     assert one.rank == 4
 
 
-def test_information_is_that_of_the_whole_covariance():
-    x, trunk = cells([(n, d) for n in SIZES for d in TOKENS[: 2 + n % 3]])
-    rows, noise = planned(x, trunk).of(Chinchilla), Noise(trunk=0.01, row=0.004)
-    laws = plausible(Chinchilla, rows.x, LOSS)
-    found = information(laws, rows, noise)
-    slopes = LOSS.log_slopes(rows.x)[1]
+@pytest.mark.parametrize("law", [LOSS, PENALTY])
+def test_information_is_that_of_the_whole_covariance(law):
+    x, trunk = cells([(n, d) for n in SIZES for d in TOKENS[: 2 + n % 3]], evals=EVALS)
+    rows = planned(x, trunk).of(type(law))
+    noise = Noise(trunk=0.01, row=0.004, relative=0.2, floor=0.001, per_step=0.02)
+    found = information(plausible(type(law), rows.x, law), rows, noise)
+    log, slopes = law.log_slopes(rows.x)
+    shared, own = np.full(len(log), noise.trunk), np.full(len(log), noise.row)
+    if law is PENALTY:
+        # of delta itself: a share that the trunk has, and the step's part
+        slopes, shared = np.exp(log)[:, None] * slopes, noise.relative * np.exp(log)
+        own = np.hypot(0.001, 0.02 / (2 ** (rows.x["P_post"] - 1) - 1))
     same = np.array(rows.trunk)[:, None] == np.array(rows.trunk)
-    covariance = noise.trunk**2 * same + noise.row**2 * np.eye(len(same))
+    covariance = np.outer(shared, shared) * same + np.diag(own**2)
     whole = slopes.T @ np.linalg.solve(covariance, slopes)
-    np.testing.assert_allclose(found.matrix[0], whole, rtol=1e-9)
+    np.testing.assert_allclose(found.matrix[0], whole, rtol=1e-8)
     np.testing.assert_allclose(errors(found.matrix)[0], np.sqrt(np.diag(np.linalg.inv(whole))), rtol=1e-6)
 
 
-def test_what_rows_add_to_a_trunk_is_what_the_whole_gains():
+def test_what_rows_add_to_old_and_new_trunks_is_what_the_whole_gains():
     x, trunk = grid(evals=EVALS)
     rows = planned(x, trunk).of(StepPenalty)
     laws = plausible(StepPenalty, rows.x, PENALTY)
-    first = np.arange(len(rows.trunk)) % 3 > 0
-    parts = [
-        Rows(
-            x={k: v[m] for k, v in rows.x.items()},
-            trunk=tuple(t for t, keep in zip(rows.trunk, m, strict=True) if keep),
-        )
-        for m in (first, ~first)
-    ]
-    one, two = (information(laws, part, TYPICAL) for part in parts)
+    # every trunk but one is split between the two; that one is new
+    first = (np.arange(len(rows.trunk)) % 3 > 0) & (np.array(rows.trunk) != "26624-1")
+    one, two = (information(laws, chosen(rows, mask), TYPICAL) for mask in (first, ~first))
+    assert len(two.trunks) == len(one.trunks) + 1
     gains = one.gains(two, [name if name in one.trunks else None for name in two.trunks]).sum(axis=1)
     np.testing.assert_allclose(one.matrix + gains, information(laws, rows, TYPICAL).matrix, rtol=1e-9)
+
+
+def chosen(rows, mask):
+    names = tuple(name for name, kept in zip(rows.trunk, mask, strict=True) if kept)
+    return Rows(x={name: values[mask] for name, values in rows.x.items()}, trunk=names)
 
 
 def test_expected_errors_are_the_spread_of_simulated_fits():
@@ -275,6 +281,14 @@ def test_power_finds_what_is_there_and_counts_what_is_not():
     flat = plausible(StepPenalty, rows.x, dataclasses.replace(PENALTY, gN=0.02))
     weak = power(flat, rows, found.noise, draws=12)
     assert {one.name: one.seen for one in weak.parameters}["gN"] < 0.3
+
+
+def test_what_an_unhealthy_fit_shows_is_not_seen():
+    found = design(Chinchilla, *grid(sizes=SIZES[:2]), law=LOSS)
+    nothing = power(found.laws[0], found.rows.of(Chinchilla), found.noise, draws=3)
+    assert nothing.valid == 0
+    assert {one.name: one.seen for one in nothing.parameters}["beta"] == 0
+    assert nothing.why
 
 
 def test_power_of_a_design_that_no_fit_takes_is_none():

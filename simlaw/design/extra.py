@@ -18,6 +18,8 @@ from simlaw.simulate import Noise
 _SHARE = 0.5
 #: Less than this (of the logarithm of a mean variance) is no help.
 _HELP = 0.1
+#: An addition that leaves more than this of the error that it mends most is not worth telling.
+_WORTH = 0.95
 #: So many laws are enough to rank additions by.
 _LAWS = 8
 
@@ -74,6 +76,8 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
         best = max(useful, key=lambda i: gains[i] / max(each[i].flops, 1e-300))
         picked = each[best]
         form, parameter, before, then = _told(laws, [one.matrix for one in old], [one[:, best] for one in after])
+        if then > _WORTH * before:
+            break
         found.append(
             Extra(
                 what=picked.what,
@@ -121,15 +125,15 @@ def _posterior(matrices: np.ndarray) -> np.ndarray:
 def _told(
     laws: Sequence[AbstractLaw], before: Sequence[np.ndarray], after: Sequence[np.ndarray]
 ) -> tuple[type[AbstractLaw], str, float, float]:
-    """The exponent that becomes better known by most, with its errors before and after."""
+    """The exponent whose error falls by the largest factor, with its errors before and after."""
     best: tuple[float, type[AbstractLaw], str, float, float] | None = None
     for law, old, new in zip(laws, before, after, strict=True):
         spreads = [np.sqrt(np.einsum("kpp->kp", _posterior(each))) for each in (old, new)]
-        drop = np.median(spreads[0] - spreads[1], axis=0)
+        factor = np.median(spreads[0] / spreads[1], axis=0)
         for i, name in enumerate(law.parameters()):
-            if name in exponents(type(law)) and (best is None or drop[i] > best[0]):
+            if name in exponents(type(law)) and (best is None or factor[i] > best[0]):
                 size = np.abs(law.values[name]) if law.parameters()[name].scale == "log" else 1.0
                 was, then = (float(np.quantile(size * errors(m)[:, i], 0.5, method="lower")) for m in (old, new))
-                best = (float(drop[i]), type(law), name, was, then)
+                best = (float(factor[i]), type(law), name, was, then)
     assert best is not None
     return best[1:]
