@@ -20,9 +20,9 @@ from simlaw.version import __version__
 SCHEMA = 2
 
 
-def save_fit(fit: Fit, path: str | Path, *, counts: str = "as the table counts") -> None:
-    """Nothing; writes the fit to a file. `counts` says what its N counts."""
-    body = {**_fit(fit), "N": counts}
+def save_fit(fit: Fit, path: str | Path, *, counts: str | None = None) -> None:
+    """Nothing; writes the fit to a file. `counts` says what its N counts; without it the fit does."""
+    body = {**_fit(fit), "N": fit.counts if counts is None else counts}
     write_file(Path(path), _sealed(body).encode())
 
 
@@ -33,6 +33,22 @@ def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fi
     lacks a field, names a form that is not known, holds a number that is none, or was written by a newer simlaw.
     """
     path = Path(path)
+    return _read(_open(path), path, {**FORMS, **{form.__name__: form for form in forms}})
+
+
+def load_laws(path: str | Path) -> tuple[Fit, ...]:
+    """The fits in a file: the one that `Fit.save` wrote, or the loss and the penalty of a sweep's law.json.
+
+    Raises `SimlawError` as `load_law` does.
+    """
+    path = Path(path)
+    body = _open(path)
+    parts = [body[name] for name in ("loss", "penalty") if body.get(name)] or [body]
+    return tuple(_read(part, path, FORMS) for part in parts)
+
+
+def _open(path: Path) -> dict[str, Any]:
+    """The contents of a law file whose schema and checksum are right."""
     try:
         body = json.loads(path.read_text(), parse_constant=lambda name: _refuse(path, f"it holds {name}, no number"))
     except OSError as error:
@@ -52,7 +68,7 @@ def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fi
     seal = body.pop("checksum", None)
     if seal != _checksum(body):
         _refuse(path, "its checksum does not fit its contents")
-    return _read(body, path, {**FORMS, **{form.__name__: form for form in forms}})
+    return body
 
 
 def analysis_json(analysis: Analysis, table_sha256: str) -> str:
@@ -125,6 +141,7 @@ def _read(body: Mapping[str, Any], path: Path, forms: Mapping[str, type[Abstract
             correlated=tuple((a, b, r) for a, b, r in body["correlated"]),
             fixed=tuple(body["fixed"]),
             unknown=tuple(body["unknown"]),
+            counts=body["N"],
             **{name: body[name] for name in _PLAIN},
         )
     except KeyError as error:

@@ -10,22 +10,29 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm"),
-    ("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "table", "ptq"),
+    ("config", "schema", "quantize", "laws", "published", "lm", "akima"),
+    (
+        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+        *("columns", "export", "table"),
+    ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
         *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "holdout", "contest", "allocate", "choice", "notebook", "residuals", "maps"),
+        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
+        *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
+        *("simulate", "oracle", "optimum", "envelope", "isoflop"),
     ),
-    ("run", "plot"),
+    ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
     *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot", "external", "holdout"),
-    *("contest", "compare", "allocate", "choice", "notebook", "residuals", "maps"),
+    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
+    *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
+    *("problem", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
+    *("oracle", "akima", "optimum", "envelope", "isoflop", "design"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
