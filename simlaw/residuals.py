@@ -103,7 +103,7 @@ class Residuals(AbstractReported):
             trend = "" if np.isnan(axis.slope) else f"{axis.slope:+.3f} ± {axis.error:.3f}"
             rows.append((axis.name, trend, "" if np.isnan(axis.rank) else f"{axis.rank:+.2f}", off))
         unit = "the noise of a row" if self.noise_known else "their root mean square, since no cell is repeated"
-        return TableReport(tables=[(head, rows)], sentences=(f"in units of {unit};", *self.sentences))
+        return TableReport(tables=[(head, rows)], sentences=(*self.sentences, f"residuals are in units of {unit}"))
 
 
 def residuals(found: Fit, seen: Observations) -> Residuals:

@@ -170,9 +170,20 @@ def test_bands_are_dashed_beyond_their_rows_and_show_every_cell(along):
     other = "N" if along == "D" else "D"
     labels = [text.get_text() for text in ax.texts]
     assert sorted(labels) == sorted(f"{other} = {count(band.fixed[other])}" for band in found)
-    heights = sorted(text.get_position()[1] for text in ax.texts)
-    assert (np.diff(heights) > 0.02).all()
     assert ax.get_ylabel() == "loss (nats per token)"
+
+
+def test_labels_of_close_curves_do_not_touch():
+    seen = loss_observations(TABLE)
+    tokens = seen.x["D"] * np.where(np.arange(len(seen.y)) % 2, 1.0, 1.02)
+    found = bands(ANALYSIS.base, replace(seen, x={**seen.x, "D": tokens}), along="N")
+    figure = Figure(figsize=(3.3, 2.6))
+    ax = figure.subplots()
+    plot_bands(found, ax)
+    heights = np.array(sorted(text.get_position()[1] for text in ax.texts))
+    assert len(heights) == 12
+    assert (np.diff(heights) * ax.get_position().height * 2.6 * 72 > 6.5).all()
+    assert 0 <= heights.min() < heights.max() <= 1
 
 
 def test_bands_of_a_penalty_take_the_colours_of_its_bits():
@@ -194,7 +205,8 @@ def test_bands_of_a_penalty_take_the_colours_of_its_bits():
 
 def test_the_surface_shows_every_size_and_token_count_and_the_best_of_each_budget():
     seen = loss_observations(TABLE)
-    found = loss_map(ANALYSIS.base, seen)
+    noise = np.random.default_rng(0).normal(0, 0.03, len(seen.y))
+    found = loss_map(ANALYSIS.base, replace(seen, y=seen.y * np.exp(noise)))
     ax = Figure().subplots()
     plot_surface(found, ax)
     points = [line for line in ax.lines if line.get_marker() in "o^v"]
@@ -203,6 +215,7 @@ def test_the_surface_shows_every_size_and_token_count_and_the_best_of_each_budge
     for line, point in zip(points, found.measured, strict=True):
         expected = "o" if abs(point.residual) <= 1 else "^" if point.residual > 0 else "v"
         assert line.get_marker() == expected
+    assert {line.get_marker() for line in points} == {"o", "^", "v"}
     thick = max(ax.lines, key=lambda line: line.get_linewidth())
     assert np.allclose(6 * thick.get_xdata() * thick.get_ydata(), found.flops)
     hatched = next(patch for patch in ax.patches if patch.get_hatch())

@@ -105,7 +105,7 @@ def test_many_values_are_taken_together_and_rows_without_noise_stand_alone():
     seen = sl.load_table({"n": n, "d": d, "l": loss}, N="n", D="d", loss="l")
     found = residuals(fit(Chinchilla, seen, starts=4), seen)
     assert not found.noise_known
-    assert "in units of their root mean square, since no cell is repeated" in str(found)
+    assert "residuals are in units of their root mean square, since no cell is repeated" in str(found)
     for axis in found.axes:
         assert len(axis.levels) == 8
         assert sum(level.rows for level in axis.levels) == 100
