@@ -58,11 +58,11 @@ def losses(count: int, *, seed: int = 0, noise: float = 0.005) -> dict[str, list
     return {"N": n.tolist(), "D": d.tolist(), "loss": loss.tolist()}
 
 
-def precisions(count: int, *, seed: int = 0, noise: float = 0.005) -> dict[str, list[float]]:
+def precisions(count: int, *, seed: int = 0, noise: float = 0.002) -> dict[str, list[float]]:
     """Runs at the sizes, data and precisions of Kumar et al., drawn from their law."""
     rng = np.random.default_rng(seed)
     x = {"N": rng.choice([30e6, 60e6, 110e6, 220e6], count), "D": rng.choice([1.5e9, 3e9, 6e9, 13e9, 26e9], count)}
-    for role, lowest in (("P_w", 3), ("P_a", 4), ("P_kv", 4), ("P_post", 4)):
+    for role, lowest in (("P_w", 3), ("P_a", 4), ("P_kv", 4), ("P_post", 3)):
         x[role] = rng.choice([*range(lowest, 9), 12, math.inf], count)
     loss = sl.published.kumar2024.loss(**x) * np.exp(noise * rng.normal(size=count))
     return {**{name: values.tolist() for name, values in x.items()}, "loss": loss.tolist()}
