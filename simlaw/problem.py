@@ -54,8 +54,12 @@ class Problem:
 
         def found(theta: Float[np.ndarray, "k p"], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             r, j = terms(self.law(theta.T), self.seen, self.kind)
-            j = j[:, :, columns]
-            return (r, j) if root is None else (r * root[which], j * root[which][:, :, None])
+            if len(columns) < j.shape[2]:
+                j = j[:, :, columns]
+            if root is not None:
+                r *= root[which]
+                j *= root[which][:, :, None]
+            return r, j
 
         return found
 
