@@ -37,9 +37,11 @@ STRONG = 0.9
 class Fit(AbstractReported):
     """A law estimated from observations: health first, then numbers.
 
-    `kind` is the objective that was minimised, `engines` by how much variable projection ended above it, relatively
-    (None where the form has no part to project out). `draws` is the law with a leading axis of bootstrap draws (None
-    without a bootstrap), `error` their standard deviation by parameter. `chi2` is the weighted sum of squares of a
+    `kind` is the objective that was minimised, with the `threshold` of a Huber sum; `engines` is by how much variable
+    projection ended above it, relatively (None where the form has no part to project out). `draws` is the law with a
+    leading axis of bootstrap draws (None without a bootstrap), `error` their standard deviation by parameter. The draws
+    are stretched about the law by Student's factor for so few trunks, so that their quantiles are intervals; the
+    errors are not. `chi2` is the weighted sum of squares of a
     penalty fit, None for a loss fit. `residual` is the root mean square of what the law leaves over, in nats, and
     `misfit` the form's own error, relative: what noise does not explain at the means of cells, and no bootstrap of the
     rows can see. `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters
@@ -68,6 +70,7 @@ class Fit(AbstractReported):
     left_out: Mapping[str, int]
     counts: str = "as the table counts"
     kind: Objective = "huber"
+    threshold: float | None = None
     engines: float | None = None
     contest: Any = None
 
@@ -98,6 +101,12 @@ class Fit(AbstractReported):
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
             ("gradient", f"{self.gradient:.1e}; condition number {self.condition:.1e}"),
         ]
+        if self.chi2 is None:
+            words = {
+                "huber": f"Huber sum of log residuals beyond {self.threshold or 0:.2g}",
+                "log": "squares of log residuals",
+            }
+            facts.append(("objective", words.get(self.kind, "squares of residuals in nats")))
         if self.unknown:
             facts.append(("unknown", f"{', '.join(self.unknown)}: no row depends on them"))
         if self.fixed:
@@ -145,7 +154,11 @@ def fit(
     law = problem.law(reached.theta)
     _, jacobian = problem.residuals()(reached.theta[None], np.arange(1))
     drawn = None if weights is None else _draws(problem, reached.theta, jacobian[0], weights.rows(seen.trunk))
-    draws = None if drawn is None else problem.law(drawn.theta.T)
+    spread = None if drawn is None else problem.law(drawn.theta.T)
+    draws = None
+    if drawn is not None and weights is not None:
+        stretched = reached.theta + weights.stretch * (drawn.theta - reached.theta)
+        draws = problem.law(np.clip(stretched, problem.low, problem.high).T)
     conditioned = condition(jacobian[0])
     excess = None
     if second is not None:
@@ -159,12 +172,13 @@ def fit(
         law=law,
         draws=draws,
         kind=problem.kind,
+        threshold=problem.threshold if problem.kind == "huber" else None,
         objective=reached.objective,
         agreeing=float(reached.agree.mean()),
         engines=excess,
         gradient=reached.gradient,
         condition=conditioned,
-        error={} if draws is None else {name: float(np.std(draws.values[name])) for name in problem.free},
+        error={} if spread is None else {name: float(np.std(spread.values[name])) for name in problem.free},
         fixed=tuple(fixed),
         unknown=problem.unknown,
         chi2=float(np.sum(residuals(law, seen, "weighted") ** 2)) if problem.kind == "weighted" else None,

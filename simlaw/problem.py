@@ -9,13 +9,13 @@ from jaxtyping import Float
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, Parameter
 from simlaw.lm import Residuals
-from simlaw.objective import Objective, objective_of, require_fit, terms
+from simlaw.objective import Objective, objective_of, require_fit, terms, threshold
 from simlaw.observations import Observations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A form and rows, the objective, and the free parameters' starts and bounds in their own scales.
+    """A form and rows, the objective and its threshold, the free parameters' starts and bounds in their own scales.
 
     `held` are the values of the others: fixed ones, and NaN for `unknown` ones, which no row depends on.
     """
@@ -23,6 +23,7 @@ class Problem:
     form: type[AbstractLaw]
     seen: Observations
     kind: Objective
+    threshold: float
     free: tuple[str, ...]
     held: Mapping[str, float]
     unknown: tuple[str, ...]
@@ -53,7 +54,7 @@ class Problem:
         root = None if weights is None else np.sqrt(weights)
 
         def found(theta: Float[np.ndarray, "k p"], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            r, j = terms(self.law(theta.T), self.seen, self.kind)
+            r, j = terms(self.law(theta.T), self.seen, self.kind, self.threshold)
             if len(columns) < j.shape[2]:
                 j = j[:, :, columns]
             if root is not None:
@@ -106,6 +107,7 @@ def pose(
         form=form,
         seen=seen,
         kind=objective_of(form, objective),
+        threshold=threshold(seen),
         free=tuple(parameters),
         held={},
         unknown=(),
@@ -122,6 +124,7 @@ def pose(
         form=form,
         seen=seen,
         kind=everything.kind,
+        threshold=everything.threshold,
         free=tuple(list(parameters)[i] for i in free),
         held={**{name: float(value) for name, value in fixed.items()}, **dict.fromkeys(unknown, np.nan)},
         unknown=unknown,

@@ -14,7 +14,6 @@ from simlaw.law import AbstractLaw
 from simlaw.laws.factors import Coefficient
 from simlaw.lm import Residuals, minimise
 from simlaw.newton import polish
-from simlaw.objective import HUBER_DELTA
 from simlaw.problem import Problem
 
 #: Starts of the second engine: enough to look beyond one valley.
@@ -66,7 +65,7 @@ def project(problem: Problem) -> Projected | None:
         if least_squares:
             break
         value = problem.law(theta.T).evaluate(problem.seen.x)
-        weights = _reweighted(value, y, problem.kind)
+        weights = _reweighted(value, y, problem.threshold if problem.kind == "huber" else np.inf)
     cost = _cost(problem, theta)
     best = theta[int(np.argmin(cost))]
     if not least_squares:
@@ -164,10 +163,10 @@ def _first_weights(problem: Problem) -> Float[np.ndarray, " n"]:
     return np.ones_like(seen.y) if problem.kind == "nats" else 1 / seen.y**2
 
 
-def _reweighted(value: np.ndarray, y: Float[np.ndarray, " n"], kind: str) -> Float[np.ndarray, "k n"]:
+def _reweighted(value: np.ndarray, y: Float[np.ndarray, " n"], limit: float) -> Float[np.ndarray, "k n"]:
     """Weights of squares in nats that have the slopes of the objective at these values."""
     r = np.log(value / y)
-    pull = np.clip(r, -HUBER_DELTA, HUBER_DELTA) if kind == "huber" else r
+    pull = np.clip(r, -limit, limit)
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = pull / (value * (value - y))
     return np.where(np.abs(r) > 1e-9, weights, 1 / value**2)

@@ -172,7 +172,7 @@ def test_the_forms_own_error_is_found_without_bias():
 
 
 def test_draws_that_fail_are_no_errors_to_rely_on():
-    seen = loss_observations(planted(Chinchilla(E=0.1, A=20.0, B=900.0, alpha=0.35, beta=0.5), log_loss=0.02, bits=()))
+    seen = loss_observations(planted(Chinchilla(E=0.3, A=20.0, B=900.0, alpha=0.35, beta=0.5), log_loss=0.02, bits=()))
     alone = fit(Chinchilla, seen)
     drawn = fit(Chinchilla, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
     assert alone.health == "VALID"

@@ -1,5 +1,7 @@
 """Objectives: what is summed, and losses and penalties fitted together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import simlaw as sl
 from simlaw.errors import SimlawError
 from simlaw.fitting import fit
 from simlaw.laws import Chinchilla, PrecisionExponential, StepPenalty
-from simlaw.objective import HUBER_DELTA, predicted, residuals, terms
+from simlaw.objective import HUBER_DELTA, predicted, residuals, terms, threshold
 from simlaw.observations import Observations, joint_observations, loss_observations, penalty_observations
 from tests.planted import LOSS, planted
 
@@ -44,7 +46,7 @@ def rows(seed=0, noise=0.0, sigma=0.01):
 def summed(law, seen, kind):
     """The terms of one law, which `terms` takes as a stack of one."""
     stack = type(law)(**{name: np.array([value]) for name, value in law.values.items()})
-    r, j = terms(stack, seen, kind)
+    r, j = terms(stack, seen, kind, threshold(seen))
     return r[0], j[0]
 
 
@@ -99,8 +101,16 @@ def test_a_paired_row_counts_as_many_deviations_as_a_loss():
 def test_huber_terms_sum_to_the_huber_function_of_all_residuals():
     seen = rows(noise=0.02)
     r = np.abs(residuals(JOINT, seen, "log"))
-    expected = np.where(r > HUBER_DELTA, HUBER_DELTA * (r - HUBER_DELTA / 2), r * r / 2).sum()
+    limit = threshold(seen)
+    expected = np.where(r > limit, limit * (r - limit / 2), r * r / 2).sum()
     assert (summed(JOINT, seen, "huber")[0] ** 2).sum() / 2 == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_threshold_is_the_fields_unless_replicates_show_more_noise():
+    seen = rows(sigma=0.01)
+    assert threshold(seen) == pytest.approx(1.345 * 0.01)
+    assert threshold(replace(seen, sigma=1e-2 * seen.sigma)) == HUBER_DELTA == 1e-3
+    assert threshold(replace(seen, sigma=np.full_like(seen.y, np.nan))) == HUBER_DELTA
 
 
 def test_a_table_of_simlaws_own_gives_each_form_what_it_takes():

@@ -53,7 +53,7 @@ def test_profiles_and_draws_agree_where_the_data_hold_a_parameter():
 
 def test_a_parameter_that_the_data_do_not_bound_stays_open():
     # the irreducible loss of a table that is far above it may be anything below
-    seen = noisy(loss=Chinchilla(E=0.005, A=20.0, B=900.0, alpha=0.35, beta=0.5), seeds=4)
+    seen = noisy(loss=Chinchilla(E=0.005, A=20.0, B=900.0, alpha=0.35, beta=0.5), seeds=4, log_loss=0.02)
     whole = profile(drawn(Chinchilla, seen), seen, "E")
     assert whole.interval[0] == 0.0
     assert not whole.closed
