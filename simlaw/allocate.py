@@ -10,11 +10,14 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.published import Published
+from simlaw.quantizedfit import QuantizedFit
 from simlaw.report import AbstractReported, TableReport, count, power_of_ten
 from simlaw.uncertainty import interval
 
 #: Whatever holds a law of the loss.
-Lawful = Fit | Published | AbstractLaw | QuantizedLaw
+Lawful = Fit | QuantizedFit | Published | AbstractLaw | QuantizedLaw
+#: From this factor outside the rows of a fit on, an answer is refused unless it is forced.
+FAR = 10.0
 #: Sizes searched, as multiples of the range: nine decades are enough for any budget, in steps of 0.4 %.
 _SIZES = np.geomspace(1e3, 1e14, 6001)
 
@@ -33,6 +36,7 @@ class Allocation(AbstractReported):
     flops: float
     serve_tokens: float
     params_interval: tuple[float, float] | None
+    tokens_interval: tuple[float, float] | None
     loss_interval: tuple[float, float] | None
     outside: Mapping[str, float]
 
@@ -43,12 +47,12 @@ class Allocation(AbstractReported):
         if self.serve_tokens:
             budget = f"{power_of_ten(self.flops)} FLOPs of training and serving {count(self.serve_tokens)} tokens"
         text = f"At {budget} the best choice is {count(self.params)} parameters on {count(self.tokens)} tokens"
-        if self.params_interval:
-            text += f" (90 % interval {count(self.params_interval[0])} to {count(self.params_interval[1])} parameters)"
+        if self.params_interval and self.tokens_interval:
+            n, d = (f"{count(low)} to {count(high)}" for low, high in (self.params_interval, self.tokens_interval))
+            text += f" (90 % interval {n} parameters, {d} tokens)"
         text += f": {self.loss:.3f} nats"
         if self.outside:
-            far = ", ".join(f"{name} by {factor:.3g} x" for name, factor in self.outside.items())
-            text += f"; that extrapolates beyond the rows of the fit in {far}"
+            text += f"; that extrapolates beyond the rows of the fit in {factors(self.outside)}"
         return TableReport(sentences=(text + ".",))
 
 
@@ -81,16 +85,16 @@ def allocate(
     outside = beyond(
         ranges, {"N": float(n[best]), "D": float(d[best]), "C": float(6 * n[best] * d[best]), **precisions}
     )
-    if not force and (far := {name: f for name, f in outside.items() if f > 10}):
-        names = ", ".join(f"{name} by {factor:.3g} x" for name, factor in far.items())
-        raise SimlawError(
-            f"the answer lies outside the rows of the fit in {names}, more than 10 x: force=True gives it all the same"
-        )
-    params_interval = loss_interval = None
+    if not force:
+        refuse_far(outside)
+    params_interval = tokens_interval = loss_interval = None
     if draws is not None:
         each: Float[np.ndarray, "k n"] = draws.loss(N=n, D=d, **precisions)
-        low, high = interval(n[np.nanargmin(each, axis=1)])
+        at = np.nanargmin(each, axis=1)
+        low, high = interval(n[at])
         params_interval = (float(low), float(high))
+        low, high = interval(d[at])
+        tokens_interval = (float(low), float(high))
         low, high = interval(each[:, best])
         loss_interval = (float(low), float(high))
     return Allocation(
@@ -100,6 +104,7 @@ def allocate(
         flops=flops,
         serve_tokens=serve_tokens,
         params_interval=params_interval,
+        tokens_interval=tokens_interval,
         loss_interval=loss_interval,
         outside=outside,
     )
@@ -132,23 +137,37 @@ def beyond(ranges: Mapping[str, tuple[float, float]], point: Mapping[str, float]
     return found
 
 
+def factors(far: Mapping[str, float]) -> str:
+    """How far outside, in words: "N by 3 x, D by 1.2 x"."""
+    return ", ".join(f"{name} by {factor:.3g} x" for name, factor in far.items())
+
+
+def refuse_far(far: Mapping[str, float]) -> None:
+    """Nothing; raises `SimlawError` where a point lies more than ten times outside the rows of a fit."""
+    if too := {name: factor for name, factor in far.items() if factor > FAR}:
+        raise SimlawError(
+            f"the answer lies outside the rows of the fit in {factors(too)}, more than {FAR:g} x: force=True gives it "
+            "all the same"
+        )
+
+
 def parts_of(
     law: Lawful,
-) -> tuple[dict[str, tuple[float, float]], AbstractLossLaw | QuantizedLaw, AbstractLossLaw | None]:
-    """The ranges, the law and its draws, of whatever holds a law of the loss."""
+) -> tuple[dict[str, tuple[float, float]], AbstractLossLaw | QuantizedLaw, AbstractLossLaw | QuantizedLaw | None]:
+    """The ranges, the law and its draws, of whatever holds a law of the loss; raises `SimlawError` for sick fits."""
     ranges: dict[str, tuple[float, float]] = {}
-    draws: AbstractLaw | None = None
+    draws: AbstractLaw | QuantizedLaw | None = None
     found: AbstractLaw | QuantizedLaw
-    if isinstance(law, Fit):
-        if law.health != "VALID":
-            raise SimlawError(f"the fit of {type(law.law).__name__} is {law.health}: {law.sentence}; not identified")
-        ranges, draws = dict(law.ranges), law.draws
-        found = law.law
+    for fit in (law.base, law.penalty) if isinstance(law, QuantizedFit) else (law,):
+        if isinstance(fit, Fit) and fit.health != "VALID":
+            raise SimlawError(f"the fit of {type(fit.law).__name__} is {fit.health}: {fit.sentence}; not identified")
+    if isinstance(law, Fit | QuantizedFit):
+        ranges, draws, found = dict(law.ranges), law.draws, law.law
     elif isinstance(law, Published):
         ranges, found = dict(law.ranges), law.law
     else:
         found = law
     if not isinstance(found, AbstractLossLaw | QuantizedLaw):
         raise SimlawError(f"{type(found).__name__} is no law of the loss: give one")
-    assert draws is None or isinstance(draws, AbstractLossLaw)
+    assert draws is None or isinstance(draws, AbstractLossLaw | QuantizedLaw)
     return ranges, found, draws

@@ -1,221 +1,361 @@
-"""Choices by a law alone: which size in which shipped format, within stored bytes and training FLOPs."""
+"""Choices by a law alone: which size in which format, quantized when, within stored bytes and FLOPs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.allocate import Lawful, beyond, parts_of, require_budget
+from simlaw.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.baselines import Baseline, Cells, baselines, baselines_text
+from simlaw.cache import Cache
+from simlaw.cost import COSTS, FLOPS, CostTable
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
-from simlaw.report import AbstractReported, TableReport, count, power_of_ten, size
-from simlaw.surface import Surface
+from simlaw.observations import Observations
+from simlaw.options import Plans, best_plans, options_of
+from simlaw.published import Published
+from simlaw.quantizedfit import QuantizedFit
+from simlaw.report import AbstractReported, TableReport, count, wrapped
+from simlaw.report import Cells as TableCells
+from simlaw.resources import Option, Resources, Training
+from simlaw.shipped import SHIPPED, Shipped
+from simlaw.surface import Surface, offsets
 from simlaw.uncertainty import interval
 
-#: Sizes tried within the bytes, down to a millionth of the largest that fits.
-_SIZES = np.geomspace(1e-6, 1.0, 1201)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shipped:
-    """A weight format that ships: the bits by which a law knows it, and the bits it stores, scales included.
-
-    A law fitted to integers knows a floating-point element by its number of bits alone.
-    """
-
-    name: str
-    bits: float
-    stored: float
-
-
-SHIPPED = (
-    Shipped(name="bf16", bits=np.inf, stored=16.0),
-    Shipped(name="mxfp8", bits=8, stored=8.25),  # 8-bit scale for 32 values
-    Shipped(name="fp8", bits=8, stored=8.0),
-    Shipped(name="int8", bits=8, stored=8.0),
-    Shipped(name="int6 g128", bits=6, stored=6.125),  # 16-bit scale for 128 values
-    Shipped(name="int5 g128", bits=5, stored=5.125),
-    Shipped(name="nvfp4", bits=4, stored=4.5),  # 8-bit scale for 16 values
-    Shipped(name="mxfp4", bits=4, stored=4.25),
-    Shipped(name="int4 g128", bits=4, stored=4.125),
-    Shipped(name="int3 g128", bits=3, stored=3.125),
-    Shipped(name="int2 g128", bits=2, stored=2.125),
-)
+#: A lead of less than half a thousandth nat is none: no run shows it.
+_NOTHING = 5e-4
+#: Of the sizes of an option, one in this many is tried in every draw.
+_EVERY = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """The best size in one format: loss in nats per token, its interval, and the share of draws in which it is best.
+    """The best size of one option: loss in nats per token, its interval, and the share of draws in which it is best.
 
-    Without draws there is no interval, and the best has the share 1.
+    `params` and `tokens` are the estimate's, and the losses of all draws are taken there; their intervals are those of
+    the draws' own best sizes. `bytes` are those of the weights, and of the cache where there is one. Without draws
+    there is no interval, and the best has the share 1. Options that tie exactly share their draws.
     """
 
-    format: Shipped
+    option: Option
     params: float
     tokens: float
+    bytes: float
     loss: float
     interval: tuple[float, float] | None
     gap_interval: tuple[float, float] | None
     best: float
+    params_interval: tuple[float, float] | None
+    tokens_interval: tuple[float, float] | None
+
+    @property
+    def format(self) -> Shipped:
+        """The format of the weights."""
+        return self.option.format
+
+    @property
+    def plan(self) -> str:
+        """The candidate in words: "N=129M in int5 g128"."""
+        how = "in" if self.option.plain or self.option.training is None else "trained in"
+        return f"N={count(self.params)} {how} {self.format.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByCost:
+    """The best option if costs were those of another table, by the estimate."""
+
+    cost: str
+    option: Option
+    params: float
+    tokens: float
+    loss: float
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Choice(AbstractReported):
-    """The candidates, best first, and the answer in a sentence."""
+    """The candidates, best first, and the answer in a sentence.
+
+    `by_cost` is the best option under every named cost table; empty where costs change nothing, because all options
+    train at 16 bits and nothing is served. `outside` says by which factor the best lies outside the rows of the fit in
+    each of N, D, C and the precisions; `left_out` why an option is no candidate; `baselines` what measured cells alone
+    say of the same plans, where they were given.
+    """
 
     identified: bool
     sentence: str
     candidates: tuple[Candidate, ...]
+    by_cost: tuple[ByCost, ...] = ()
+    outside: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def report(self) -> TableReport:
-        """The candidates as rows, and the answer."""
+        """The candidates as rows, the best under every cost table, what needs no law, and the answer."""
+        if not self.candidates:
+            return TableReport(sentences=(self.sentence,))
+        drawn = self.candidates[0].interval is not None
+        head = ("format", "quantized", "parameters", "tokens", "loss", "90 % interval", "P(best)")
         rows = [
             (
                 c.format.name,
+                c.option.how,
                 count(c.params),
                 count(c.tokens),
                 f"{c.loss:.4f}",
                 f"{c.interval[0]:.4f} to {c.interval[1]:.4f}" if c.interval else "",
-                f"{c.best:.0%}" if c.interval else "",
+                f"{c.best:.0%}",
             )
             for c in self.candidates
         ]
-        head = ("format", "parameters", "tokens", "loss", "90 % interval", "P(best)")
-        return TableReport(tables=[(head, rows)], sentences=(self.sentence,))
+        tables: list[TableCells] = [(head, rows) if drawn else (head[:5], [row[:5] for row in rows])]
+        if self.by_cost:
+            costs = [
+                (one.cost, one.option.format.name, one.option.how, count(one.params), count(one.tokens))
+                for one in self.by_cost
+            ]
+            tables.append((("best by cost table", "format", "quantized", "parameters", "tokens"), costs))
+        said = [*([null] if (null := baselines_text(self.baselines)) else []), self.sentence]
+        if self.left_out:
+            said.append("left out: " + "; ".join(f"{name} ({why})" for name, why in self.left_out.items()))
+        return TableReport(tables=tables, sentences=[wrapped(sentence) for sentence in said])
 
 
 def decide(
     law: Lawful,
     *,
-    bytes: float,
-    flops: float,
+    bytes: float | None = None,
+    flops: float | None = None,
+    tokens: float | None = None,
+    serve_tokens: float = 0.0,
+    serve_flops: float | None = None,
+    cache: Cache | None = None,
+    cost: CostTable = FLOPS,
     penalty: Fit | AbstractPenalty | None = None,
     formats: Sequence[Shipped] = SHIPPED,
+    training: Sequence[Training] | None = None,
+    measured: Observations | None = None,
     force: bool = False,
 ) -> Choice:
-    """Train a smaller model at 16 bits, or quantize a larger one, and to which format?
+    """Train a smaller model at 16 bits, quantize a larger one, or train one in low precision; and in which format?
 
-    Every format is given its best size within `bytes` of weights and `flops` = 6·N·D of training. The law knows the
-    format by P_post, or `penalty` is added to it; formats outside the bits of a fit's rows are no candidates. Intervals
-    are those of the draws; of a fit and a fitted penalty they hold the forms' own errors too, as in `simlaw decide`.
-    "not identified" where a fit is not valid, or where quantizing and not quantizing cannot be told apart. Raises
-    `SimlawError` for budgets that are not above 0, for laws that know no P_post, and where the best lies more than ten
-    times outside the rows of the fit, unless `force`.
+    Every format is given its best size and data within the resources (`Resources` says what each bounds): `bytes` of
+    weights, and of a `cache` with them; `flops` of training together with `serve_tokens`, or training `tokens`; or
+    `serve_flops` for serving by itself. So the rival of any plan is the best one of every other kind at the same
+    budget. A model gets into a format after training where the law knows P_post, or a `penalty` is given; and in
+    training, by the kinds of `training`: by default, weights in the format where the law knows P_w. Formats outside the
+    bits of a fit's rows are no candidates. `measured` are rows (of N, D, and P_post or P_w) whose cells are asked too,
+    without a law.
+
+    Intervals are those of the draws, with the forms' own errors. "not identified" where a fit is not valid, or where
+    the draws do not agree which of the best two kinds is better. Raises `SimlawError` for resources that are no budget,
+    for laws that know no precision, where no model fits, and where the best lies more than ten times outside the rows
+    of the fit in N, D, C or a precision, unless `force`.
     """
-    require_budget(bytes=bytes, flops=flops)
-    for part in (law, penalty):
+    resources = Resources(
+        bytes=bytes,
+        flops=flops,
+        tokens=tokens,
+        serve_tokens=serve_tokens,
+        serve_flops=serve_flops,
+        cache=cache,
+        cost=cost,
+    )
+    whole = law if penalty is None else _with(law, penalty)
+    for part in (whole.base, whole.penalty) if isinstance(whole, QuantizedFit) else (whole, law, penalty):
         if isinstance(part, Fit) and part.health != "VALID":
             sick = f"the fit of {type(part.law).__name__} is {part.health}: {part.sentence}"
             return Choice(identified=False, sentence=f"not identified: {sick}.", candidates=())
-    ranges, estimate, draws = parts_of(law)
-    drawing: AbstractLossLaw | QuantizedLaw | None = draws
-    if penalty is not None:
-        estimate, drawing, more = _joined(estimate, draws, penalty)
-        ranges = {**more, **ranges}
-    if isinstance(estimate, AbstractLaw) and "P_post" not in (*estimate.needs, *estimate.takes):
-        raise SimlawError(
-            f"{type(estimate).__name__} does not know P_post, so it cannot weigh formats: give penalty=…, or take "
-            "allocate"
-        )
-    low, high = ranges.get("P_post", (0.0, np.inf))
-    allowed = [f for f in formats if low <= f.bits <= high or np.isinf(f.bits)]
-    sizes = np.stack([_SIZES * bytes * 8 / f.stored for f in allowed])
-    tokens = flops / (6 * sizes)
-    bits = np.broadcast_to(np.array([[f.bits] for f in allowed]), sizes.shape)
-    loss: Float[np.ndarray, "f n"] = estimate.loss(N=sizes, D=tokens, P_post=bits)
-    at = np.nanargmin(loss, axis=1)
-    rows = np.arange(len(allowed))
-    top = int(np.argmin(loss[rows, at]))
-    n, d, p = sizes[rows, at], tokens[rows, at], bits[rows, at]
-    drawn = None
-    if isinstance(law, Fit) and isinstance(penalty, Fit) and law.draws is not None and penalty.draws is not None:
-        low_n, high_n = law.ranges["N"]
-        drawn = Surface.of(law, penalty, np.geomspace(low_n, high_n, 3)).ensemble(n, d, p)
-    elif drawing is not None:
-        drawn = drawing.loss(N=n, D=d, P_post=p)
-    share = (
-        np.eye(len(allowed))[top] if drawn is None else np.bincount(drawn.argmin(axis=1), minlength=len(n)) / len(drawn)
-    )
-    candidates = [
-        Candidate(
-            format=allowed[i],
-            params=float(n[i]),
-            tokens=float(d[i]),
-            loss=float(loss[i, at[i]]),
-            interval=None if drawn is None else _ends(drawn[:, i]),
-            gap_interval=None if drawn is None else _ends(drawn[:, i] - drawn[:, top]),
-            best=float(share[i]),
-        )
-        for i in rows
-    ]
-    candidates.sort(key=lambda c: c.loss)
-    far = beyond(ranges, {"N": float(n[top]), "D": float(d[top]), "C": flops, "P_post": float(p[top])})
-    if not force and any(factor > 10 for factor in far.values()):
-        names = ", ".join(f"{name} by {factor:.3g} x" for name, factor in far.items())
-        raise SimlawError(
-            f"the answer lies outside the rows of the fit in {names}, more than 10 x: force=True gives it"
-        )
-    return _verdict(candidates, bytes, flops, far)
-
-
-def _verdict(candidates: list[Candidate], bytes: float, flops: float, far: dict[str, float]) -> Choice:
+    ranges, estimate, draws = parts_of(whole)
+    if isinstance(law, Fit | Published):  # with a penalty that is no fit, the rows are still those of the loss
+        ranges = {**dict(law.ranges), **ranges}
+    if isinstance(law, Fit) and isinstance(whole, QuantizedLaw) and isinstance(law.draws, AbstractLossLaw):
+        draws = QuantizedLaw(base=law.draws, penalty=whole.penalty)
+    seen = {*ranges, "P_post"} if penalty is not None else {*ranges}
+    known = seen if isinstance(law, Fit | QuantizedFit) else None
+    options, left_out = options_of(estimate, ranges, formats, training, known=known)
+    plans = best_plans(estimate, resources, options, left_out)
+    top = int(np.argmin(plans.loss))
+    drawn = _drawn(whole, draws, plans)
+    candidates = _candidates(resources, plans, drawn, draws, top)
     best = candidates[0]
-    budget = f"within {size(bytes)} and {power_of_ten(flops)} training FLOPs"
-    rival = _rival(candidates)
-    tied = [c for c in candidates[1:] if c.gap_interval and c.gap_interval[0] <= 0]
-    if rival in tied:
+    far = _far(ranges, best)
+    if not force:
+        refuse_far(far)
+    choice = Choice(
+        identified=False,
+        sentence="",
+        candidates=tuple(candidates),
+        by_cost=_by_cost(estimate, resources, options),
+        outside=far,
+        left_out=left_out,
+        baselines=() if measured is None else _baselines(measured, candidates),
+    )
+    return _verdict(choice, resources, ranges)
+
+
+def _with(law: Lawful, penalty: Fit | AbstractPenalty) -> Lawful:
+    """A law of the loss with a penalty; two fits stay fits, and keep all their errors."""
+    if isinstance(law, QuantizedFit | QuantizedLaw) or (
+        isinstance(law, Published) and isinstance(law.law, QuantizedLaw)
+    ):
+        raise SimlawError("the law has a penalty of its own: leave penalty=… out")
+    found = penalty.law if isinstance(penalty, Fit) else penalty
+    if not isinstance(found, AbstractPenalty):
+        raise SimlawError(f"{type(found).__name__} is no law of the penalty: give one")
+    if isinstance(law, Fit) and isinstance(penalty, Fit):
+        return QuantizedFit(base=law, penalty=penalty)
+    base = law if isinstance(law, AbstractLaw) else law.law
+    if not isinstance(base, AbstractLossLaw):
+        raise SimlawError(f"{type(base).__name__} is no law of the loss: give one")
+    return QuantizedLaw(base=base, penalty=found)
+
+
+def _drawn(law: Lawful, draws: AbstractLossLaw | QuantizedLaw | None, plans: Plans) -> Float[np.ndarray, "k f"] | None:
+    """The loss of every plan in every draw, with the forms' own errors where they are known."""
+    x = dict(plans.precisions)
+    if isinstance(law, QuantizedFit) and law.base.draws is not None and law.penalty.draws is not None:
+        low, high = law.base.ranges["N"]
+        bits = x.pop("P_post", np.full_like(plans.params, np.inf))
+        surface = Surface.of(law.base, law.penalty, np.geomspace(low, high, 3))
+        return surface.ensemble(plans.params, plans.tokens, bits, **x)
+    if draws is None:
+        return None
+    drawn: Float[np.ndarray, "k f"] = draws.loss(N=plans.params, D=plans.tokens, **x)
+    if isinstance(law, Fit) and "N" in law.ranges and np.isfinite(law.misfit):
+        sizes = np.geomspace(*law.ranges["N"], 3)
+        errors = np.random.default_rng(0).normal(0.0, law.misfit, (len(drawn), 3))
+        drawn = drawn * (1 + offsets(sizes, errors, plans.params))
+    return drawn
+
+
+def _candidates(
+    resources: Resources,
+    plans: Plans,
+    drawn: Float[np.ndarray, "k f"] | None,
+    draws: AbstractLossLaw | QuantizedLaw | None,
+    top: int,
+) -> list[Candidate]:
+    share = np.eye(len(plans.options))[top]
+    if drawn is not None:
+        wins = drawn == drawn.min(axis=1, keepdims=True)
+        share = np.mean(wins / wins.sum(axis=1, keepdims=True), axis=0)
+    found = []
+    for i, option in enumerate(plans.options):
+        n, d = float(plans.params[i]), float(plans.tokens[i])
+        own = None if draws is None else _own_sizes(resources, option, draws)
+        found.append(
+            Candidate(
+                option=option,
+                params=n,
+                tokens=d,
+                bytes=float(resources.memory(n, option)),
+                loss=float(plans.loss[i]),
+                interval=None if drawn is None else _ends(drawn[:, i]),
+                gap_interval=None if drawn is None else _ends(drawn[:, i] - drawn[:, top]),
+                best=float(share[i]),
+                params_interval=None if own is None else _ends(own[0]),
+                tokens_interval=None if own is None else _ends(own[1]),
+            )
+        )
+    return sorted(found, key=lambda c: c.loss)
+
+
+def _own_sizes(
+    resources: Resources, option: Option, draws: AbstractLossLaw | QuantizedLaw
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """The best size, and its tokens, of an option in every draw."""
+    n = resources.sizes(option)[::-1][::_EVERY]
+    loss = draws.loss(N=n, D=resources.tokens_for(n, option), **option.precisions)
+    at, rows = np.argmin(loss, axis=1), np.arange(len(loss))
+    log = np.log(n)[at]
+    if len(n) > 2:  # between the sizes tried, the vertex of a parabola
+        inner = np.clip(at, 1, len(n) - 2)
+        left, middle, right = (loss[rows, inner + step] for step in (-1, 0, 1))
+        curve = left - 2 * middle + right
+        inside = (at == inner) & (curve > 0)
+        shift = 0.5 * (left - right) / np.where(inside, curve, 1.0) * np.log(n[1] / n[0])
+        log = np.where(inside, log + shift, log)
+    own = np.exp(log)
+    return own, resources.tokens_for(own, option)
+
+
+def _by_cost(
+    estimate: AbstractLossLaw | QuantizedLaw, resources: Resources, options: Sequence[Option]
+) -> tuple[ByCost, ...]:
+    if not resources.serve_tokens and not any(option.computed and not option.plain for option in options):
+        return ()
+    found = []
+    for table in {**COSTS, resources.cost.name: resources.cost}.values():
+        try:
+            plans = best_plans(estimate, replace(resources, cost=table), options, {})
+        except SimlawError:
+            continue  # nothing fits at these costs
+        top = int(np.argmin(plans.loss))
+        found.append(
+            ByCost(
+                cost=table.name,
+                option=plans.options[top],
+                params=float(plans.params[top]),
+                tokens=float(plans.tokens[top]),
+                loss=float(plans.loss[top]),
+            )
+        )
+    return tuple(found)
+
+
+def _baselines(measured: Observations, candidates: Sequence[Candidate]) -> tuple[Baseline, ...]:
+    """What the cells say of those candidates that are quantized as the rows are."""
+    role = "P_w" if "P_w" in measured.x else "P_post"
+    asked = [c for c in candidates if c.option.plain or role in c.option.precisions]
+    n, d, bits = (
+        np.array(column) for column in zip(*((c.params, c.tokens, c.format.bits) for c in asked), strict=True)
+    )
+    return baselines(Cells.of(measured, role), n, d, bits, candidates[0].format.bits)
+
+
+def _far(ranges: Mapping[str, tuple[float, float]], c: Candidate) -> dict[str, float]:
+    return beyond(ranges, {"N": c.params, "D": c.tokens, "C": 6 * c.params * c.tokens, **c.option.precisions})
+
+
+def _verdict(choice: Choice, resources: Resources, ranges: Mapping[str, tuple[float, float]]) -> Choice:
+    best, rival = choice.candidates[0], rival_of(choice.candidates)
+    tied = [c for c in choice.candidates[1:] if (c.gap_interval or (c.loss - best.loss,))[0] <= _NOTHING]
+    verb = "quantize" if not best.option.plain and best.option.training is None else "train"
+    plan = best.plan.replace(" trained in ", " in ")
+    if rival is None:
+        sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; there is no other kind of plan to compare with"
+        return replace(choice, sentence=sentence + ".")
+    if rival.gap_interval and rival.gap_interval[0] <= 0:
         sentence = (
-            f"not identified: {budget}, {_plan(best)} and {_plan(rival)} cannot be told apart "
+            f"not identified: {resources}, {best.plan} and {rival.plan} cannot be told apart "
             f"({rival.loss - best.loss:.4f} nats)."
         )
-        return Choice(identified=False, sentence=sentence, candidates=tuple(candidates))
-    verb = "train" if np.isinf(best.format.bits) else "quantize"
-    sentence = (
-        f"{verb} {_plan(best)}, {budget}: {best.loss:.4f} nats; {_plan(rival)} loses by {rival.loss - best.loss:.4f}"
-    )
-    if rival.gap_interval:
+        return replace(choice, sentence=sentence)
+    gap = rival.loss - best.loss
+    sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; {rival.plan} "
+    sentence += f"loses by {gap:.4f}" if gap > _NOTHING else "is as good to a thousandth"
+    if rival.gap_interval and gap > _NOTHING:
         sentence += f" (90 % interval {rival.gap_interval[0]:.4f} to {rival.gap_interval[1]:.4f})"
-    if tied:
-        sentence += f"; within noise: {', '.join(c.format.name for c in tied)}"
-    if far:
-        names = ", ".join(f"{name} by {factor:.3g} x" for name, factor in far.items())
-        sentence += f"; that extrapolates beyond the rows of the fit in {names}"
-    return Choice(identified=True, sentence=sentence + ".", candidates=tuple(candidates))
+    if best.params_interval and best.params_interval[1] > 1.02 * best.params_interval[0]:
+        sentence += "; the best size of 90 % of the draws is " + " to ".join(map(count, best.params_interval))
+    if tied := [c for c in tied if c is not rival]:
+        names = [c.format.name if c.option.how == best.option.how else c.plan for c in tied]
+        sentence += f"; within noise: {', '.join(names)}"
+    if choice.outside:
+        sentence += f"; that extrapolates beyond the rows of the fit in {factors(choice.outside)}"
+    if other := _far(ranges, rival):
+        sentence += f"; the rival lies outside them in {factors(other)}"
+    return replace(choice, identified=True, sentence=sentence + ".")
 
 
-def _rival(candidates: list[Candidate]) -> Candidate:
-    """What the best one must beat: 16 bits; or, where they are the best, the best quantized one."""
-    quantized = [c for c in candidates if np.isfinite(c.format.bits)]
-    plain = [c for c in candidates if np.isinf(c.format.bits)]
-    others = plain if candidates[0] in quantized else quantized
-    return others[0] if others else candidates[-1]
-
-
-def _plan(candidate: Candidate) -> str:
-    return f"N={count(candidate.params)} in {candidate.format.name}"
+def rival_of(candidates: Sequence[Candidate]) -> Candidate | None:
+    """What the best one must beat: the best candidate that is quantized at another time, or not at all."""
+    return next((c for c in candidates if c.option.how != candidates[0].option.how), None)
 
 
 def _ends(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
     low, high = interval(drawn)
     return float(low), float(high)
-
-
-def _joined(
-    base: AbstractLaw | QuantizedLaw, draws: AbstractLaw | QuantizedLaw | None, penalty: Fit | AbstractPenalty
-) -> tuple[QuantizedLaw, QuantizedLaw | None, dict[str, tuple[float, float]]]:
-    """A loss law with a penalty, and their draws paired in their order (the same trunks, where they were fitted so)."""
-    if isinstance(base, QuantizedLaw):
-        raise SimlawError("the law has a penalty of its own: leave penalty=… out")
-    law = penalty.law if isinstance(penalty, Fit) else penalty
-    found = penalty.draws if isinstance(penalty, Fit) else None
-    if not isinstance(law, AbstractPenalty):
-        raise SimlawError(f"{type(law).__name__} is no law of the penalty: give one")
-    both = None
-    if isinstance(draws, AbstractLaw):
-        assert found is None or isinstance(found, AbstractPenalty)
-        both = QuantizedLaw(base=draws, penalty=found or law)  # type: ignore[arg-type]
-    ranges = dict(penalty.ranges) if isinstance(penalty, Fit) else {}
-    return QuantizedLaw(base=base, penalty=law), both, ranges  # type: ignore[arg-type]

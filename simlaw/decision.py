@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.baselines import Baseline, Cells, after_quantization, baselines
+from simlaw.critical import rise
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.observations import usable
@@ -79,7 +81,10 @@ class Crossing:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The answer under a budget: whether it is identified, a sentence, and what the sentence rests on."""
+    """The answer under a budget: whether it is identified, a sentence, and what the sentence rests on.
+
+    `baselines` are what the measured cells alone say of the same plans.
+    """
 
     identified: bool
     sentence: str
@@ -90,6 +95,7 @@ class Decision:
     plans: tuple[Plan, ...]
     measured: tuple[MeasuredCell, ...]
     crossing: Crossing | None
+    baselines: tuple[Baseline, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +146,11 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
         plans=plans,
         measured=measured,
         crossing=crossing,
+        baselines=_baselines(question, kept, plans),
     )
     if unhealthy:
         why = f"the fit of {type(unhealthy[0].law).__name__} is {unhealthy[0].health}: {unhealthy[0].sentence}"
-        return replace(decision, sentence=f"not identified: {why}.", plans=(), crossing=None)
+        return replace(decision, sentence=f"not identified: {why}.", plans=(), crossing=None, baselines=())
     return _verdict(decision, (float(kept.column("tokens").min()), float(kept.column("tokens").max())))
 
 
@@ -261,10 +268,10 @@ def _crossing(
     lead = drawn[:, :, winner] - drawn[:, :, other]  # positive where the other one is better
     # upwards the other overtakes the winner; downwards the winner overtakes the other
     sign = 1.0 if above else -1.0
-    places = np.array([_rise(np.log(amounts), sign * row) for row in lead])
+    places = np.array([rise(np.log(amounts), sign * row) for row in lead])
     ahead = sign * np.diff(surface.loss(sizes, tokens, widths)[:, [other, winner]], axis=1)[:, 0]
     near = slice(0, at + 1) if above else slice(at, None)
-    estimate = np.clip(_rise(np.log(amounts[near]), ahead[near]), *np.log(ends))
+    estimate = np.clip(rise(np.log(amounts[near]), ahead[near]), *np.log(ends))
     low, high = interval(places)
     return Crossing(
         overtakes=float(bits[other] if above else bits[winner]),
@@ -275,15 +282,10 @@ def _crossing(
     )
 
 
-def _rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
-    """Where `y` last rises through 0, by linear interpolation; infinite, on its side, where that is outside `x`."""
-    if y[-1] <= 0:
-        return float("inf")
-    at = np.flatnonzero(y <= 0)
-    if not at.size:
-        return float("-inf")
-    i = at[-1]
-    return float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]))
+def _baselines(question: Question, table: Table, plans: tuple[Plan, ...]) -> tuple[Baseline, ...]:
+    seen, _ = after_quantization(table, question.granularity, question.bytes_column)
+    n, d, bits = (np.array([getattr(plan, name) for plan in plans]) for name in ("params", "tokens", "bits"))
+    return baselines(Cells.of(seen), n, d, bits, plans[0].bits)
 
 
 def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:

@@ -39,14 +39,15 @@ class Fit(AbstractReported):
 
     `kind` is the objective that was minimised, with the `threshold` of a Huber sum; `engines` is by how much variable
     projection ended above it, relatively (None where the form has no part to project out). `draws` is the law with a
-    leading axis of bootstrap draws (None without a bootstrap), `error` their standard deviation by parameter. The draws
-    are stretched about the law by Student's factor for so few trunks, so that their quantiles are intervals; the
-    errors are not. `chi2` is the weighted sum of squares of a
-    penalty fit, None for a loss fit. `residual` is the root mean square of what the law leaves over, in nats, and
-    `misfit` the form's own error, relative: what noise does not explain at the means of cells, and no bootstrap of the
-    rows can see. `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters
-    were given; `unknown` ones are NaN, since no row depends on them. `counts` says what N counts. `contest` is the
-    comparison of several forms that this one comes from.
+    leading axis of bootstrap draws (None without a bootstrap), `error` their standard deviation by parameter,
+    `covariance` that of each two. The draws are stretched about the law by Student's factor for so few trunks, so that
+    their quantiles are intervals; the errors are not. `chi2` is the weighted sum of squares of a penalty fit, None for
+    a loss fit. `residual` is the root mean square of what the law leaves over, in nats, and `misfit` the form's own
+    error, relative: what noise does not explain at the means of cells, and no bootstrap of the rows can see.
+    `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters were given;
+    `unknown` ones are NaN, since no row depends on them. `counts` says what N counts. `settings` are the seed, the
+    starts, the bounds and the draws that were asked for, `table` is the hash of the rows. `contest` is the comparison
+    of several forms that this one comes from.
     """
 
     health: Health
@@ -72,6 +73,9 @@ class Fit(AbstractReported):
     kind: Objective = "huber"
     threshold: float | None = None
     engines: float | None = None
+    covariance: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    settings: Mapping[str, Any] = MappingProxyType({})
+    table: str = ""
     contest: Any = None
 
     @property
@@ -178,6 +182,15 @@ def fit(
         engines=excess,
         gradient=reached.gradient,
         condition=conditioned,
+        covariance={} if spread is None else _covariance(problem.free, spread),
+        settings={
+            "seed": seed,
+            "starts": starts,
+            "bounds": {name: list(ends) for name, ends in bounds.items()},
+            "draws": 0 if weights is None else len(weights.weights),
+            "stretch": 1.0 if weights is None else weights.stretch,
+        },
+        table=seen.sha256,
         error={} if spread is None else {name: float(np.std(spread.values[name])) for name in problem.free},
         fixed=tuple(fixed),
         unknown=problem.unknown,
@@ -243,6 +256,11 @@ def _misfit(seen: Observations, said: Float[np.ndarray, " n"], fitted: int) -> f
         return float(np.sqrt(np.sum((error / mean) ** 2) / freedom))
     excess = (np.sum(error**2 / noise) * len(count) / freedom - len(count)) / np.sum(mean**2 / noise)
     return float(np.sqrt(max(0.0, excess)))
+
+
+def _covariance(names: tuple[str, ...], drawn: AbstractLaw) -> dict[str, dict[str, float]]:
+    matrix = np.atleast_2d(np.cov(np.stack([drawn.values[name] for name in names]), ddof=0))
+    return {name: dict(zip(names, map(float, row), strict=True)) for name, row in zip(names, matrix, strict=True)}
 
 
 def _correlated(names: tuple[str, ...], drawn: Float[np.ndarray, "k p"]) -> tuple[tuple[str, str, float], ...]:

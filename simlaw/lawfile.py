@@ -14,10 +14,11 @@ from simlaw.files import write_file
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw
 from simlaw.laws import FORMS
+from simlaw.quantizedfit import QuantizedFit
 from simlaw.version import __version__
 
 #: Raised when the fields of the file change.
-SCHEMA = 2
+SCHEMA = 3
 
 
 def save_fit(fit: Fit, path: str | Path, *, counts: str | None = None) -> None:
@@ -26,25 +27,23 @@ def save_fit(fit: Fit, path: str | Path, *, counts: str | None = None) -> None:
     write_file(Path(path), _sealed(body).encode())
 
 
-def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fit:
+def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fit | QuantizedFit:
     """The fit in a file, with its law, draws and health; NumPy alone is needed.
 
-    `forms` are forms of one's own that the file may name. Raises `SimlawError` where the file is missing, was altered,
-    lacks a field, names a form that is not known, holds a number that is none, or was written by a newer simlaw.
+    The file of a sweep (`sweeps/<name>/law.json`) gives its fits of the loss and of the penalty together, as a
+    `QuantizedFit`; without a penalty, the fit of the loss. `forms` are forms of one's own that the file may name.
+    Raises `SimlawError` where the file is missing, was altered, lacks a field, names a form that is not known, holds a
+    number that is none, or was written by a newer simlaw.
     """
     path = Path(path)
-    return _read(_open(path), path, {**FORMS, **{form.__name__: form for form in forms}})
-
-
-def load_laws(path: str | Path) -> tuple[Fit, ...]:
-    """The fits in a file: the one that `Fit.save` wrote, or the loss and the penalty of a sweep's law.json.
-
-    Raises `SimlawError` as `load_law` does.
-    """
-    path = Path(path)
-    body = _open(path)
-    parts = [body[name] for name in ("loss", "penalty") if body.get(name)] or [body]
-    return tuple(_read(part, path, FORMS) for part in parts)
+    body, known = _open(path), {**FORMS, **{form.__name__: form for form in forms}}
+    if "loss" not in body:
+        return _read(body, path, known)
+    parts = [body["loss"], body.get("penalty")]
+    if not isinstance(parts[0], Mapping) or not isinstance(parts[1], Mapping | None):
+        _refuse(path, "its loss or its penalty is no fit")
+    base, *penalty = (_read({"N": body.get("N"), **part}, path, known) for part in parts if part is not None)
+    return QuantizedFit(base=base, penalty=penalty[0]) if penalty else base
 
 
 def _open(path: Path) -> dict[str, Any]:
@@ -65,6 +64,8 @@ def _open(path: Path) -> dict[str, Any]:
             f"it has the schema {body['schema']} of a newer simlaw, and this one reads {SCHEMA}: upgrade simlaw",
             "",
         )
+    if body["schema"] < SCHEMA:
+        _refuse(path, f"it has the schema {body['schema']} of an older simlaw, and this one reads {SCHEMA}")
     seal = body.pop("checksum", None)
     if seal != _checksum(body):
         _refuse(path, "its checksum does not fit its contents")
@@ -101,19 +102,25 @@ def _fit(fit: Fit) -> dict[str, Any]:
         "unit": "nats per token",
         "parameters": {name: _number(float(value)) for name, value in fit.law.values.items()},
         "error": dict(fit.error),
+        "covariance": {name: dict(row) for name, row in fit.covariance.items()},
         "fixed": list(fit.fixed),
         "unknown": list(fit.unknown),
         "misfit": _number(fit.misfit),
         "correlated": [list(pair) for pair in fit.correlated],
         "residual": fit.residual,
+        "kind": fit.kind,
+        "threshold": fit.threshold,
         "objective": fit.objective,
         "agreeing": fit.agreeing,
+        "engines": fit.engines,
         "gradient": fit.gradient,
         "condition": _number(fit.condition),
         "chi2": _number(fit.chi2),
         "rows": fit.rows,
         "trunks": fit.trunks,
         "left_out": dict(fit.left_out),
+        "settings": dict(fit.settings),
+        "table": fit.table,
         "ranges": {name: [_number(end) for end in ends] for name, ends in fit.ranges.items()},
         # six digits: a draw is uncertain in its second
         "draws": {
@@ -154,14 +161,20 @@ _PLAIN = (
     "health",
     "sentence",
     "error",
+    "covariance",
     "residual",
+    "kind",
+    "threshold",
     "objective",
     "agreeing",
+    "engines",
     "gradient",
     "chi2",
     "rows",
     "trunks",
     "left_out",
+    "settings",
+    "table",
 )
 
 

@@ -6,6 +6,7 @@ gradient times step, whose mean over seeds is zero; where delta is tiny it is th
 from replicates, pooled over the sweep.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,13 @@ class Observations:
     def pairs(self) -> Bool[np.ndarray, " n"]:
         """Which rows are paired; none where the table does not say."""
         return np.zeros(len(self.y), bool) if self.paired is None else self.paired
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the rows, whatever file they came from."""
+        parts = [f"{name}".encode() + np.ascontiguousarray(self.x[name]).tobytes() for name in sorted(self.x)]
+        parts += [np.ascontiguousarray(part).tobytes() for part in (self.y, self.sigma, self.pairs)]
+        return hashlib.sha256(b"".join([*parts, *(trunk.encode() for trunk in self.trunk)])).hexdigest()
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""

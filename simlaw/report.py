@@ -2,6 +2,7 @@
 
 import abc
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -68,6 +69,11 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
         return (indent + "  ".join(texts)).rstrip()
 
     return "\n".join(map(line, (head, *rows)))
+
+
+def wrapped(text: str) -> str:
+    """A sentence in lines of at most 100 columns."""
+    return textwrap.fill(text, 100)
 
 
 #: A table: its head and its rows.

@@ -54,20 +54,17 @@ class Surface:
         """The estimated loss in nats per token."""
         return self.law.loss(N=n, D=d, P_post=bits)
 
-    def ensemble(self, n: np.ndarray, d: np.ndarray, bits: np.ndarray) -> Float[np.ndarray, "k ..."]:
-        """The loss of every draw."""
+    def ensemble(
+        self, n: np.ndarray, d: np.ndarray, bits: np.ndarray, **precisions: np.ndarray
+    ) -> Float[np.ndarray, "k ..."]:
+        """The loss of every draw; `precisions` of training (P_w …) are passed on to the law of the loss."""
         n, d, bits = np.broadcast_arrays(n, d, bits)
-        base = self.draws.base.loss(N=n, D=d)
+        base = self.draws.base.loss(N=n, D=d, **precisions)
         penalty = self.draws.penalty.penalty(N=n, D=d, P_post=bits)
-        size_error = (self._knots(n.ravel()) @ self.size_errors.T).T.reshape(base.shape)
+        size_error = offsets(self.sizes, self.size_errors, n.ravel()).reshape(base.shape)
         # unquantised takes the last place: its penalty is 0 anyway
         bit_error = self.bit_errors[:, np.minimum(bits, 16).astype(int)]
         return base * (1 + size_error) + penalty * np.exp(bit_error)
-
-    def _knots(self, n: Float[np.ndarray, " q"]) -> Any:
-        """The weights with which an offset linear in log N between the measured sizes joins theirs."""
-        unit = np.eye(len(self.sizes))
-        return np.stack([np.interp(np.log(n), np.log(self.sizes), row) for row in unit], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +110,12 @@ def _joined(base: AbstractLaw, penalty: AbstractLaw) -> QuantizedLaw:
     if not isinstance(base, AbstractLossLaw) or not isinstance(penalty, AbstractPenalty):
         raise SimlawError(f"{type(base).__name__} and {type(penalty).__name__} are no loss law and penalty: swap them")
     return QuantizedLaw(base=base, penalty=penalty)
+
+
+def offsets(
+    sizes: Float[np.ndarray, " m"], errors: Float[np.ndarray, "k m"], n: Float[np.ndarray, " q"]
+) -> Float[np.ndarray, "k q"]:
+    """Errors that are independent at some sizes, joined linearly in log N between them, at other sizes."""
+    unit = np.eye(len(sizes))
+    weights = np.stack([np.interp(np.log(n), np.log(sizes), row) for row in unit], axis=1)
+    return (weights @ errors.T).T

@@ -1,14 +1,17 @@
 """Allocation: closed forms where there are any, served tokens, how far an answer extrapolates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from simlaw.allocate import allocate, beyond
 from simlaw.errors import SimlawError
 from simlaw.fitting import fit
-from simlaw.laws import Chinchilla
-from simlaw.observations import loss_observations
+from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import besiroglu2024, chen2025_w4a4, kumar2024, sardana2024
+from simlaw.quantizedfit import QuantizedFit
 from simlaw.uncertainty import trunk_weights
 from tests.planted import LOSS, planted
 
@@ -55,6 +58,23 @@ def test_intervals_come_from_the_draws():
     assert answer.params_interval[0] < allocate(LOSS, flops=1e12).params < answer.params_interval[1]
     assert answer.loss_interval[0] < float(LOSS.loss(N=answer.params, D=answer.tokens)) < answer.loss_interval[1]
     assert "(90 % interval " in str(answer)
+    assert 6 * answer.params_interval[0] * answer.tokens_interval[1] == pytest.approx(
+        1e12, rel=0.01
+    )  # neighbouring draws
+    assert answer.tokens_interval[0] < answer.tokens < answer.tokens_interval[1]
+
+
+def test_two_fits_together_are_allocated_at_a_precision():
+    table = planted(log_loss=0.003, relative=0.05, token=1e-4, seeds=6, seed=1)
+    seen, added = loss_observations(table), penalty_observations(table)
+    trunks = trunk_weights(seen.trunk, seen.x["N"], draws=100)
+    both = QuantizedFit(base=fit(Chinchilla, seen, trunks), penalty=fit(StepPenalty, added, trunks))
+    low, high = allocate(both, flops=1e12, P_post=3), allocate(both, flops=1e12)
+    assert low.loss > high.loss
+    assert low.params > high.params  # rounding punishes tokens for each parameter
+    sick = replace(both, penalty=replace(both.penalty, health="COLLAPSED", sentence="no"))
+    with pytest.raises(SimlawError, match="the fit of StepPenalty is COLLAPSED: no; not identified"):
+        allocate(sick, flops=1e12)
 
 
 def test_extrapolation_is_said_and_refused_beyond_ten():

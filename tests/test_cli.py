@@ -26,6 +26,7 @@ COMMANDS = (
     "table",
     "fit",
     "decide",
+    "next",
     "laws",
     "allocate",
     "figure",
@@ -153,6 +154,9 @@ def test_fit_and_decide(call):
     assert decision["identified"] is False
     assert {plan["bits"] for plan in decision["plans"]} <= {3, 4, 8, None}
     assert call("decide", "smoke", "--tokens", "1e4", "--total").exit_code == 0
+    assert call("next", "smoke", "--bytes", "1500", "--flops", "1e8").stderr.startswith(
+        "simlaw: there are no two plans to tell apart: not identified: "
+    )
 
 
 def test_a_table_by_itself_is_fitted_without_corpus_or_jax(project, tmp_path):
@@ -261,6 +265,74 @@ def test_laws_and_allocate(call):
     said = call("allocate", "besiroglu2024", "--flops", "1e21", "--serve-tokens", "1e12").output
     assert said.startswith("At 1e21 FLOPs of training and serving 1T tokens the best choice is ")
     assert json.loads(call("allocate", "kumar2024", "--flops", "1e19", "--bits", "4", "--json").stdout)["params"] > 1e7
+
+
+def test_decide_by_a_law():
+    def call(*args):
+        return CliRunner().invoke(cli, args)
+
+    said = call("decide", "kumar2024", "--bytes", "82.5e6", "--flops", "1.7e19").output
+    assert "quantize N=129M in int5 g128, within 82.5 MB and 1.7e19 training FLOPs" in said
+    served = ("--serve-tokens", "1e11", "--cost", "H200", "--batch", "8", "--context", "256", "--force", "--json")
+    choice = json.loads(call("decide", "kumar2024", "--bytes", "200e6", "--flops", "1.7e19", *served).output)
+    assert [one["cost"] for one in choice["by_cost"]] == ["flops", "bits", "H200", "TPU-v6e"]
+    law = str(ROOT / "sweeps" / "quickstart" / "law.json")
+    said = call("decide", law, "--bytes", "29e3", "--flops", "1e12", "--formats", "integers").output
+    assert "90 % interval" in said
+    assert "quantize N=" in said
+    assert " would narrow the gap of " in call("next", law, "--bytes", "29e3", "--flops", "1e12").output
+
+
+def test_a_cost_table_may_be_a_file(tmp_path):
+    def call(cost):
+        return CliRunner().invoke(
+            cli,
+            [
+                "decide",
+                "kumar2024",
+                "--flops",
+                "1e20",
+                "--training",
+                "all",
+                "--formats",
+                "integers",
+                "--force",
+                "--cost",
+                cost,
+            ],
+        )
+
+    (tmp_path / "mine.json").write_text('{"name": "mine", "source": "measured", "train": {"int4": 0.01}}')
+    assert "in int4, within 1e20 training FLOPs by the cost table mine" in call(str(tmp_path / "mine.json")).output
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "torn.json").write_text("{")
+    for name, sentence in (
+        ("none", "simlaw: --cost none: there is no such table or file; the tables are flops, bits, H200, TPU-v6e"),
+        (str(tmp_path / "list.json"), f"simlaw: --cost {tmp_path / 'list.json'}: it holds no object: give the fields"),
+        (str(tmp_path / "torn.json"), f"simlaw: --cost {tmp_path / 'torn.json'}: line 1 is no JSON; mend the file"),
+    ):
+        said = call(name)
+        assert said.exit_code == 2
+        assert said.stderr.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("kumar2024", "--total"), "--total belongs to a sweep or table, and kumar2024 is none: leave it out"),
+        (
+            ("quickstart", "--cost", "H200"),
+            "--cost belongs to a law (a sweep's law.json is one), and quickstart is none",
+        ),
+        (("kumar2024", "--bytes", "1e8", "--batch", "8"), "--batch and --context make a cache together: give both"),
+        (("kumar2024", "--bytes", "1e8"), "give the training budget once: flops=… (equal compute) or tokens=…"),
+        (("none.json", "--flops", "1e8"), "'none.json' is neither a law file nor a published law: there are kumar2024"),
+    ],
+)
+def test_decisions_by_a_law_refuse_in_one_sentence(args, sentence):
+    said = CliRunner().invoke(cli, ["decide", *args])
+    assert said.exit_code == 2
+    assert said.stderr.startswith(f"simlaw: {sentence}")
 
 
 def test_figure(call, project, tmp_path):

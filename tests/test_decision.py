@@ -63,6 +63,15 @@ def test_every_plan_is_the_best_of_its_precision(question):
     assert sum(plan.best for plan in decision.plans) == pytest.approx(1)
 
 
+def test_a_decision_says_what_the_cells_say_without_a_law():
+    decision = ask(Question(bytes=29e3, amount=1e12))
+    assert [one.name for one in decision.baselines] == ["nearest measured cell", "rank at the largest rung"]
+    sizes = {plan.bits: plan.params for plan in decision.plans}
+    for one in decision.baselines:
+        assert one.params == sizes[one.bits]
+        assert one.agrees == (one.bits == decision.plans[0].bits)
+
+
 def test_the_rival_is_every_size_at_its_own_best_precision():
     # with bytes to spare nobody needs to quantize, and the 16-bit model of the best size wins
     decision = ask(Question(bytes=1e6, amount=2e11))

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from simlaw.analysis import analyse
+from simlaw.choice import decide
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
 from simlaw.fitting import fit
 from simlaw.law import AbstractLossLaw, positive
-from simlaw.lawfile import SCHEMA, _sealed, load_law
+from simlaw.lawfile import SCHEMA, _sealed, analysis_json, load_law
 from simlaw.laws import Chinchilla, PrecisionExponential
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations
+from simlaw.quantizedfit import QuantizedFit
 from simlaw.uncertainty import trunk_weights
+from tests.conftest import ROOT
 from tests.planted import planted
 
 SEEN = loss_observations(planted(log_loss=0.01, bits=()))
@@ -127,3 +131,43 @@ def test_a_missing_file(tmp_path):
         SimlawError, match=r"there is no law file at .*none.json \(No such file or directory\): `fit.save"
     ):
         load_law(tmp_path / "none.json")
+
+
+def test_the_file_of_a_sweep_gives_both_fits(tmp_path):
+    analysis = analyse(planted(log_loss=0.005, relative=0.1, token=1e-4, seeds=4), draws=50)
+    path = tmp_path / "law.json"
+    path.write_text(analysis_json(analysis, "0" * 64))
+    back = load_law(path)
+    assert isinstance(back, QuantizedFit)
+    assert (back.base.law, back.penalty.law) == (analysis.base.law, analysis.penalty.law)
+    # the draws of both come back in their order, so that decisions have the same intervals
+    both = QuantizedFit(base=analysis.base, penalty=analysis.penalty)
+    mine, theirs = (decide(one, bytes=29e3, flops=1e12) for one in (back, both))
+    assert [c.option for c in mine.candidates] == [c.option for c in theirs.candidates]
+    for a, b in zip(mine.candidates, theirs.candidates, strict=True):
+        assert a.gap_interval == pytest.approx(b.gap_interval, abs=1e-4)
+    assert back.law.loss(N=1e5, D=1e7, P_post=4) > back.law.loss(N=1e5, D=1e7)
+
+
+def test_the_file_of_a_sweep_without_a_penalty_gives_the_loss(tmp_path):
+    (tmp_path / "law.json").write_text(analysis_json(analyse(planted(log_loss=0.005, bits=()), draws=20), "0" * 64))
+    assert isinstance(load_law(tmp_path / "law.json").law, Chinchilla)
+
+
+def test_a_penalty_that_is_no_fit_is_refused(tmp_path):
+    path = tmp_path / "law.json"
+    path.write_text(analysis_json(analyse(planted(log_loss=0.005, bits=()), draws=20), "0" * 64))
+    altered(path, lambda body: body.update(penalty=3))
+    with pytest.raises(SimlawError, match="is no law file to rely on: its loss or its penalty is no fit; save the fit"):
+        load_law(path)
+
+
+def test_the_committed_fits_decide():
+    found = decide(load_law(ROOT / "sweeps" / "quickstart" / "law.json"), bytes=29e3, flops=1e12)
+    assert found.identified
+    assert found.candidates[0].interval[0] < found.candidates[0].loss < found.candidates[0].interval[1]
+
+
+def test_two_fits_that_are_no_pair_are_refused():
+    with pytest.raises(SimlawError, match="Chinchilla and Chinchilla are no law of the loss and law of the penalty"):
+        QuantizedFit(base=FIT, penalty=FIT)

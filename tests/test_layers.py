@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm", "newton", "akima"),
+    ("config", "schema", "quantize", "laws", "published", "lm", "newton", "akima", "shipped", "cost", "cache"),
     (
         *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
         *("columns", "export", "table"),
@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
         *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
         *("simulate", "oracle", "optimum", "envelope", "isoflop"),
+        *("resources", "options", "quantizedfit", "critical", "bestbits", "nextruns", "baselines", "regret"),
     ),
     ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
@@ -33,6 +34,8 @@ LAWS = {
     *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
     *("problem", "newton", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
     *("oracle", "akima", "optimum", "envelope", "isoflop", "design"),
+    *("shipped", "cost", "cache", "resources", "options", "quantizedfit"),
+    *("critical", "bestbits", "nextruns", "baselines", "regret"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -19,6 +19,7 @@ _COMMANDS = {
     "table": "Print or write a sweep's table as CSV or Parquet.",
     "fit": "Fit laws to a sweep's table, or to a table of your own.",
     "decide": "Say which size at which precision is best under a budget.",
+    "next": "Name the runs that would narrow a decision most.",
     "laws": "List published laws, with their sources.",
     "allocate": "Say how many parameters and tokens a budget of FLOPs is best spent on.",
     "figure": "Draw a figure from a sweep's table.",

@@ -11,6 +11,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.lawfile import load_law
 from simlaw.published import PUBLISHED, Published
+from simlaw.quantizedfit import QuantizedFit
 
 
 @click.command()
@@ -37,7 +38,12 @@ def command(law: str, flops: float, serve_tokens: float, bits: float | None, for
         click.echo(str(found))
 
 
-def open_law(name: str) -> Fit | Published:
+def is_law(name: str) -> bool:
+    """Whether this names a published law or a law file, and not a sweep or a table."""
+    return name in PUBLISHED or name.endswith(".json")
+
+
+def open_law(name: str) -> Fit | QuantizedFit | Published:
     """The published law of this name, or the law in this file."""
     if name in PUBLISHED:
         return PUBLISHED[name]

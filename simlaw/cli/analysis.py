@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 from simlaw.analysis import Analysis
+from simlaw.baselines import baselines_text
 from simlaw.decision import Decision, Question, decide
 from simlaw.errors import SimlawError
 from simlaw.observations import rate_checks
@@ -89,8 +90,9 @@ def decision_report(decision: Decision) -> str:
             for cell in decision.measured[:5]
         ],
     )
-    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [decision.sentence]
-    return "\n\n".join(parts)
+    null = baselines_text(decision.baselines)
+    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [null] * bool(null)
+    return "\n\n".join([*parts, decision.sentence])
 
 
 def answer(analysis: Analysis, question: Question) -> Decision:

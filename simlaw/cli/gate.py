@@ -17,9 +17,10 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.formats import PerChannel
 from simlaw.law import AbstractLaw
-from simlaw.lawfile import load_laws
+from simlaw.lawfile import load_law
 from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionWeights, StepPenalty
 from simlaw.plan import Cell
+from simlaw.quantizedfit import fits_of
 from simlaw.run.session import Session
 from simlaw.simulate import TYPICAL, Noise, noise_of
 from simlaw.table import read_table
@@ -207,7 +208,7 @@ def _judges(session: Session, own: bool, forms: Sequence[type[AbstractLaw]]) -> 
         with contextlib.suppress(SimlawError):  # without replicates it says nothing of noise
             noise, said = noise_of(read_table(session.file.table)), "the noise of the committed table"
     if not own and session.file.law.is_file():
-        fits = [one for one in load_laws(session.file.law) if one.health == "VALID" and type(one.law) in forms]
+        fits = [one for one in fits_of(load_law(session.file.law)) if one.health == "VALID" and type(one.law) in forms]
     known = [type(one.law).__name__ for one in fits]
     judged = [f"at the committed {' and '.join(known)}"] if known else []
     if len(known) < len(forms):

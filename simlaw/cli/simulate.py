@@ -14,9 +14,10 @@ from simlaw.evaluate import Measurement
 from simlaw.files import write_file
 from simlaw.fitting import Fit
 from simlaw.law import AbstractLossLaw, AbstractPenalty, QuantizedLaw
-from simlaw.lawfile import load_laws
+from simlaw.lawfile import load_law
 from simlaw.plan import Cell, expand
 from simlaw.published import PUBLISHED, Published
+from simlaw.quantizedfit import fits_of
 from simlaw.report import count
 from simlaw.rows import done_rows
 from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta
@@ -167,7 +168,7 @@ def _sources(laws: Sequence[str], file: SweepFile) -> list[Published | Fit]:
     for law in laws or (str(file.law),):
         if law not in PUBLISHED and not Path(law).exists():
             raise SimlawError(f"{law!r} is neither a law file nor a published law: there are {', '.join(PUBLISHED)}")
-        found += [PUBLISHED[law]] if law in PUBLISHED else load_laws(law)
+        found += [PUBLISHED[law]] if law in PUBLISHED else fits_of(load_law(law))
     return found
 
 

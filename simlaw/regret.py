@@ -1,0 +1,160 @@
+"""Regret: the nats that are lost on held-out cells by following a law, or no law, instead of the best measured cell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from simlaw.baselines import BASELINES, Cells, after_quantization
+from simlaw.errors import SimlawError
+from simlaw.fitting import fit
+from simlaw.holdout import Holdout
+from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
+from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.observations import Observations, granularities, loss_observations, penalty_observations, usable
+from simlaw.report import columns
+from simlaw.table import Table
+
+#: A loss of less than half the last digit that reports show is none.
+_NOTHING = 5e-4
+#: Cells whose FLOPs differ by less than this factor are one budget.
+_SAME = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follower:
+    """Whoever chooses: mean and largest regret in nats per token, and the share of questions with none."""
+
+    name: str
+    mean: float
+    worst: float
+    right: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regret:
+    """The regret of a law, first, and of the baselines, over some questions that held-out cells answer.
+
+    A question is a budget with at least two sizes within it; the best measured cell is the truth, so that noise of
+    cells counts against everybody.
+    """
+
+    holdout: str
+    questions: int
+    followers: tuple[Follower, ...]
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether the law loses less than every baseline."""
+        return all(self.followers[0].mean < other.mean for other in self.followers[1:])
+
+    def __str__(self) -> str:
+        rows = [(f.name, f"{f.mean:.4f}", f"{f.worst:.4f}", f"{f.right:.0%}") for f in self.followers]
+        head = (f"regret on {self.holdout} ({self.questions} questions)", "mean nats", "worst", "best chosen")
+        law, rest = self.followers[0], self.followers[1:]
+        better = [f.name for f in rest if f.mean <= law.mean]
+        verdict = "the law loses less than the baselines"
+        if better:
+            verdict = f"no reason to follow the law here: {' and '.join(better)} would lose no more"
+        return f"{columns(head, rows)}\n\n{verdict}"
+
+
+def regret_of_table(
+    table: Table,
+    holdout: Holdout,
+    *,
+    base: type[AbstractLossLaw] = Chinchilla,
+    penalty: type[AbstractPenalty] = StepPenalty,
+    column: str = "bytes_blocks",
+) -> Regret:
+    """The regret of choosing size and precision within stored bytes and training FLOPs, on held-out cells of a table.
+
+    The forms are fitted to the rows that are not held out. Every held-out cell asks one question: its own bytes and
+    FLOPs are the budget, and the held-out cells within it are the options. Raises `SimlawError` where no budget holds
+    two sizes, or the rest is too little to fit.
+    """
+    kept, _ = usable(table)
+    granularity = (*granularities(kept), "channel")[0]
+    losses = loss_observations(table)
+    added = penalty_observations(table, granularity=granularity)
+    away, away_added = holdout.mask(losses), holdout.mask(added)
+    law = QuantizedLaw(
+        base=_loss(fit(base, losses.keep(~away)).law),
+        penalty=_penalty(fit(penalty, added.keep(~away_added)).law),
+    )
+    total, size = after_quantization(kept, granularity, column)
+    out = holdout.mask(total)
+    options, seen = Cells.of(total.keep(out)), Cells.of(total.keep(~out))
+    stored = np.array([size[n, b] for n, b in zip(options.params, options.bits, strict=True)])
+    flops = 6 * options.params * options.tokens
+    within = [(stored <= b * (1 + 1e-9)) & (flops <= 1.01 * c) for b, c in zip(stored, flops, strict=True)]
+    predicted = law.loss(N=options.params, D=options.tokens, P_post=options.bits)
+    return _regret(f"{base.__name__} + {penalty.__name__}", holdout, options, seen, within, predicted)
+
+
+def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) -> Regret:
+    """The regret of choosing N (and precision, where rows have it) at equal training FLOPs, on held-out rows.
+
+    The form is fitted to the rows that are not held out; held-out cells of nearly equal 6·N·D are one question. Raises
+    `SimlawError` where no two sizes have equal FLOPs.
+    """
+    bits = next((name for name in ("P_post", "P_w") if name in seen.x), None)
+    extra = [name for name in seen.x if name not in ("N", "D", bits)]
+    if extra:
+        raise SimlawError(
+            f"the rows differ in {', '.join(extra)} too: choose rows that differ in N, D and one precision"
+        )
+    away = holdout.mask(seen)
+    law = _loss(fit(form, seen.keep(~away)).law)
+    options, rest = (Cells.of(seen.keep(mask), bits or "P_post") for mask in (away, ~away))
+    log = np.log(options.params * options.tokens)
+    order = np.argsort(log)
+    group = np.zeros(len(log), int)
+    group[order] = np.cumsum(np.concatenate([[0], np.diff(log[order]) > np.log(_SAME)]))
+    within = [group == g for g in np.unique(group)]
+    predicted = law.loss(N=options.params, D=options.tokens, **({bits: options.bits} if bits else {}))
+    return _regret(form.__name__, holdout, options, rest, within, predicted)
+
+
+def _regret(
+    name: str,
+    holdout: Holdout,
+    options: Cells,
+    seen: Cells,
+    within: Sequence[Bool[np.ndarray, " n"]],
+    predicted: Float[np.ndarray, " n"],
+) -> Regret:
+    distinct = {mask.tobytes(): mask for mask in within if len(np.unique(options.params[mask])) > 1}
+    if not distinct:
+        raise SimlawError(
+            f"no budget of the cells held out ({holdout}) holds two sizes, so there is nothing to choose: hold out more"
+        )
+    scores: Mapping[str, Float[np.ndarray, " n"]] = {f"law: {name}": predicted} | {
+        what: score(seen, options.params, options.tokens, options.bits) for what, score in BASELINES.items()
+    }
+    followers = []
+    for who, score in scores.items():
+        lost = np.array(
+            [options.loss[_choose(score, options, mask)] - options.loss[mask].min() for mask in distinct.values()]
+        )
+        followers.append(
+            Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < _NOTHING).mean()))
+        )
+    return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers))
+
+
+def _choose(score: Float[np.ndarray, " n"], options: Cells, mask: Bool[np.ndarray, " n"]) -> int:
+    """The option of the least score; of several, the one with the most FLOPs."""
+    tied = np.flatnonzero(mask & (score <= score[mask].min()))
+    return int(tied[np.argmax((options.params * options.tokens)[tied])])
+
+
+def _loss(law: AbstractLaw) -> AbstractLossLaw:
+    assert isinstance(law, AbstractLossLaw)
+    return law
+
+
+def _penalty(law: AbstractLaw) -> AbstractPenalty:
+    assert isinstance(law, AbstractPenalty)
+    return law

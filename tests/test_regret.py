@@ -1,0 +1,116 @@
+"""Regret on held-out cells: none for the truth, counted by hand for the baselines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simlaw.baselines import after_quantization
+from simlaw.errors import SimlawError
+from simlaw.external import load_table
+from simlaw.holdout import LargestC, LargestD, LargestN
+from simlaw.laws import Chinchilla, PrecisionWeights
+from simlaw.regret import Follower, Regret, regret, regret_of_table
+from tests.planted import planted
+
+TABLE = planted(log_loss=1e-5, relative=1e-4, token=1e-7)
+TRUTH = Chinchilla(E=1.8, A=420.0, B=1800.0, alpha=0.34, beta=0.36)
+
+
+def isoflop(noise=1e-4, budgets=(1e17, 1e18, 1e19, 1e20)):
+    """Runs at equal FLOPs, from a twentieth to twenty times the best size."""
+    rng = np.random.default_rng(0)
+    g = (0.34 * 420 / (0.36 * 1800)) ** (1 / 0.7)
+    n = np.concatenate([g * (c / 6) ** (0.36 / 0.7) * np.geomspace(0.05, 20, 9) for c in budgets])
+    d = np.repeat(budgets, 9) / (6 * n)
+    y = TRUTH.loss(N=n, D=d) * np.exp(noise * rng.normal(size=len(n)))
+    return load_table({"n": n, "d": d, "y": y}, N="n", D="d", loss="y")
+
+
+def dearest(seen, rows=9):
+    """The last rows, whose products N·D differ in their last digits."""
+    return LargestC(len(np.unique((seen.x["N"] * seen.x["D"])[-rows:])))
+
+
+@pytest.mark.parametrize("holdout", [LargestD(2), LargestC(3)], ids=str)
+def test_the_planted_law_loses_nothing_and_the_baselines_no_less(holdout):
+    found = regret_of_table(TABLE, holdout)
+    law, *rest = found.followers
+    assert law.name == "law: Chinchilla + StepPenalty"
+    assert (law.mean, law.worst, law.right) == (pytest.approx(0, abs=2e-4), pytest.approx(0, abs=5e-4), 1.0)
+    assert all(law.mean <= other.mean + 1e-4 for other in rest)
+    assert found.questions > 3
+
+
+def test_questions_hold_two_sizes_or_more():
+    with pytest.raises(
+        SimlawError, match=r"no budget of the cells held out \(largest N\) holds two sizes, so there is"
+    ):
+        regret_of_table(TABLE, LargestN())
+
+
+def test_choosing_the_size_at_equal_compute():
+    seen = isoflop(budgets=(1e17, 1e18, 1e19, 1e22))
+    found = regret(Chinchilla, seen, dearest(seen))
+    assert found.questions == 1
+    law, nearby, rung = found.followers
+    assert law.right == 1.0
+    assert law.mean < 5e-4
+    # sizes that were best at a thousandth of the compute are far too small for it
+    assert rung.mean > 0.005
+    assert nearby.mean >= law.mean
+
+
+def test_every_budget_is_a_question():
+    seen = isoflop()
+    assert regret(Chinchilla, seen, dearest(seen, 18)).questions == 2
+
+
+def test_options_are_the_held_out_cells_within_a_cells_bytes_and_flops():
+    seen, size = after_quantization(TABLE, "channel", "bytes_blocks")
+    out = seen.keep(LargestD(2).mask(seen))
+    cells = sorted({(n, d, b) for n, d, b in zip(out.x["N"], out.x["D"], out.x["P_post"], strict=True)})
+    questions = set()
+    for n, d, b in cells:
+        fits = frozenset(c for c in cells if size[c[0], c[2]] <= size[n, b] and c[0] * c[1] <= n * d)
+        if len({c[0] for c in fits}) > 1:
+            questions.add(fits)
+    assert regret_of_table(TABLE, LargestD(2)).questions == len(questions)
+
+
+def test_a_law_that_loses_less_is_recommended():
+    law, other = (
+        Follower(name="law: X", mean=0.01, worst=0.1, right=0.5),
+        Follower(name="a", mean=0.02, worst=0, right=1),
+    )
+    found = Regret(holdout="largest C", questions=3, followers=(law, other))
+    assert found.worthwhile
+    assert str(found).endswith("the law loses less than the baselines")
+
+
+def test_a_law_that_is_no_better_is_not_recommended():
+    same = Follower(name="law: X", mean=0.01, worst=0.01, right=0.5)
+    found = Regret(holdout="largest C", questions=3, followers=(same, Follower(name="a", mean=0.01, worst=0, right=1)))
+    assert not found.worthwhile
+    assert str(found).endswith("no reason to follow the law here: a would lose no more")
+
+
+def test_training_precision_is_an_option_too():
+    rng = np.random.default_rng(0)
+    truth = PrecisionWeights(E=1.8, A=420.0, B=1800.0, alpha=0.34, beta=0.36, g_w=2.2, n_w=0.3)
+    grid = [
+        (n, c / 6 / n, p) for c in (1e17, 4e17, 1.6e18, 6.4e18) for n in (1e7, 3e7, 1e8, 3e8) for p in (3, 4, np.inf)
+    ]
+    n, d, p = np.array(grid).T
+    y = truth.loss(N=n, D=d, P_w=p) * np.exp(1e-4 * rng.normal(size=len(n)))
+    seen = load_table({"n": n, "d": d, "p": p, "y": y}, N="n", D="d", P_w="p", loss="y")
+    found = regret(PrecisionWeights, seen, LargestC(4))
+    assert found.followers[0].right == 1.0
+
+
+def test_rows_that_differ_in_more_are_refused():
+    seen = isoflop()
+    with pytest.raises(
+        SimlawError, match="the rows differ in U too: choose rows that differ in N, D and one precision"
+    ):
+        regret(Chinchilla, replace(seen, x={**seen.x, "U": np.full(len(seen.y), 1e9)}), dearest(seen))
