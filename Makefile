@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 READY := $(VENV)/ready
 
-.PHONY: help quickstart test lint format figures bench lock clean
+.PHONY: help quickstart test lint format figures bench calibration lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -37,6 +37,9 @@ figures: $(READY)  ## Redraw the committed figures from the committed tables
 
 bench: $(READY) $(BENCH_VENV)/ready  ## Measure against the peers, side by side; writes tests/benchmarks/results.md
 	$(BIN)/python tests/benchmarks/run.py --peer $(BENCH_VENV)/bin/python
+
+calibration: $(READY)  ## Count how often intervals hold planted truths (hours; Ctrl-C is safe); writes its table.csv
+	$(BIN)/python -m tests.calibration.run
 
 lock: $(READY)  ## Choose new exact versions for requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock

@@ -11,7 +11,7 @@ from simlaw.fitting import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.published import Published
 from simlaw.quantizedfit import QuantizedFit
-from simlaw.report import count, power_of_ten
+from simlaw.report import AbstractReported, TableReport, count, power_of_ten
 from simlaw.uncertainty import interval
 
 #: Whatever holds a law of the loss.
@@ -22,8 +22,8 @@ FAR = 10.0
 _SIZES = np.geomspace(1e3, 1e14, 6001)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Allocation(AbstractReported):
     """The best N and D of a budget, the loss there, and intervals from the draws of the fit (None without draws).
 
     FLOPs are 6·N·D for training and 2·N for each token served; `outside` says by which factor each of N, D and C lies
@@ -40,7 +40,9 @@ class Allocation:
     loss_interval: tuple[float, float] | None
     outside: Mapping[str, float]
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The answer in a sentence."""
         budget = f"{power_of_ten(self.flops)} training FLOPs"
         if self.serve_tokens:
             budget = f"{power_of_ten(self.flops)} FLOPs of training and serving {count(self.serve_tokens)} tokens"
@@ -51,7 +53,7 @@ class Allocation:
         text += f": {self.loss:.3f} nats"
         if self.outside:
             text += f"; that extrapolates beyond the rows of the fit in {factors(self.outside)}"
-        return text + "."
+        return TableReport(sentences=(text + ".",))
 
 
 def allocate(

@@ -17,7 +17,8 @@ from simlaw.observations import Observations
 from simlaw.options import Plans, best_plans, options_of
 from simlaw.published import Published
 from simlaw.quantizedfit import QuantizedFit
-from simlaw.report import columns, count, wrapped
+from simlaw.report import AbstractReported, TableReport, count, wrapped
+from simlaw.report import Cells as TableCells
 from simlaw.resources import Option, Resources, Training
 from simlaw.shipped import SHIPPED, Shipped
 from simlaw.surface import Surface, offsets
@@ -72,8 +73,8 @@ class ByCost:
     loss: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Choice(AbstractReported):
     """The candidates, best first, and the answer in a sentence.
 
     `by_cost` is the best option under every named cost table; empty where costs change nothing, because all options
@@ -90,9 +91,11 @@ class Choice:
     left_out: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The candidates as rows, the best under every cost table, what needs no law, and the answer."""
         if not self.candidates:
-            return self.sentence
+            return TableReport(sentences=(self.sentence,))
         drawn = self.candidates[0].interval is not None
         head = ("format", "quantized", "parameters", "tokens", "loss", "90 % interval", "P(best)")
         rows = [
@@ -107,17 +110,17 @@ class Choice:
             )
             for c in self.candidates
         ]
-        parts = [columns(head, rows) if drawn else columns(head[:5], [row[:5] for row in rows])]
+        tables: list[TableCells] = [(head, rows) if drawn else (head[:5], [row[:5] for row in rows])]
         if self.by_cost:
             costs = [
                 (one.cost, one.option.format.name, one.option.how, count(one.params), count(one.tokens))
                 for one in self.by_cost
             ]
-            parts.append(columns(("best by cost table", "format", "quantized", "parameters", "tokens"), costs))
-        text = [*([null] if (null := baselines_text(self.baselines)) else []), self.sentence]
+            tables.append((("best by cost table", "format", "quantized", "parameters", "tokens"), costs))
+        said = [*([null] if (null := baselines_text(self.baselines)) else []), self.sentence]
         if self.left_out:
-            text.append("left out: " + "; ".join(f"{name} ({why})" for name, why in self.left_out.items()))
-        return "\n\n".join([*parts, *map(wrapped, text)])
+            said.append("left out: " + "; ".join(f"{name} ({why})" for name, why in self.left_out.items()))
+        return TableReport(tables=tables, sentences=[wrapped(sentence) for sentence in said])
 
 
 def decide(

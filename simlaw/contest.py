@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,66 +11,72 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit, fit
 from simlaw.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractPenalty
+from simlaw.objective import Objective, residuals
 from simlaw.observations import Observations
-from simlaw.report import columns
+from simlaw.report import AbstractReported, TableReport
 from simlaw.uncertainty import TrunkWeights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One form: its fit to all rows, Akaike's criterion, and its error on what was held out.
+    """One form: its fit to all rows, Akaike's criterion, and its error on each part that was held out.
 
-    `held_out` is the root mean square of log residuals for a loss, of residuals in nats for a penalty; None without a
-    holdout. `behind` is how far its squared error is from the best one's, in standard errors between trunks.
+    `held_out` are the root mean squares of log residuals for a loss, of residuals in nats for a penalty. `behind` is
+    how far its squared error is from the best one's, in standard errors between trunks.
     """
 
     fit: Fit
     parameters: int
     aicc: float
-    held_out: float | None
+    held_out: tuple[float, ...]
     behind: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contest:
-    """All entries, the best first; `chosen` is the simplest that is not beaten beyond noise.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Contest(AbstractReported):
+    """All entries, the best predictions first; `chosen` is the simplest that is not beaten beyond noise.
 
-    `decided` says whether the best one beats all others by more than two standard errors.
+    Predictions are of the rows of all holdouts, each from a fit that had not seen it. A form whose fit is not valid
+    wins only where none is. `decided` says whether the best one beats all others by more than two standard errors.
     """
 
     entries: tuple[Entry, ...]
     chosen: Entry
     decided: bool
-    holdout: Holdout | None
+    holdouts: tuple[Holdout, ...]
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> TableReport:
+        """The entries as rows, and the verdict."""
         rows = [
             (
                 type(entry.fit.law).__name__,
                 entry.fit.health,
                 str(entry.parameters),
                 f"{entry.aicc:.1f}",
-                "" if entry.held_out is None else f"{entry.held_out:.4f}",
+                *(f"{error:.4f}" for error in entry.held_out),
                 f"{entry.behind:.1f}" if entry is not self.entries[0] else "best",
             )
             for entry in self.entries
         ]
-        head = ("form", "health", "parameters", "AICc", f"error on {self.holdout or 'nothing'}", "behind (s.e.)")
+        errors = (f"error on {holdout}" for holdout in self.holdouts)
+        head = ("form", "health", "parameters", "AICc", *errors, "behind (s.e.)")
         name = type(self.chosen.fit.law).__name__
         verdict = (
             f"{name} wins beyond noise" if self.decided else f"UNDECIDED: {name} is the simplest form within the noise"
         )
-        return f"{columns(head, rows)}\n\n{verdict}"
+        return TableReport(tables=[(head, rows)], sentences=(verdict,))
 
 
 def contest(
     forms: Sequence[type[AbstractLaw]],
     seen: Observations,
     weights: TrunkWeights | None,
-    holdout: Holdout | None,
+    holdouts: Sequence[Holdout],
     *,
     fixed: Mapping[str, float],
     bounds: Mapping[str, tuple[float, float]],
+    objective: Objective | None = None,
     seed: int = 0,
 ) -> Contest:
     """The contest of some forms; raises `SimlawError` where losses would compete with penalties."""
@@ -79,50 +86,52 @@ def contest(
     for name in (*fixed, *bounds):
         if name not in names:
             raise SimlawError(f"no form here has the parameter {name}: they have {', '.join(sorted(names))}")
-    found = []
+    parts = [holdout.mask(seen) for holdout in holdouts]
+    judged = [seen.keep(part) for part in parts] or [seen]
+    found: list[tuple[Fit, list[Float[np.ndarray, " n"]]]] = []
     for form in forms:
         mine = form.parameters()
         held = {name: value for name, value in fixed.items() if name in mine}
         limits = {name: ends for name, ends in bounds.items() if name in mine}
-        whole = fit(form, seen, weights, fixed=held, bounds=limits, seed=seed)
-        if holdout is None:
-            squares = _squares(whole.law, seen)
-        else:
-            away = holdout.mask(seen)
-            squares = _squares(fit(form, seen.keep(~away), fixed=held, bounds=limits, seed=seed).law, seen.keep(away))
-        found.append((whole, squares))
-    judged = seen if holdout is None else seen.keep(holdout.mask(seen))
+        given: dict[str, Any] = {"fixed": held, "bounds": limits, "objective": objective, "seed": seed}
+        whole = fit(form, seen, weights, **given)
+        laws = [fit(form, seen.keep(~part), **given).law for part in parts] or [whole.law]
+        found.append((whole, [_squares(law, rows) for law, rows in zip(laws, judged, strict=True)]))
+    together = [np.concatenate(squares) for _, squares in found]
     criteria = [_aicc(whole, len(seen.y)) for whole, _ in found]
-    scores = criteria if holdout is None else [float(np.mean(squares)) for _, squares in found]
-    best = int(np.nanargmin(scores))
+    scores = [float(np.mean(squares)) for squares in together] if holdouts else criteria
+    able = np.array([whole.health == "VALID" for whole, _ in found])
+    best = int(np.nanargmin(np.where(able, scores, np.inf) if able.any() else scores))
+    trunks = [trunk for rows in judged for trunk in rows.trunk]
     entries = [
         Entry(
             fit=whole,
             parameters=whole.estimated,
             aicc=criterion,
-            held_out=None if holdout is None else float(np.sqrt(np.mean(squares))),
-            behind=_behind(squares, found[best][1], judged),
+            held_out=tuple(float(np.sqrt(np.mean(each))) for each in squares) if holdouts else (),
+            behind=_behind(together[i], together[best], trunks),
         )
-        for (whole, squares), criterion in zip(found, criteria, strict=True)
+        for i, ((whole, squares), criterion) in enumerate(zip(found, criteria, strict=True))
     ]
-    close = [entry for i, entry in enumerate(entries) if i == best or not entry.behind > 2]
+    close = [entry for i, entry in enumerate(entries) if i == best or (able[i] == able[best] and not entry.behind > 2)]
     chosen = min(close, key=lambda entry: (entry.parameters, scores[entries.index(entry)]))
+    decided = all(entry.behind > 2 for i, entry in enumerate(entries) if i != best)
     order = sorted(range(len(entries)), key=lambda i: (np.isnan(scores[i]), scores[i]))
-    return Contest(entries=tuple(entries[i] for i in order), chosen=chosen, decided=len(close) == 1, holdout=holdout)
+    return Contest(entries=tuple(entries[i] for i in order), chosen=chosen, decided=decided, holdouts=tuple(holdouts))
 
 
 def _squares(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, " n"]:
-    predicted = law.evaluate(seen.x)
-    residual = predicted - seen.y if isinstance(law, AbstractPenalty) else np.log(predicted / seen.y)
-    return residual**2
+    if isinstance(law, AbstractPenalty):
+        return (law.evaluate(seen.x) - seen.y) ** 2
+    return residuals(law, seen, "log") ** 2
 
 
-def _behind(squares: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], seen: Observations) -> float:
+def _behind(squares: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], trunk: Sequence[str]) -> float:
     """The mean of the differences over its standard error, rows of one trunk taken together."""
     difference = squares - best
     if abs(difference.mean()) <= 1e-6 * best.mean():
         return 0.0  # two names of one curve, apart by where the optimizer stopped
-    names, place = np.unique(seen.trunk, return_inverse=True)
+    names, place = np.unique(trunk, return_inverse=True)
     if len(names) < 5:
         return 0.0  # nothing tells noise from lead
     sums = np.bincount(place, difference) / len(difference)

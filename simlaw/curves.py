@@ -1,15 +1,16 @@
-"""Curves of the penalty: the law and its band at each size and precision, over the token counts that were measured."""
+"""Curves of a law with their bands: against tokens, sizes or bits, over the rows that were measured and beyond."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.law import AbstractPenalty
-from simlaw.observations import PenaltyCell
+from simlaw.observations import Observations, PenaltyCell
 from simlaw.uncertainty import interval
 
 
@@ -38,4 +39,69 @@ def penalty_curves(cells: Sequence[PenaltyCell], fit: Fit, bits: Sequence[int]) 
                 low, high = interval(fit.draws.penalty(N=n, D=tokens, P_post=b))
                 law = fit.law.penalty(N=n, D=tokens, P_post=b)
                 curves.append(PenaltyCurve(params=n, bits=b, tokens=tokens, law=law, low=low, high=high))
+    return tuple(curves)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A law along one variable at fixed others, in nats per token: estimate, interval of the draws, measured cells.
+
+    `low` and `high` are None without draws. `inside` is true between the rows at these fixed values. `cells` are the
+    places of the rows on the axis, `means` theirs, `errors` the standard errors, NaN where the noise is not known.
+    """
+
+    along: str
+    fixed: Mapping[str, float]
+    penalty: bool
+    x: Float[np.ndarray, " n"]
+    law: Float[np.ndarray, " n"]
+    low: Float[np.ndarray, " n"] | None
+    high: Float[np.ndarray, " n"] | None
+    inside: Bool[np.ndarray, " n"]
+    cells: Float[np.ndarray, " m"]
+    means: Float[np.ndarray, " m"]
+    errors: Float[np.ndarray, " m"]
+
+
+def bands(found: Fit, seen: Observations, *, along: str = "D", margin: float = 4.0) -> tuple[Band, ...]:
+    """The law of a fit along a variable, once for each set of values that the rows have in the others.
+
+    Curves go `margin` times beyond the rows (of bits: one bit). Unquantized rows have no place on an axis of bits and
+    are left out there. `seen.keep(…)` chooses fewer curves. Raises `SimlawError` for an axis that the rows lack.
+    """
+    if along not in seen.x:
+        raise SimlawError(f"the rows have no {along}: they have {', '.join(seen.x)}")
+    on_axis = seen.keep(np.isfinite(seen.x[along]))
+    if not len(on_axis.y):
+        raise SimlawError(f"no row has a finite {along}, so nothing can be drawn along it")
+    others = [name for name in seen.x if name != along]
+    first, last = on_axis.x[along].min(), on_axis.x[along].max()
+    bits = along.startswith("P_")
+    x = np.linspace(max(2.0, first - 1), last + 1, 161) if bits else np.geomspace(first / margin, last * margin, 161)
+    places: dict[tuple[float, ...], list[int]] = {}
+    for i, key in enumerate(zip(*(on_axis.x[name] for name in others), strict=True)):
+        places.setdefault(tuple(map(float, key)), []).append(i)
+    curves = []
+    for key in sorted(places):
+        rows = on_axis.keep(np.isin(np.arange(len(on_axis.y)), places[key]))
+        fixed = dict(zip(others, key, strict=True))
+        at: dict[str, Any] = {along: x, **fixed}
+        cells, place = np.unique(rows.x[along], return_inverse=True)
+        number = np.bincount(place.ravel())
+        low, high = (None, None) if found.draws is None else interval(found.draws.evaluate(at))
+        curves.append(
+            Band(
+                along=along,
+                fixed=fixed,
+                penalty=isinstance(found.law, AbstractPenalty),
+                x=x,
+                law=found.law.evaluate(at),
+                low=low,
+                high=high,
+                inside=(x >= cells[0]) & (x <= cells[-1]),
+                cells=cells,
+                means=np.bincount(place.ravel(), rows.y) / number,
+                errors=np.sqrt(np.bincount(place.ravel(), rows.sigma**2)) / number,
+            )
+        )
     return tuple(curves)

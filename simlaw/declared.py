@@ -168,8 +168,14 @@ def canonical(value: object) -> str:
 
 def digest(*parts: object) -> str:
     """The identity of declared values together: 16 hexadecimal digits of the SHA-256 of their canonical texts."""
-    text = "\n".join(canonical(part) for part in parts)
+    text = "\n".join(_remembered(part) if isinstance(part, Declared) else canonical(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=65_536)
+def _remembered(value: "Declared") -> str:
+    """The canonical text of a declaration; a plan asks for those of the same few thousand again and again."""
+    return canonical(value)
 
 
 @functools.cache

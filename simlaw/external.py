@@ -1,21 +1,22 @@
-"""A person's own table of runs as observations: CSV, Parquet, a data frame, or arrays by name.
+"""A person's own table of runs as observations.
 
 Columns are mapped, never guessed; what is wrong is named by its row.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from simlaw.columns import number, read_columns
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations
 
 #: Statuses of rows that count; everything else is a run that failed.
 _DONE = ("done", "finished", "completed", "ok", "success", "")
+#: Nats in each unit of loss; bits per byte are those of a byte.
+_NATS = {"nats": 1.0, "bits": float(np.log(2)), "bpb": float(np.log(2))}
 
 
 def load_table(
@@ -27,119 +28,126 @@ def load_table(
     trunk: str | None = None,
     status: str | None = None,
     unit: str = "nats",
+    bytes_per_token: float | None = None,
+    counts: str = "as the table counts",
     **variables: str,
 ) -> Observations:
-    """The rows of a table as observations of the loss (or of delta_PTQ), in nats per token.
+    """The rows of a table as observations of the loss, of delta_PTQ, or of both, in nats per token.
 
-    `source` is the path of a CSV or Parquet file, a pandas or polars frame, or arrays by name. `loss` (or `delta`) and
-    the variables of a law (`N="params"`, `D="tokens"`, `P_w="w_bits"` …) name its columns; an empty cell of a precision
-    means unquantized. `sigma` names the standard deviations; without it they come from rows that repeat a cell, and are
-    NaN where no cell is repeated. `trunk` names what rows share that move together (a run and its checkpoints), and
-    without it every row stands alone. Rows whose `status` is not done, and rows without a loss, are left out and
-    counted. `unit` is "nats" or "bits" per token.
+    `source` is the path of a CSV, Parquet or JSON-lines file, a pandas or polars frame, arrays by name, or a list of
+    rows. `loss`, `delta` and the variables of a law (`N="params"`, `D="tokens"`, `P_w="config.w_bits"` …) name its
+    columns, by a dot where they are nested; an empty cell of a precision means unquantized. `sigma` names the standard
+    deviations; without it they come from rows that repeat a cell, and are NaN where no cell is repeated. `trunk` names
+    what rows share that move together (a run and its checkpoints), and without it every row stands alone. Rows whose
+    `status` is not done, and rows without a loss, are left out and counted. `unit` is "nats" or "bits" per token, or
+    "bpb", bits per byte, with the `bytes_per_token` of the evaluation text. `counts` says what N counts
+    ("non-embedding"); the fit and its law file repeat it. Where both `loss` and `delta` are named, a row with bits
+    P_post and a delta is a paired one (the loss that quantization added to the checkpoint's), and every other row is a
+    loss.
 
     Raises `SimlawError` for a column that is missing, a cell that is no number, sizes or tokens that are not above 0,
     more than 32 bits, and rows that are given twice.
     """
-    if (loss is None) == (delta is None):
-        raise SimlawError("name the column of the loss, loss=…, or that of the penalty, delta=…: one of the two")
-    if unit not in ("nats", "bits"):
-        raise SimlawError(f"unit={unit!r}: losses are in 'nats' or 'bits' per token")
-    response = loss or delta
-    assert response is not None
-    columns, what = _columns(source)
-    named = {**variables, "loss" if loss else "delta": response}
-    named |= {key: name for key, name in (("sigma", sigma), ("trunk", trunk), ("status", status)) if name}
-    for key, name in named.items():
-        if name not in columns:
-            raise SimlawError(f"{what} has no column {name!r} for {key}: its columns are {', '.join(columns)}")
-    count = len(columns[response])
+    if loss is None and delta is None:
+        raise SimlawError("name the column of the loss, loss=…, or that of the penalty, delta=…, or both")
+    if loss and delta and "P_post" not in variables:
+        raise SimlawError("a table of losses and penalties needs the bits of each penalty: name their column, P_post=…")
+    scale = _nats(unit, bytes_per_token)
+    table = read_columns(source)
+    columns, what = table.cells, table.name
+    roles = {"loss": loss, "delta": delta, "sigma": sigma, "trunk": trunk, "status": status}
+    for key, name in {**variables, **{role: name for role, name in roles.items() if name}}.items():
+        table.cell(name, key)
+    count = len(next(iter(columns.values())))
     left_out = Counter[str]()
     keep = np.ones(count, bool)
     if status:
-        failed = np.array([str(cell).strip().lower() not in _DONE for cell in columns[status]])
+        failed = np.array([_text(cell).strip().lower() not in _DONE for cell in columns[status]])
         keep &= ~failed
         left_out["failed"] = int(failed.sum())
-    y = _numbers(columns[response], response, what, keep, empty=np.nan)
+    y = np.full(count, np.nan)
+    paired = np.zeros(count, bool)
+    if loss:
+        y = _numbers(columns[loss], loss, what, keep, empty=np.nan)
+    if delta:
+        added = _numbers(columns[delta], delta, what, keep, empty=np.nan)
+        paired = np.isfinite(added)
+        if loss:
+            bits = variables["P_post"]
+            paired &= np.isfinite(_numbers(columns[bits], bits, what, keep, empty=np.inf))
+        y = np.where(paired, added, y)
     missing = keep & ~np.isfinite(y)
     left_out["without a loss"] = int(missing.sum())
     keep &= ~missing
+    if not keep.any():
+        why = ", ".join(f"{n} {reason}" for reason, n in left_out.items() if n)
+        raise SimlawError(f"{what}: no row is left to fit ({why}); give runs that ended, with their losses")
     x = {}
     for key, name in variables.items():
         x[key] = _numbers(columns[name], name, what, keep, empty=np.inf if key.startswith("P_") else np.nan)
         _check(key, name, x[key], keep, what)
-    if loss:
-        low = keep & (y <= 0)
-        if low.any():
-            raise SimlawError(f"{what}, row {_row(low)}: {response} is {y[low][0]:g}, and a loss is above 0")
-    clusters = [str(cell) for cell in columns[trunk]] if trunk else [str(i) for i in range(count)]
+    low = keep & ~paired & (y <= 0)
+    if low.any():
+        raise SimlawError(f"{what}, row {_row(low)}: {loss} is {y[low][0]:g}, and a loss is above 0")
+    clusters = _clusters(columns[trunk], trunk, keep, what) if trunk else [str(i) for i in range(count)]
     _twice(x, y, clusters if trunk else None, keep, what)
-    scale = np.log(2) if unit == "bits" else 1.0
-    y = y[keep] * scale
+    y, paired = y[keep] * scale, paired[keep]
     x = {key: values[keep] for key, values in x.items()}
     if sigma:
         spread = _numbers(columns[sigma], sigma, what, keep, empty=np.nan)[keep] * scale
     else:
-        spread = _spread(x, y, relative=loss is not None)
+        spread = np.empty_like(y)
+        for rows in (paired, ~paired):
+            spread[rows] = _spread(
+                {key: values[rows] for key, values in x.items()}, y[rows], relative=rows is not paired
+            )
     return Observations(
         x=x,
         y=y,
         sigma=spread,
         trunk=tuple(name for name, kept in zip(clusters, keep, strict=True) if kept),
         left_out=left_out,
+        counts=counts,
+        paired=paired if loss and delta else None,
     )
 
 
-def _columns(source: Any) -> tuple[dict[str, Sequence[Any]], str]:
-    """The cells of every column, and what to call the table in errors."""
-    if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.is_file():
-            raise SimlawError(f"there is no table at {path}: give the path of a CSV or Parquet file")
-        return (_parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path)), str(path)
-    if isinstance(source, Mapping) or hasattr(source, "columns"):
-        names = list(source) if isinstance(source, Mapping) else list(source.columns)
-        cells: dict[str, Sequence[Any]] = {str(name): np.asarray(source[name]).tolist() for name in names}
-        lengths = {name: len(values) for name, values in cells.items()}
-        if len(set(lengths.values())) != 1:
-            raise SimlawError(f"the columns differ in length ({lengths}): give every column one cell for each run")
-        return cells, "the table"
-    raise SimlawError(f"{type(source).__name__} is no table: give a path, a data frame, or arrays by name")
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell)
 
 
-def _csv(path: Path) -> dict[str, Sequence[Any]]:
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    for i, row in enumerate(rows):
-        if None in row or None in row.values():
-            raise SimlawError(f"{path}, line {i + 2} is cut off or too long: mend the line")
-    if not rows:
-        raise SimlawError(f"{path} holds no row")
-    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
+def _clusters(cells: Sequence[Any], name: str, keep: np.ndarray, what: str) -> list[str]:
+    clusters = [_text(cell) for cell in cells]
+    nameless = keep & np.array([not cluster for cluster in clusters])
+    if nameless.any():
+        raise SimlawError(f"{what}, row {_row(nameless)}: {name} is empty, and every row has a trunk; name it")
+    return clusters
 
 
-def _parquet(path: Path) -> dict[str, Sequence[Any]]:
-    try:
-        import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
+def _nats(unit: str, bytes_per_token: float | None) -> float:
+    """Nats per token in one of the unit."""
+    if unit not in _NATS:
+        raise SimlawError(f"unit={unit!r}: losses are in 'nats' or 'bits' per token, or in bits per byte, 'bpb'")
+    if (unit == "bpb") != (bytes_per_token is not None):
         raise SimlawError(
-            f"{path} is Parquet, which needs pyarrow: `pip install pyarrow`, or save it as CSV"
-        ) from error
-    table = pyarrow.parquet.read_table(path)
-    return {name: table[name].to_pylist() for name in table.column_names}
+            "unit='bpb': bits per byte become nats per token by the length of a token; give bytes_per_token=…, the "
+            "bytes of the evaluation text over its tokens"
+            if unit == "bpb"
+            else f"bytes_per_token={bytes_per_token:g} goes with unit='bpb' alone: {unit} are per token already"
+        )
+    if bytes_per_token is None:
+        return _NATS[unit]
+    if not (bytes_per_token > 0 and np.isfinite(bytes_per_token)):
+        raise SimlawError(f"bytes_per_token={bytes_per_token:g}: a token is a number of bytes above 0")
+    return _NATS[unit] * bytes_per_token
 
 
 def _numbers(cells: Sequence[Any], name: str, what: str, keep: np.ndarray, empty: float) -> np.ndarray:
     found = np.full(len(cells), empty)
     for i, cell in enumerate(cells):
-        if not keep[i] or cell is None or (isinstance(cell, str) and not cell.strip()):
-            continue
-        try:
-            number = float(cell)
-        except (TypeError, ValueError) as error:
-            raise SimlawError(f"{what}, row {i + 1}: {name} is {cell!r}, not a number; mend the cell") from error
-        found[i] = empty if np.isnan(number) else number
+        if keep[i]:
+            value = number(cell, f"{what}, row {i + 1}: {name}")
+            found[i] = empty if np.isnan(value) else value
     return found
 
 

@@ -8,26 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.errors import SimlawError
-from simlaw.law import AbstractLaw, AbstractPenalty, Parameter
-from simlaw.lm import NOTHING, Minima, Residuals, huber, minimise
+from simlaw.certificate import Health, condition, health, reconsidered, rounding, search
+from simlaw.law import AbstractLaw
+from simlaw.lm import Minima, minimise
+from simlaw.objective import Objective, predicted, residuals
 from simlaw.observations import Observations
-from simlaw.report import fit_text
+from simlaw.problem import Problem, pose
+from simlaw.report import AbstractReported, FitReport
 from simlaw.uncertainty import TrunkWeights
+from simlaw.varpro import lifted, project
 
-#: Threshold of the Huber function on log losses (Hoffmann et al. 2203.15556).
-HUBER_DELTA = 1e-3
 #: Starts of a fit; with identity damping nearly all of them arrive, so a few are enough to see that they agree.
 STARTS = 24
-#: Two starts agree where their objectives are this close, relatively.
-AGREE = 1e-6
-#: Draws that may fail, or end at a bound, before the fit counts as not identified.
-LOST_DRAWS = 0.05
 #: Steps that a draw may take from the optimum to its own; half of them take 15, and those that wander are lost.
 _DRAW_STEPS = 150
 #: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
@@ -35,22 +32,22 @@ _FLOOR = 1e-3
 #: A correlation of two parameters from which a report names it.
 STRONG = 0.9
 
-#: Scales of precision: at their lower bound the precision has no effect, whatever the bits.
-COLLAPSING = ("g_w", "g_a", "g_kv", "g_post")
 
-Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLAPSED", "NOT_IDENTIFIED"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Fit(AbstractReported):
     """A law estimated from observations: health first, then numbers.
 
-    `draws` is the law with a leading axis of bootstrap draws (None without a bootstrap), `error` their standard
-    deviation by parameter. `chi2` is the weighted sum of squares of a penalty fit, None for a loss fit. `residual` is
-    the root mean square of what the law leaves over, in nats, and `misfit` the form's own error, relative: what noise
-    does not explain at the means of cells, and no bootstrap of the rows can see. `correlated` are the pairs of
-    parameters whose draws have a correlation beyond 0.9. `fixed` parameters were given; `unknown` ones are
-    NaN, since no row depends on them. `contest` is the comparison of several forms that this one comes from.
+    `kind` is the objective that was minimised, with the `threshold` of a Huber sum; `engines` is by how much variable
+    projection ended above it, relatively (None where the form has no part to project out). `draws` is the law with a
+    leading axis of bootstrap draws (None without a bootstrap), `error` their standard deviation by parameter,
+    `covariance` that of each two. The draws are stretched about the law by Student's factor for so few trunks, so that
+    their quantiles are intervals; the errors are not. `chi2` is the weighted sum of squares of a penalty fit, None for
+    a loss fit. `residual` is the root mean square of what the law leaves over, in nats, and `misfit` the form's own
+    error, relative: what noise does not explain at the means of cells, and no bootstrap of the rows can see.
+    `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters were given;
+    `unknown` ones are NaN, since no row depends on them. `counts` says what N counts. `settings` are the seed, the
+    starts, the bounds and the draws that were asked for, `table` is the hash of the rows. `contest` is the comparison
+    of several forms that this one comes from.
     """
 
     health: Health
@@ -72,6 +69,13 @@ class Fit:
     correlated: tuple[tuple[str, str, float], ...]
     ranges: Mapping[str, tuple[float, float]]
     left_out: Mapping[str, int]
+    counts: str = "as the table counts"
+    kind: Objective = "huber"
+    threshold: float | None = None
+    engines: float | None = None
+    covariance: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    settings: Mapping[str, Any] = MappingProxyType({})
+    table: str = ""
     contest: Any = None
 
     @property
@@ -79,23 +83,34 @@ class Fit:
         """How many parameters were estimated: neither fixed nor unknown."""
         return len(self.law.values) - len(self.fixed) - len(self.unknown)
 
-    def save(self, path: str | Path, *, counts: str = "as the table counts") -> None:
-        """Write the fit as a law file; `counts` says what its N counts."""
+    def save(self, path: str | Path, *, counts: str | None = None) -> None:
+        """Write the fit as a law file; `counts` says what its N counts, where the fit does not."""
         from simlaw.lawfile import save_fit  # the file format knows fits, and fits need it for this line alone
 
         save_fit(self, path, counts=counts)
 
-    def __str__(self) -> str:
+    @property
+    def report(self) -> FitReport:
+        """Its health, its numbers, what it rests on, and the contest that it comes from."""
         own = f"{self.misfit:.1%}" if np.isfinite(self.misfit) else "unknown: as many parameters as cells"
         # errors of numbers that are not identified would only look like knowledge
         error = self.error if self.health == "VALID" else {}
         facts = [
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
-            *((name, f"{low:.4g} to {high:.4g}") for name, (low, high) in self.ranges.items()),
+            *(
+                (name, f"{low:.4g} to {high:.4g}" + f" ({self.counts})" * (name == "N"))
+                for name, (low, high) in self.ranges.items()
+            ),
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
             ("gradient", f"{self.gradient:.1e}; condition number {self.condition:.1e}"),
         ]
+        if self.chi2 is None:
+            words = {
+                "huber": f"Huber sum of log residuals beyond {self.threshold or 0:.2g}",
+                "log": "squares of log residuals",
+            }
+            facts.append(("objective", words.get(self.kind, "squares of residuals in nats")))
         if self.unknown:
             facts.append(("unknown", f"{', '.join(self.unknown)}: no row depends on them"))
         if self.fixed:
@@ -104,7 +119,7 @@ class Fit:
             facts.append(("correlated", ", ".join(f"{a} and {b} {r:+.2f}" for a, b, r in self.correlated)))
         if self.chi2 is not None:
             facts.append(("chi2", f"{self.chi2:.0f} for {self.rows - self.estimated} degrees of freedom"))
-        report = fit_text(
+        return FitReport(
             form=type(self.law).__name__,
             health=self.health,
             sentence=self.sentence,
@@ -114,8 +129,8 @@ class Fit:
                 if name not in self.unknown
             ],
             facts=facts,
+            more=None if self.contest is None else self.contest.report,
         )
-        return report if self.contest is None else f"{report}\n\n{self.contest}"
 
 
 def fit(
@@ -125,149 +140,85 @@ def fit(
     *,
     fixed: Mapping[str, float] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    objective: Objective | None = None,
     starts: int = STARTS,
     seed: int = 0,
 ) -> Fit:
     """The form's parameters at the best of many starts, with bootstrap draws where `weights` are given.
 
-    `fixed` holds parameters at values, `bounds` narrows their ranges. Parameters that no row depends on (of a precision
-    that the rows do not have) stay unknown, NaN. Raises `SimlawError` for names that the form lacks, and where there
-    are fewer kinds of rows than parameters.
+    `fixed` holds parameters at values, `bounds` narrows their ranges. Losses are fitted by the Huber sum, or by the
+    least squares of another `objective`. Parameters that no row depends on (of a precision that the rows do not have)
+    stay unknown, NaN. Raises `SimlawError` for names that the form lacks, and where there are fewer kinds of rows than
+    parameters.
     """
-    problem = _problem(form, seen, fixed, bounds, starts, seed)
-    _enough(problem, seen)
-    found = minimise(_residuals(problem, seen, None), problem.starts, problem.low, problem.high)
-    rounding = NOTHING**2 * len(seen.y) / 2
-    lowest = np.nanmin(found.cost)
-    agree = found.cost <= lowest * (1 + AGREE) + rounding
-    best = int(np.argmin(np.where(agree, found.gradient, np.inf)))
-    theta = found.theta[best]
-    law = problem.law(theta)
-    drawn: Minima | None = None
-    _, jacobian = _residuals(problem, seen, None)(theta[None], np.arange(1))
-    if weights is not None:
-        rows = weights.rows(seen.trunk)
-        start = np.tile(theta, (len(rows), 1))
-        valley = jacobian[0].T @ jacobian[0]
-        # not along the valley's floor, where rounding would decide
-        valley += _FLOOR * np.trace(valley) * np.eye(len(valley))
-        drawn = minimise(
-            _residuals(problem, seen, rows), start, problem.low, problem.high, metric=valley, iterations=_DRAW_STEPS
-        )
-    condition = _condition(jacobian[0])
-    agreeing = float(agree.mean())
-    draws = None if drawn is None else problem.law(drawn.theta.T)
-    error = {} if draws is None else {name: float(np.std(draws.values[name])) for name in problem.free}
-    health, sentence = _health(problem, found, best, agreeing, condition, drawn)
-    predicted = law.evaluate(seen.x)
+    problem = pose(form, seen, fixed=fixed, bounds=bounds, objective=objective, starts=starts, seed=seed)
+    problem = lifted(problem)
+    second = project(problem)
+    reached = reconsidered(problem, search(problem), second)
+    law = problem.law(reached.theta)
+    _, jacobian = problem.residuals()(reached.theta[None], np.arange(1))
+    drawn = None if weights is None else _draws(problem, reached.theta, jacobian[0], weights.rows(seen.trunk))
+    spread = None if drawn is None else problem.law(drawn.theta.T)
+    draws = None
+    if drawn is not None and weights is not None:
+        stretched = reached.theta + weights.stretch * (drawn.theta - reached.theta)
+        draws = problem.law(np.clip(stretched, problem.low, problem.high).T)
+    conditioned = condition(jacobian[0])
+    excess = None
+    if second is not None:
+        gap = second.objective - reached.objective
+        excess = 0.0 if abs(gap) <= rounding(problem) else gap / reached.objective
+    status, sentence = health(problem, reached, excess, conditioned, drawn)
+    said = predicted(law, seen)
     return Fit(
-        health=health,
+        health=status,
         sentence=sentence,
         law=law,
         draws=draws,
-        objective=float(found.cost[best]),
-        agreeing=agreeing,
-        gradient=float(found.gradient[best]),
-        condition=condition,
-        error=error,
+        kind=problem.kind,
+        threshold=problem.threshold if problem.kind == "huber" else None,
+        objective=reached.objective,
+        agreeing=float(reached.agree.mean()),
+        engines=excess,
+        gradient=reached.gradient,
+        condition=conditioned,
+        covariance={} if spread is None else _covariance(problem.free, spread),
+        settings={
+            "seed": seed,
+            "starts": starts,
+            "bounds": {name: list(ends) for name, ends in bounds.items()},
+            "draws": 0 if weights is None else len(weights.weights),
+            "stretch": 1.0 if weights is None else weights.stretch,
+        },
+        table=seen.sha256,
+        error={} if spread is None else {name: float(np.std(spread.values[name])) for name in problem.free},
         fixed=tuple(fixed),
         unknown=problem.unknown,
-        chi2=float(np.sum(((predicted - seen.y) / seen.sigma) ** 2)) if problem.penalty else None,
+        chi2=float(np.sum(residuals(law, seen, "weighted") ** 2)) if problem.kind == "weighted" else None,
         rows=len(seen.y),
         trunks=len(set(seen.trunk)),
-        residual=float(np.sqrt(np.mean((predicted - seen.y) ** 2))),
-        misfit=_misfit(seen, predicted, len(problem.free)),
+        residual=float(np.sqrt(np.mean((said - seen.y) ** 2))),
+        misfit=_misfit(seen, said, len(problem.free)),
         correlated=() if drawn is None else _correlated(problem.free, drawn.theta),
-        ranges={name: (float(values.min()), float(values.max())) for name, values in seen.x.items()},
+        ranges=_ranges(seen),
         left_out=dict(seen.left_out),
+        counts=seen.counts,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Problem:
-    """A form with some of its parameters free: their starts and bounds in their own scales."""
-
-    form: type[AbstractLaw]
-    free: tuple[str, ...]
-    held: Mapping[str, float]
-    unknown: tuple[str, ...]
-    starts: Float[np.ndarray, "k p"]
-    low: Float[np.ndarray, " p"]
-    high: Float[np.ndarray, " p"]
-
-    @property
-    def penalty(self) -> bool:
-        return issubclass(self.form, AbstractPenalty)
-
-    def scale(self, name: str) -> str:
-        return self.form.parameters()[name].scale
-
-    def law(self, theta: np.ndarray) -> AbstractLaw:
-        """The law at scaled parameters; the parameter axis is the first."""
-        values = {
-            name: np.exp(value) if self.scale(name) == "log" else value
-            for name, value in zip(self.free, theta, strict=True)
-        }
-        return self.form(**values, **self.held)
-
-    def columns(self) -> list[int]:
-        names = list(self.form.parameters())
-        return [names.index(name) for name in self.free]
+def _draws(
+    problem: Problem, theta: Float[np.ndarray, " p"], jacobian: Float[np.ndarray, "n p"], rows: Float[np.ndarray, "k n"]
+) -> Minima:
+    """The optimum of every set of row weights, from the optimum of all rows."""
+    valley = jacobian.T @ jacobian
+    # not along the valley's floor, where rounding would decide
+    valley += _FLOOR * np.trace(valley) * np.eye(len(valley))
+    start = np.tile(theta, (len(rows), 1))
+    return minimise(problem.residuals(rows), start, problem.low, problem.high, metric=valley, iterations=_DRAW_STEPS)
 
 
-def _problem(
-    form: type[AbstractLaw],
-    seen: Observations,
-    fixed: Mapping[str, float],
-    bounds: Mapping[str, tuple[float, float]],
-    starts: int,
-    seed: int,
-) -> _Problem:
-    parameters = form.parameters()
-    for name in (*fixed, *bounds):
-        if name not in parameters:
-            raise SimlawError(f"{form.__name__} has no parameter {name}: it has {', '.join(parameters)}")
-    limits = {name: bounds.get(name, one.bounds) for name, one in parameters.items()}
-    rng = np.random.default_rng(seed)
-    drawn = {}
-    for name, one in parameters.items():
-        low, high = (_scaled(one, end) for end in limits[name])
-        first, last = (float(np.clip(_scaled(one, end), low, high)) for end in one.starts)
-        drawn[name] = rng.uniform(first, last, starts)
-    for name, value in fixed.items():
-        drawn[name] = np.full(starts, _scaled(parameters[name], value))
-    everything = _Problem(
-        form=form,
-        free=tuple(parameters),
-        held={},
-        unknown=(),
-        starts=np.stack(list(drawn.values()), axis=1),
-        low=np.array([_scaled(one, limits[name][0]) for name, one in parameters.items()]),
-        high=np.array([_scaled(one, limits[name][1]) for name, one in parameters.items()]),
-    )
-    # a parameter that moves no row at any start is none of theirs
-    _, slopes = everything.law(everything.starts.T).log_slopes(seen.x)
-    moves = (slopes != 0).any(axis=(0, 1))
-    unknown = tuple(name for name, move in zip(parameters, moves, strict=True) if not move and name not in fixed)
-    free = [i for i, name in enumerate(parameters) if name not in fixed and name not in unknown]
-    return _Problem(
-        form=form,
-        free=tuple(list(parameters)[i] for i in free),
-        held={**{name: float(value) for name, value in fixed.items()}, **dict.fromkeys(unknown, np.nan)},
-        unknown=unknown,
-        starts=everything.starts[:, free],
-        low=everything.low[free],
-        high=everything.high[free],
-    )
-
-
-def _enough(problem: _Problem, seen: Observations) -> None:
-    kinds = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
-    if kinds < len(problem.free) or len(seen.y) <= len(problem.free):
-        raise SimlawError(
-            f"{problem.form.__name__} has {len(problem.free)} parameters and the table gives {len(seen.y)} rows of "
-            f"{kinds} kinds: add cells, or fix parameters"
-        )
+def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:
+    return {name: (float(values.min()), float(values.max())) for name, values in seen.x.items()}
 
 
 def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:
@@ -284,41 +235,19 @@ def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) ->
     return float(np.sqrt(np.mean(((law.evaluate(held.x) - held.y) / held.sigma) ** 2)))
 
 
-def _residuals(problem: _Problem, seen: Observations, weights: Float[np.ndarray, "k n"] | None) -> Residuals:
-    """The residual function of the form's objective; with `weights`, of one problem for each of their rows."""
-    columns = problem.columns()
-
-    def residuals(theta: Float[np.ndarray, "k p"], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        log, slopes = problem.law(theta.T).log_slopes(seen.x)
-        slopes = slopes[:, :, columns]
-        if problem.penalty:
-            value = np.exp(log)
-            r, j = (value - seen.y) / seen.sigma, value[:, :, None] * slopes / seen.sigma[:, None]
-        else:
-            r, j = huber(log - np.log(seen.y), slopes, HUBER_DELTA)
-        if weights is None:
-            return r, j
-        root = np.sqrt(weights[which])
-        return r * root, j * root[:, :, None]
-
-    return residuals
-
-
-def _scaled(parameter: Parameter, value: float) -> float:
-    return float(np.log(value)) if parameter.scale == "log" else value
-
-
-def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"], fitted: int) -> float:
+def _misfit(seen: Observations, said: Float[np.ndarray, " n"], fitted: int) -> float:
     """The relative error of the law at cell means beyond the noise of those means; 0 where noise explains all.
 
     Each of the `fitted` parameters takes up one cell's worth of error; where no more cells than those are there, the
     error cannot be known, and is infinite. Where the noise is not known (no cell was repeated), all of the residual
-    counts as the form's own.
+    counts as the form's own. Of a joint fit it is that of the losses.
     """
+    if seen.pairs.any():
+        seen, said = seen.keep(~seen.pairs), said[~seen.pairs]
     cells = np.unique(np.stack(list(seen.x.values())), axis=1, return_inverse=True)[1].ravel()
     count = np.bincount(cells)
-    error = np.bincount(cells, seen.y - predicted) / count
-    mean = np.bincount(cells, predicted) / count
+    error = np.bincount(cells, seen.y - said) / count
+    mean = np.bincount(cells, said) / count
     noise = np.bincount(cells, seen.sigma**2) / count**2
     freedom = len(count) - fitted
     if freedom < 1:
@@ -327,6 +256,11 @@ def _misfit(seen: Observations, predicted: Float[np.ndarray, " n"], fitted: int)
         return float(np.sqrt(np.sum((error / mean) ** 2) / freedom))
     excess = (np.sum(error**2 / noise) * len(count) / freedom - len(count)) / np.sum(mean**2 / noise)
     return float(np.sqrt(max(0.0, excess)))
+
+
+def _covariance(names: tuple[str, ...], drawn: AbstractLaw) -> dict[str, dict[str, float]]:
+    matrix = np.atleast_2d(np.cov(np.stack([drawn.values[name] for name in names]), ddof=0))
+    return {name: dict(zip(names, map(float, row), strict=True)) for name, row in zip(names, matrix, strict=True)}
 
 
 def _correlated(names: tuple[str, ...], drawn: Float[np.ndarray, "k p"]) -> tuple[tuple[str, str, float], ...]:
@@ -338,46 +272,3 @@ def _correlated(names: tuple[str, ...], drawn: Float[np.ndarray, "k p"]) -> tupl
         for j in varying[at + 1 :]
     ]
     return tuple(pair for pair in found if abs(pair[2]) > STRONG)
-
-
-def _condition(jacobian: Float[np.ndarray, "n p"]) -> float:
-    """The condition number of the Jacobian with columns of length 1: collinearity, whatever the parameters' units."""
-    length = np.sqrt(np.sum(jacobian**2, axis=0))
-    if not (length > 0).all():
-        return float("inf")
-    singular = np.linalg.svd(jacobian / length, compute_uv=False)
-    return float(singular[0] / singular[-1]) if singular[-1] > 0 else float("inf")
-
-
-def _health(
-    problem: _Problem, found: Minima, best: int, agreeing: float, condition: float, drawn: Minima | None
-) -> tuple[Health, str]:
-    low, high, names = problem.low, problem.high, problem.free
-    theta = found.theta[best]
-    at = [name for name, value, a, b in zip(names, theta, low, high, strict=True) if min(value - a, b - value) < 1e-6]
-    if collapsed := [
-        name for name in at if name in COLLAPSING and theta[names.index(name)] - low[names.index(name)] < 1e-6
-    ]:
-        return "COLLAPSED", (
-            f"{', '.join(collapsed)} ran to 0: the rows show no effect of that precision; add lower bits or fix it"
-        )
-    if at:
-        return "AT_BOUND", f"{', '.join(at)} ended at a bound: the data do not hold it; fix it or add data"
-    if not found.converged[best]:
-        return "NOT_CONVERGED", f"the gradient is still {found.gradient[best]:.1e}: no minimum was reached"
-    if condition > 1e7:
-        return "NOT_IDENTIFIED", f"the condition number is {condition:.1e}: two parameters do the same work; fix one"
-    if drawn is not None:
-        lost = ~drawn.converged | ((drawn.theta - low < 1e-6) | (high - drawn.theta < 1e-6)).any(axis=1)
-        if lost.mean() > LOST_DRAWS:
-            return "NOT_IDENTIFIED", f"{lost.mean():.0%} of the draws reach no minimum inside the bounds: add data"
-        loose = [
-            name
-            for name, spread in zip(names, drawn.theta.std(axis=0), strict=True)
-            if problem.scale(name) == "log" and spread > np.log(10)
-        ]
-        if loose:
-            return "NOT_IDENTIFIED", f"{', '.join(loose)} varies more than tenfold between draws: add data or fix it"
-    if agreeing < 0.5:
-        return "STARTS_DISAGREE", f"only {agreeing:.0%} of the starts reached the best objective: look at the others"
-    return "VALID", f"{agreeing:.0%} of {len(found.cost)} starts agree"

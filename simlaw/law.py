@@ -10,6 +10,7 @@ Parameters may carry a leading axis: a law of k bootstrap draws answers with k v
 
 import abc
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ class AbstractFactor(abc.ABC):
             name: np.imag(self.log({**p, name: p[name] + _STEP * 1j}, x)) / _STEP for name in dict.fromkeys(self.names)
         }
 
+    def with_slopes(self, p: Named, x: Named) -> tuple[Any, dict[str, Any]]:
+        """`log` and `slopes`; a factor may have them share their work."""
+        return self.log(p, x), self.slopes(p, x)
+
 
 class AbstractLaw(abc.ABC):
     """A sum of products, or a power of one. Subclasses are final frozen dataclasses of `positive` and `real` fields."""
@@ -84,7 +89,7 @@ class AbstractLaw(abc.ABC):
     @classmethod
     def parameters(cls) -> dict[str, Parameter]:
         """What a fit needs to know of each parameter, in the order of the fields."""
-        return {field.name: field.metadata["parameter"] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return dict(_parameters(cls))
 
     @property
     def values(self) -> dict[str, Value]:
@@ -94,8 +99,8 @@ class AbstractLaw(abc.ABC):
     def evaluate(self, variables: Mapping[str, ArrayLike]) -> Nats:
         """The law at the variables, broadcast; draws come first."""
         p, x = self._shaped(variables)
-        total = _log_sum(self._logs(p, x))
-        found = np.exp(total if self.power is None else p[self.power] * total)
+        top, _, whole = _over_largest(_totals(p, [[factor.log(p, x) for factor in term] for term in self.terms]))
+        found = np.exp(top) * whole if self.power is None else np.exp(p[self.power] * (top + _log(whole)))
         if np.isnan(found).any() and (unknown := [name for name, value in p.items() if np.isnan(value).all()]):
             raise SimlawError(
                 f"{type(self).__name__} does not know {', '.join(unknown)}: no run that it was fitted to has such a "
@@ -106,30 +111,28 @@ class AbstractLaw(abc.ABC):
     def log_slopes(self, variables: Mapping[str, ArrayLike]) -> tuple[Nats, NDArray[np.float64]]:
         """The logarithm of the law, and its derivative in every parameter's own scale on a last axis."""
         p, x = self._shaped(variables)
-        logs = self._logs(p, x)
-        total = _log_sum(logs)
-        slopes = {name: np.zeros_like(total) for name in self.parameters()}
-        for log, term in zip(logs, self.terms, strict=True):
-            share = np.exp(log - total)
-            for factor in term:
-                for name, slope in factor.slopes(p, x).items():
-                    slopes[name] = slopes[name] + share * slope
-        if self.power is not None:
-            slopes = {name: p[self.power] * slope for name, slope in slopes.items()}
-            slopes[self.power] = slopes[self.power] + total
-            total = p[self.power] * total
+        found = [[factor.with_slopes(p, x) for factor in term] for term in self.terms]
+        top, each, whole = _over_largest(_totals(p, [[log for log, _ in term] for term in found]))
+        total = top + _log(whole)
+        each /= whole
         scales = {name: p[name] if one.scale == "log" else 1.0 for name, one in self.parameters().items()}
-        each = [np.broadcast_to(scales[name] * slope, total.shape) for name, slope in slopes.items()]
-        return total, np.stack(each, axis=-1)
-
-    def _logs(self, p: Named, x: Named) -> list[Any]:
-        logs = [[factor.log(p, x) for factor in term] for term in self.terms]
-        totals = [sum(term) for term in logs]
-        if any(np.isnan(value).any() for value in p.values()):
-            # a term that is 0 stays 0, whatever of it was never fitted
-            zeros = [np.any(np.broadcast_arrays(*map(np.isneginf, term)), axis=0) for term in logs]
-            totals = [np.where(zero, -np.inf, total) for zero, total in zip(zeros, totals, strict=True)]
-        return totals
+        # in memory the parameters come first, so that every operation runs along the points
+        slopes = np.zeros((len(scales), *np.shape(total)))
+        rows = {name: slopes[i, ...] for i, name in enumerate(scales)}
+        untouched = set(rows)
+        for share, term in zip(each, found, strict=True):
+            for _, of_factor in term:
+                for name, slope in of_factor.items():
+                    if name in untouched:
+                        np.multiply(share, scales[name] * slope, out=rows[name])
+                        untouched.remove(name)
+                    else:
+                        rows[name] += share * (scales[name] * slope)
+        if self.power is not None:
+            slopes *= p[self.power]
+            rows[self.power] += scales[self.power] * total
+            total = p[self.power] * total
+        return total, np.moveaxis(slopes, 0, -1)
 
     def _shaped(self, variables: Mapping[str, ArrayLike]) -> tuple[Named, Named]:
         accepted = (*self.needs, *self.takes)
@@ -178,10 +181,34 @@ class QuantizedLaw:
         return self.base.loss(**variables) + self.penalty.penalty(P_post=P_post, **added)
 
 
-def _log_sum(logs: list[Any]) -> Any:
-    stacked = np.stack(np.broadcast_arrays(*logs))
-    top = stacked.max(axis=0)
+@functools.cache
+def _parameters(form: type[AbstractLaw]) -> Mapping[str, Parameter]:
+    return {field.name: field.metadata["parameter"] for field in dataclasses.fields(form)}  # type: ignore[arg-type]
+
+
+def _totals(p: Named, logs: list[list[Any]]) -> list[Any]:
+    """The logarithm of every term from those of its factors."""
+    totals = [functools.reduce(np.add, term) for term in logs]
+    if any(np.isnan(value).any() for value in p.values()):
+        # a term that is 0 stays 0, whatever of it was never fitted
+        zeros = [np.any(np.broadcast_arrays(*map(np.isneginf, term)), axis=0) for term in logs]
+        totals = [np.where(zero, -np.inf, total) for zero, total in zip(zeros, totals, strict=True)]
+    return totals
+
+
+def _over_largest(logs: list[Any]) -> tuple[Any, NDArray[np.float64], Any]:
+    """The logarithm of the largest term at every point, each term over that one, and the sum of these."""
+    each = np.empty((len(logs), *np.broadcast(*logs).shape))
+    for i, log in enumerate(logs):
+        each[i, ...] = log
+    top = each.max(axis=0)
     # a term that is 0 everywhere (no quantization) has the logarithm -inf; so may the whole sum of a penalty
-    safe = np.where(np.isfinite(top), top, 0.0)
+    top = np.where(np.isfinite(top), top, 0.0)
+    each -= top
+    np.exp(each, out=each)
+    return top, each, each.sum(axis=0)
+
+
+def _log(whole: Any) -> Any:
     with np.errstate(divide="ignore"):
-        return safe + np.log(np.exp(stacked - safe).sum(axis=0))
+        return np.log(whole)

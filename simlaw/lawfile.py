@@ -18,12 +18,12 @@ from simlaw.quantizedfit import QuantizedFit
 from simlaw.version import __version__
 
 #: Raised when the fields of the file change.
-SCHEMA = 2
+SCHEMA = 3
 
 
-def save_fit(fit: Fit, path: str | Path, *, counts: str = "as the table counts") -> None:
-    """Nothing; writes the fit to a file. `counts` says what its N counts."""
-    body = {**_fit(fit), "N": counts}
+def save_fit(fit: Fit, path: str | Path, *, counts: str | None = None) -> None:
+    """Nothing; writes the fit to a file. `counts` says what its N counts; without it the fit does."""
+    body = {**_fit(fit), "N": fit.counts if counts is None else counts}
     write_file(Path(path), _sealed(body).encode())
 
 
@@ -36,6 +36,18 @@ def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fi
     number that is none, or was written by a newer simlaw.
     """
     path = Path(path)
+    body, known = _open(path), {**FORMS, **{form.__name__: form for form in forms}}
+    if "loss" not in body:
+        return _read(body, path, known)
+    parts = [body["loss"], body.get("penalty")]
+    if not isinstance(parts[0], Mapping) or not isinstance(parts[1], Mapping | None):
+        _refuse(path, "its loss or its penalty is no fit")
+    base, *penalty = (_read({"N": body.get("N"), **part}, path, known) for part in parts if part is not None)
+    return QuantizedFit(base=base, penalty=penalty[0]) if penalty else base
+
+
+def _open(path: Path) -> dict[str, Any]:
+    """The contents of a law file whose schema and checksum are right."""
     try:
         body = json.loads(path.read_text(), parse_constant=lambda name: _refuse(path, f"it holds {name}, no number"))
     except OSError as error:
@@ -52,16 +64,12 @@ def load_law(path: str | Path, *, forms: Sequence[type[AbstractLaw]] = ()) -> Fi
             f"it has the schema {body['schema']} of a newer simlaw, and this one reads {SCHEMA}: upgrade simlaw",
             "",
         )
+    if body["schema"] < SCHEMA:
+        _refuse(path, f"it has the schema {body['schema']} of an older simlaw, and this one reads {SCHEMA}")
     seal = body.pop("checksum", None)
     if seal != _checksum(body):
         _refuse(path, "its checksum does not fit its contents")
-    known = {**FORMS, **{form.__name__: form for form in forms}}
-    if "loss" not in body:
-        return _read(body, path, known)
-    if not isinstance(body["loss"], Mapping) or not isinstance(body.get("penalty"), Mapping | None):
-        _refuse(path, "its loss or its penalty is no fit")
-    base = _read(body["loss"], path, known)
-    return base if body.get("penalty") is None else QuantizedFit(base=base, penalty=_read(body["penalty"], path, known))
+    return body
 
 
 def analysis_json(analysis: Analysis, table_sha256: str) -> str:
@@ -94,19 +102,25 @@ def _fit(fit: Fit) -> dict[str, Any]:
         "unit": "nats per token",
         "parameters": {name: _number(float(value)) for name, value in fit.law.values.items()},
         "error": dict(fit.error),
+        "covariance": {name: dict(row) for name, row in fit.covariance.items()},
         "fixed": list(fit.fixed),
         "unknown": list(fit.unknown),
         "misfit": _number(fit.misfit),
         "correlated": [list(pair) for pair in fit.correlated],
         "residual": fit.residual,
+        "kind": fit.kind,
+        "threshold": fit.threshold,
         "objective": fit.objective,
         "agreeing": fit.agreeing,
+        "engines": fit.engines,
         "gradient": fit.gradient,
         "condition": _number(fit.condition),
         "chi2": _number(fit.chi2),
         "rows": fit.rows,
         "trunks": fit.trunks,
         "left_out": dict(fit.left_out),
+        "settings": dict(fit.settings),
+        "table": fit.table,
         "ranges": {name: [_number(end) for end in ends] for name, ends in fit.ranges.items()},
         # six digits: a draw is uncertain in its second
         "draws": {
@@ -134,6 +148,7 @@ def _read(body: Mapping[str, Any], path: Path, forms: Mapping[str, type[Abstract
             correlated=tuple((a, b, r) for a, b, r in body["correlated"]),
             fixed=tuple(body["fixed"]),
             unknown=tuple(body["unknown"]),
+            counts=body["N"],
             **{name: body[name] for name in _PLAIN},
         )
     except KeyError as error:
@@ -146,14 +161,20 @@ _PLAIN = (
     "health",
     "sentence",
     "error",
+    "covariance",
     "residual",
+    "kind",
+    "threshold",
     "objective",
     "agreeing",
+    "engines",
     "gradient",
     "chi2",
     "rows",
     "trunks",
     "left_out",
+    "settings",
+    "table",
 )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-#: Residuals and their Jacobian, (k n) and (k n p), for k parameter vectors (k p) of the problems with these numbers.
+#: Residuals and their Jacobian, (k n) and (k n p), for k parameter vectors (k p) of the problems with these numbers;
+#: arrays of their own, which are written to.
 Residuals = Callable[
     [Float[np.ndarray, "k p"], Int[np.ndarray, " k"]], tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "k n p"]]
 ]
@@ -19,8 +20,10 @@ Residuals = Callable[
 FLAT = 1e-7
 #: Residuals of this root mean square are nothing but rounding, and their direction says nothing.
 NOTHING = 1e-8
+#: Steps in a row that lower no cost, after which a start is left where it is: rejected ones alone end it before.
+IDLE = 40
 #: Problems worked on together: enough to forget Python's overhead, few enough that they stay in a core's cache.
-BLOCK = 256
+BLOCK = 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,74 +49,76 @@ def minimise(
 
     Damping is by the identity, or by `metric`: the normal matrix at a minimum nearby, in whose units the valley is
     round (a bootstrap starts at one). `residuals` gets parameter vectors and the numbers of their problems (a
-    bootstrap's problems differ). A start has converged where the gradient is flat in every direction not held by a
-    bound: the cosine of the angle between the residuals and every column of their Jacobian is below `FLAT`, or the
-    residuals are `NOTHING`.
+    bootstrap's problems differ); where one ends does not depend, to the last bit, on the others. A start has converged
+    where the gradient is flat in every direction not held by a bound: the cosine of the angle between the residuals and
+    every column of their Jacobian is below `FLAT`, or the residuals are `NOTHING`.
     """
-    ruler = np.eye(starts.shape[1]) if metric is None else metric
-    parts = []
-    for at in range(0, len(starts), BLOCK):
-        some = np.arange(at, min(at + BLOCK, len(starts)))
-        parts.append(_minimise(residuals, starts[some], some, low, high, ruler, iterations))
-    return Minima(
-        theta=np.concatenate([part.theta for part in parts]),
-        cost=np.concatenate([part.cost for part in parts]),
-        gradient=np.concatenate([part.gradient for part in parts]),
-        converged=np.concatenate([part.converged for part in parts]),
-    )
-
-
-def _minimise(
-    residuals: Residuals,
-    starts: Float[np.ndarray, "k p"],
-    problems: Int[np.ndarray, " k"],
-    low: Float[np.ndarray, " p"],
-    high: Float[np.ndarray, " p"],
-    ruler: Float[np.ndarray, "p p"],
-    iterations: int,
-) -> Minima:
     theta = np.clip(starts, low, high).astype(np.float64)
     count, size = theta.shape
+    ruler = np.eye(size) if metric is None else metric
     cost, slope = np.full(count, np.inf), np.full(count, np.inf)
     damping = np.full(count, 1e-2)
-    still = np.zeros(count, int)
-    active = np.arange(count)
-    r, j = residuals(theta, problems)
-    cost[:] = 0.5 * np.sum(r * r, axis=1)
-    for _ in range(iterations):
-        gradient = np.einsum("knp,kn->kp", j, r)
+    still, taken = np.zeros(count, int), np.zeros(count, int)  # steps since the cost fell, and all steps
+    active, waiting = np.split(np.arange(count), [BLOCK])
+    r, j = residuals(theta[active], active)
+    cost[active] = 0.5 * np.sum(r * r, axis=1)
+    while len(active) or len(waiting):
+        if len(waiting) and len(active) <= BLOCK // 2:
+            # the next take the places of those that have ended, so that stragglers hold up nobody
+            fresh, waiting = np.split(waiting, [BLOCK - len(active)])
+            r_new, j_new = residuals(theta[fresh], fresh)
+            cost[fresh] = 0.5 * np.sum(r_new * r_new, axis=1)
+            active, r, j = (np.concatenate(two) for two in ((active, fresh), (r, r_new), (j, j_new)))
         at = theta[active]
+        transposed = j.transpose(0, 2, 1)
+        # normal matrix and gradient in one product
+        products = transposed @ np.concatenate([transposed, r[:, None]], axis=1).transpose(0, 2, 1)
+        normal, gradient = products[:, :, :-1], products[:, :, -1]
         held = ((at <= low) & (gradient > 0)) | ((at >= high) & (gradient < 0))
         free = np.where(held, 0.0, gradient)
         size_r = np.sqrt(2 * cost[active])
-        length = np.sqrt(np.einsum("knp,knp->kp", j, j)) * size_r[:, None]
+        length = np.sqrt(np.diagonal(normal, axis1=1, axis2=2)) * size_r[:, None]
         slope[active] = np.max(np.abs(free) / np.maximum(length, 1e-300), axis=1)
         slope[active[size_r < NOTHING * np.sqrt(r.shape[1])]] = 0.0
         # flat, and three steps brought nothing: what is left is rounding
         arrived = (slope[active] <= FLAT / 100) | ((slope[active] <= FLAT) & (still[active] >= 3))
-        going = ~arrived & (damping[active] < 1e12)
-        if not going.any():
-            break
-        active, r, j, at, held, free = (x[going] for x in (active, r, j, at, held, free))
-        normal = j.transpose(0, 2, 1) @ j
-        # a parameter held at its bound takes no part in the step
-        normal = np.where(held[:, :, None] | held[:, None, :], 0.0, normal)
-        # never below rounding, or a direction that the data do not hold makes the matrix singular
-        rounding = 1e-15 * np.trace(normal, axis1=1, axis2=2)
-        normal += damping[active][:, None, None] * ruler + rounding[:, None, None] * np.eye(size)
-        step = -np.linalg.solve(normal, free[:, :, None])[:, :, 0]
-        tried = np.clip(at + step, low, high)
+        going = ~arrived & (damping[active] < 1e12) & (still[active] < IDLE) & (taken[active] < iterations)
+        if not going.all():
+            active, r, j, at, held, free, normal = (x[going] for x in (active, r, j, at, held, free, normal))
+        if not len(active):
+            continue
+        tried = np.clip(at + _step(normal, free, held, damping[active], ruler), low, high)
         with np.errstate(over="ignore", invalid="ignore"):
-            r_new, j_new = residuals(tried, problems[active])
+            r_new, j_new = residuals(tried, active)
             cost_new = 0.5 * np.sum(r_new * r_new, axis=1)
+        taken[active] += 1
         # a step below rounding can no longer lower the cost; accept it, so that the damping does not run away
         better = cost_new <= cost[active] * (1 + 1e-15)
         still[active] = np.where(cost_new < cost[active] * (1 - 1e-12), 0, still[active] + 1)
         theta[active[better]] = tried[better]
         cost[active[better]] = cost_new[better]
         damping[active] = np.where(better, np.maximum(damping[active] / 4, 1e-15), damping[active] * 6)
-        r, j = np.where(better[:, None], r_new, r), np.where(better[:, None, None], j_new, j)
+        if not better.all():
+            worse = ~better
+            r_new[worse], j_new[worse] = r[worse], j[worse]
+        r, j = r_new, j_new
     return Minima(theta=theta, cost=cost, gradient=slope, converged=slope <= FLAT)
+
+
+def _step(
+    normal: Float[np.ndarray, "k p p"],
+    free: Float[np.ndarray, "k p"],
+    held: Bool[np.ndarray, "k p"],
+    damping: Float[np.ndarray, " k"],
+    ruler: Float[np.ndarray, "p p"],
+) -> Float[np.ndarray, "k p"]:
+    if held.any():
+        # a parameter held at its bound takes no part in the step
+        normal = np.where(held[:, :, None] | held[:, None, :], 0.0, normal)
+    # never below rounding, or a direction that the data do not hold makes the matrix singular
+    rounding = 1e-15 * np.trace(normal, axis1=1, axis2=2)
+    damped = normal + damping[:, None, None] * ruler + rounding[:, None, None] * np.eye(len(ruler))
+    return -np.linalg.solve(damped, free[:, :, None])[:, :, 0]
 
 
 def huber(
@@ -123,7 +128,7 @@ def huber(
 
     `sign(r)·sqrt(2·delta·|r| - delta²)` beyond the threshold, `r` within: the sum of squares is the Huber sum.
     """
-    size = np.abs(r)
-    far = size > delta
-    root = np.sqrt(np.where(far, 2 * delta * size - delta * delta, 1.0))
-    return np.where(far, np.sign(r) * root, r), j * np.where(far, delta / root, 1.0)[:, :, None]
+    # where the residual is within, the root is delta, and the slope 1
+    root = np.maximum(np.abs(r), delta)
+    root = np.sqrt(2 * delta * root - delta * delta)
+    return np.clip(r, -root, root), j * (delta / root)[:, :, None]

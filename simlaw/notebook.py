@@ -9,8 +9,9 @@ from simlaw.errors import SimlawError
 from simlaw.fitting import Fit
 from simlaw.fitting import fit as fit_one
 from simlaw.holdout import Holdout
-from simlaw.law import AbstractLaw
-from simlaw.observations import Observations, loss_observations
+from simlaw.law import AbstractLaw, AbstractPenalty
+from simlaw.objective import Objective
+from simlaw.observations import Observations, joint_observations, loss_observations, penalty_observations
 from simlaw.table import Table
 from simlaw.uncertainty import bootstrap as draw
 
@@ -19,24 +20,37 @@ def fit(
     forms: type[AbstractLaw] | Sequence[type[AbstractLaw]],
     table: Observations | Table,
     *,
-    holdout: Holdout | None = None,
+    holdout: Holdout | Sequence[Holdout] = (),
     bootstrap: int = 1000,
     fixed: Mapping[str, float] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    objective: Objective | None = None,
     seed: int = 0,
 ) -> Fit:
     """The fit of a form to a table, or of the simplest of several forms that is not beaten beyond noise.
 
-    `table` is what `load_table` gives, or a table of simlaw's own. Several forms are compared by their error on
-    `holdout` (such as `LargestN()`), or by AICc without one; the comparison is in `Fit.contest`. `bootstrap` is the
-    number of draws, 0 for none; its cluster is the trunk. Raises `SimlawError` where the table cannot hold a form.
+    `table` is what `load_table` gives, or a table of simlaw's own, of which laws of the loss take the losses as
+    trained, laws of the penalty the paired penalties, and laws that know P_post both at once. Several forms are
+    compared by their error on `holdout` (such as `LargestN()`, or several), or by AICc without one; the comparison is
+    in `Fit.contest`. `bootstrap` is the number of draws, 0 for none; its cluster is the trunk. `fixed` and `bounds` are
+    by the parameters' names. `objective` is "huber" for losses (the default), or least squares of log losses, "log", or
+    of losses, "nats". Raises `SimlawError` where the table cannot hold a form.
     """
-    seen = loss_observations(table) if isinstance(table, Table) else table
     each = [forms] if isinstance(forms, type) else list(forms)
     if not each:
         raise SimlawError("no form was given: fit(sl.laws.Chinchilla, …)")
+    seen = _taken(each, table) if isinstance(table, Table) else table
     weights = draw(seen.trunk, seen.x.get("N"), draws=bootstrap, seed=seed) if bootstrap else None
-    if len(each) == 1 and holdout is None:
-        return fit_one(each[0], seen, weights, fixed=fixed, bounds=bounds, seed=seed)
-    found = contest(each, seen, weights, holdout, fixed=fixed, bounds=bounds, seed=seed)
+    holdouts = (holdout,) if isinstance(holdout, Holdout) else tuple(holdout)
+    if len(each) == 1 and not holdouts:
+        return fit_one(each[0], seen, weights, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
+    found = contest(each, seen, weights, holdouts, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
     return replace(found.chosen.fit, contest=found)
+
+
+def _taken(forms: Sequence[type[AbstractLaw]], table: Table) -> Observations:
+    """What forms take of a table of simlaw's own."""
+    if any(issubclass(form, AbstractPenalty) for form in forms):
+        return penalty_observations(table)
+    knows = any("P_post" in (*form.needs, *form.takes) for form in forms)
+    return joint_observations(table) if knows else loss_observations(table)

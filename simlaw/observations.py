@@ -6,18 +6,21 @@ gradient times step, whose mean over seeds is zero; where delta is tiny it is th
 from replicates, pooled over the sweep.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from simlaw.errors import SimlawError
+from simlaw.export import frame, write_columns
 from simlaw.formats import codes
 from simlaw.law import AbstractPenalty
-from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION
+from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION, Column
 from simlaw.table import Row, Table
 
 
@@ -25,7 +28,8 @@ from simlaw.table import Row, Table
 class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
-    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason.
+    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason; `counts` says what N counts. A
+    table of losses may hold `paired` rows: delta_PTQ at P_post, the difference of two losses on the same tokens.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -33,6 +37,20 @@ class Observations:
     sigma: Float[np.ndarray, " n"]
     trunk: tuple[str, ...]
     left_out: Mapping[str, int]
+    counts: str = "as the table counts"
+    paired: Bool[np.ndarray, " n"] | None = None
+
+    @property
+    def pairs(self) -> Bool[np.ndarray, " n"]:
+        """Which rows are paired; none where the table does not say."""
+        return np.zeros(len(self.y), bool) if self.paired is None else self.paired
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the rows, whatever file they came from."""
+        parts = [f"{name}".encode() + np.ascontiguousarray(self.x[name]).tobytes() for name in sorted(self.x)]
+        parts += [np.ascontiguousarray(part).tobytes() for part in (self.y, self.sigma, self.pairs)]
+        return hashlib.sha256(b"".join([*parts, *(trunk.encode() for trunk in self.trunk)])).hexdigest()
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""
@@ -42,7 +60,39 @@ class Observations:
             sigma=self.sigma[mask],
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
             left_out=self.left_out,
+            counts=self.counts,
+            paired=None if self.paired is None else self.paired[mask],
         )
+
+    def frame(self, library: str = "pandas") -> Any:
+        """The observations as a pandas or polars frame: variables, y (with pairs: loss and delta), sigma, trunk."""
+        return frame(*self._columns(), library)
+
+    def write(self, path: str | Path) -> None:
+        """Nothing; writes the same columns as CSV or Parquet, by the suffix; `load_table` reads them."""
+        write_columns(path, *self._columns())
+
+    def _columns(self) -> tuple[list[Column], dict[str, list[Any]]]:
+        columns = [
+            *(Column(name, "float", self.counts if name == "N" else "a variable of the law") for name in self.x),
+            *(
+                Column(name, "float", "nats per token")
+                for name in (["y"] if self.paired is None else ["loss", "delta"])
+            ),
+            Column("sigma", "float", "standard deviation, nats per token"),
+            Column("trunk", "text", "what rows share that move together"),
+        ]
+        numbers = {
+            **self.x,
+            "y": self.y,
+            "loss": np.where(self.pairs, np.nan, self.y),
+            "delta": np.where(self.pairs, self.y, np.nan),
+            "sigma": self.sigma,
+        }
+        cells: dict[str, list[Any]] = {
+            name: [None if np.isnan(value) else value for value in values.tolist()] for name, values in numbers.items()
+        }
+        return columns, {**cells, "trunk": list(self.trunk)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +173,7 @@ def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
         sigma=loss * seed_noise(kept).log_loss,
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
+        counts="params_blocks",
     )
 
 
@@ -166,6 +217,23 @@ def penalty_observations(
         sigma=np.hypot(kept.column("delta_se"), seed_noise(usable(table, repeats)[0]).delta(middle, bits)),
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
+        counts="params_blocks",
+    )
+
+
+def joint_observations(table: Table, *, granularity: str = "channel", repeats: bool = False) -> Observations:
+    """The losses of checkpoints as trained (P_post infinite) and their paired delta_PTQ, for a law of both."""
+    plain = loss_observations(table, repeats=repeats)
+    added = penalty_observations(table, granularity=granularity, repeats=repeats)
+    x = {**plain.x, "P_post": np.full_like(plain.y, np.inf)}
+    return Observations(
+        x={name: np.concatenate([values, added.x[name]]) for name, values in x.items()},
+        y=np.concatenate([plain.y, added.y]),
+        sigma=np.concatenate([plain.sigma, added.sigma]),
+        trunk=plain.trunk + added.trunk,
+        left_out={**plain.left_out, **added.left_out},
+        counts=plain.counts,
+        paired=np.repeat([False, True], [len(plain.y), len(added.y)]),
     )
 
 

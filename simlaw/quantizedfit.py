@@ -55,3 +55,8 @@ class QuantizedFit:
 
     def __str__(self) -> str:
         return f"{self.base}\n\n{self.penalty}"
+
+
+def fits_of(found: Fit | QuantizedFit) -> tuple[Fit, ...]:
+    """The fits that a law file holds: one, or those of the loss and of the penalty."""
+    return (found.base, found.penalty) if isinstance(found, QuantizedFit) else (found,)

@@ -1,8 +1,14 @@
-"""Numbers and results as text for people: functions of plain fields."""
+"""Numbers and results for people, as text and as HTML: plain fields, and two ways to write them."""
 
+import abc
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+#: The badge of a fit's health: a colour that white text stands out from on light and dark pages, and a mark.
+_HEALTHY, _SICK = ("#1a7f37", "✓"), ("#b00020", "✗")
 
 
 def count(number: float) -> str:
@@ -70,18 +76,96 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, 100)
 
 
-def fit_text(
-    *,
-    form: str,
-    health: str,
-    sentence: str,
-    numbers: Sequence[tuple[str, float, float | None]],
-    facts: Sequence[tuple[str, str]],
-) -> str:
-    """The report of a fit: its health first, then parameters with errors, then what it rests on."""
-    lines = [f"{form}: {health} ({sentence})"]
-    width = max(map(len, (*(name for name, _, _ in numbers), *(label for label, _ in facts))))
-    for name, value, error in numbers:
-        lines.append(f"  {name.ljust(width)}  {with_error(value, error) if error else f'{value:.4g}'}")
-    lines += [f"  {label.ljust(width)}  {text}" for label, text in facts]
-    return "\n".join(lines)
+#: A table: its head and its rows.
+Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """Tables and the sentences that they come to; a table without rows is left out."""
+
+    tables: Sequence[Cells] = ()
+    sentences: Sequence[str]
+
+    def text(self) -> str:
+        """The tables in columns, and the sentences below them."""
+        return "\n\n".join([*(columns(head, rows) for head, rows in self.tables if rows), "\n".join(self.sentences)])
+
+    def html(self) -> str:
+        """The tables and the sentences as HTML."""
+        tables = "".join(_table(head, rows) for head, rows in self.tables if rows)
+        return f"<div>{tables}{''.join(f'<p>{escape(sentence)}</p>' for sentence in self.sentences)}</div>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What there is to say of a fit: health first, then parameters with errors (or None), then what it rests on.
+
+    `more` is what follows, such as the comparison of forms that the fit comes from.
+    """
+
+    form: str
+    health: str
+    sentence: str
+    numbers: Sequence[tuple[str, float, float | None]]
+    facts: Sequence[tuple[str, str]]
+    more: TableReport | None = None
+
+    def text(self) -> str:
+        """The report as lines of text."""
+        pairs = (*self._written(), *self.facts)
+        width = max(len(label) for label, _ in pairs)
+        lines = [f"{self.form}: {self.health} ({self.sentence})"]
+        lines += [f"  {label.ljust(width)}  {text}" for label, text in pairs]
+        return "\n".join([*lines, *(["", self.more.text()] if self.more else [])])
+
+    def html(self) -> str:
+        """The report as HTML: a paragraph, the parameters, the facts."""
+        colour, mark = _HEALTHY if self.health == "VALID" else _SICK
+        badge = (
+            f'<span style="background:{colour};color:#ffffff;border-radius:3px;padding:1px 6px">'
+            f"{mark} {escape(self.health)}</span>"
+        )
+        head = f"<p><strong>{escape(self.form)}</strong> {badge} {escape(self.sentence)}</p>"
+        tables = f"{_pairs('parameters', self._written())}{_pairs('fit', self.facts)}"
+        return f"<div>{head}{tables}{self.more.html() if self.more else ''}</div>"
+
+    def _written(self) -> list[tuple[str, str]]:
+        return [(name, with_error(value, error) if error else f"{value:.4g}") for name, value, error in self.numbers]
+
+
+class AbstractReported(abc.ABC):
+    """A value that people read: printed, in a session and in a notebook, it is its `report`."""
+
+    @property
+    @abc.abstractmethod
+    def report(self) -> TableReport | FitReport:
+        """What there is to say."""
+
+    def __repr__(self) -> str:
+        return self.report.text()
+
+    def _repr_html_(self) -> str:
+        return self.report.html()
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as HTML: the first column heads its row, the others are aligned to the right."""
+    left, right = ' style="text-align:left"', ' style="text-align:right"'
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = map(escape, cells)
+        rest = "".join(f"<td{right}>{cell}</td>" for cell in others)
+        return f'<tr><th scope="row"{left}>{first}</th>{rest}</tr>'
+
+    tops = "".join(f'<th scope="col"{right if i else left}>{escape(cell)}</th>' for i, cell in enumerate(head))
+    return f"<table><thead><tr>{tops}</tr></thead><tbody>{''.join(map(line, rows))}</tbody></table>"
+
+
+def _pairs(caption: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Labels and what they stand for, as a table with a caption."""
+    left = ' style="text-align:left"'
+    lines = "".join(
+        f'<tr><th scope="row"{left}>{escape(label)}</th><td{left}>{escape(text)}</td></tr>' for label, text in pairs
+    )
+    return f"<table><caption{left}>{escape(caption)}</caption><tbody>{lines}</tbody></table>"

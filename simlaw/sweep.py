@@ -134,7 +134,10 @@ class Tolerance(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Declared):
-    """A sweep: what is trained on what, and how every checkpoint is evaluated."""
+    """A sweep: what is trained on what, and how every checkpoint is evaluated.
+
+    `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
+    """
 
     corpus: Corpus
     family: Family = Family()
@@ -148,6 +151,7 @@ class Sweep(Declared):
     eval_tokens: Count
     budget: Budget | None = None
     tolerance: Tolerance | None = None
+    unidentified: str | None = None
 
     def check(self) -> None:
         if not self.grids:

@@ -1,7 +1,8 @@
-"""The results table: columns of equal length, read from and written to CSV. No JAX; both halves of simlaw share it."""
+"""The results table: columns of equal length, to and from CSV and Parquet. No JAX; both halves of simlaw share it."""
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from simlaw.columns import PARQUET, read_parquet
 from simlaw.errors import SimlawError
+from simlaw.export import cell_text, csv_text, frame, write_columns
 from simlaw.schema import COLUMNS, KINDS, QUANTIZATION
 
 #: One row: a value or None for every column of the schema.
@@ -69,12 +72,22 @@ class Table:
 
     def to_csv(self) -> str:
         """The table as CSV text; numbers in the shortest form that reads back exactly."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(KINDS)
-        for row in self.rows:
-            writer.writerow("" if row[name] is None else _show(row[name]) for name in KINDS)
-        return out.getvalue()
+        return csv_text(COLUMNS, self.cells())
+
+    def cells(self) -> dict[str, list[Any]]:
+        """The cells of every column, None where one is empty."""
+        return {name: [row[name] for row in self.rows] for name in KINDS}
+
+    def frame(self, library: str = "pandas") -> Any:
+        """The table as a pandas or polars frame, empty cells missing; raises `SimlawError` without the library."""
+        return frame(COLUMNS, self.cells(), library)
+
+    def write(self, path: str | Path) -> None:
+        """Nothing; writes the table as CSV or Parquet, by the suffix; `read_table` gives it back exactly.
+
+        Raises `SimlawError` for another suffix, where it cannot write, and for Parquet without pyarrow.
+        """
+        write_columns(path, COLUMNS, self.cells())
 
 
 def make_table(rows: Iterable[Row]) -> Table:
@@ -83,15 +96,20 @@ def make_table(rows: Iterable[Row]) -> Table:
 
 
 def read_table(path: str | Path) -> Table:
-    """The table in a CSV file written by `to_csv`.
+    """The table in a CSV or Parquet file that `Table.write` made.
 
     Raises `SimlawError` where the file is missing, lacks a column, or holds a cell of the wrong kind.
     """
-    try:
-        with Path(path).open(newline="") as file:
-            return _read(file, str(path))
-    except FileNotFoundError as error:
-        raise SimlawError(f"there is no table at {path}: run `simlaw run` and `simlaw table` first") from error
+    path = Path(path)
+    if not path.is_file():
+        raise SimlawError(f"there is no table at {path}: run `simlaw run` and `simlaw table` first")
+    if path.suffix in PARQUET:
+        cells = read_parquet(path)
+        plain = {name: [_plain(cell, KINDS.get(name)) for cell in column] for name, column in cells.items()}
+        rows = (dict(zip(cells, row, strict=True)) for row in zip(*plain.values(), strict=True))
+        return _rows(cells, ((f"{path}, row {i}", row) for i, row in enumerate(rows, start=1)), str(path))
+    with path.open(newline="") as file:
+        return _read(file, str(path))
 
 
 def parse_table(text: str, source: str) -> Table:
@@ -101,27 +119,39 @@ def parse_table(text: str, source: str) -> Table:
 
 def _read(file: Iterable[str], source: str) -> Table:
     reader = csv.DictReader(file)
-    missing = [column.name for column in COLUMNS if column.name not in (reader.fieldnames or ())]
+    lines = ((f"{source}, line {line}", cells) for line, cells in enumerate(reader, start=2))
+    return _rows(reader.fieldnames or (), lines, source)
+
+
+def _rows(names: Iterable[str], lines: Iterable[tuple[str, Mapping[str, str]]], source: str) -> Table:
+    """The table of rows as text, each with its place in the `source`."""
+    missing = [column.name for column in COLUMNS if column.name not in names]
     if missing:
-        raise SimlawError(f"{source} lacks the column {missing[0]!r}: it is no table of this version; make it again")
+        raise SimlawError(
+            f"{source} lacks the column {missing[0]!r}: it is no table of this version; make it again, or name the "
+            f"columns of a table of your own: `simlaw fit {source} --columns N=… --columns D=… --columns loss=…`"
+        )
     rows = []
-    for line, cells in enumerate(reader, start=2):
+    for place, cells in lines:
         row = {}
         if None in cells or None in cells.values():
-            raise SimlawError(f"{source}, line {line} is cut off or too long: make the table again, or mend the line")
+            raise SimlawError(f"{place} is cut off or too long: make the table again, or mend the line")
         for name, kind in KINDS.items():
             cell = cells[name]
             try:
                 row[name] = _PARSE[kind](cell) if cell else None
             except (TypeError, ValueError) as error:
                 wanted = _KIND_NAMES[kind]
-                raise SimlawError(f"{source}, line {line}: {name} is {cell!r}, not {wanted}; mend the cell") from error
+                raise SimlawError(f"{place}: {name} is {cell!r}, not {wanted}; mend the cell") from error
         rows.append(row)
     return make_table(rows)
 
 
-def _show(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+def _plain(cell: Any, kind: str | None) -> str:
+    """A typed cell as text; libraries write whole numbers as floats where a cell is empty, and NaN for that cell."""
+    if isinstance(cell, float) and math.isnan(cell):
+        return ""
+    return cell_text(int(cell) if kind == "int" and isinstance(cell, float) and cell.is_integer() else cell)
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -2,7 +2,8 @@
 
 Trunks are drawn within strata of equal size (N), so that every draw keeps the design; one fewer than a stratum holds
 and with weights scaled up, because with three seeds the plain bootstrap has variances a third too small (Rao and Wu
-1988, the rescaling bootstrap with m = n - 1).
+1988, the rescaling bootstrap with m = n - 1). A spread that few trunks tell is itself uncertain, so fits stretch their
+draws by Student's factor.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,25 @@ from simlaw.errors import SimlawError
 
 #: Two-sided probability of every interval.
 COVERAGE = 0.90
+#: The two-sided quantile of `COVERAGE` of a normal number.
+_NORMAL = 1.6448536269514722
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkWeights:
-    """Bootstrap weights of every trunk; the same draws serve every fit of a table, so that decisions join them."""
+    """Bootstrap weights of every trunk; the same draws serve every fit of a table, so that decisions join them.
+
+    `freedom` is the number of trunks beyond one for each stratum: what the spread of the draws is known from.
+    """
 
     trunks: tuple[str, ...]
     weights: Float[np.ndarray, "k m"]
+    freedom: int
+
+    @property
+    def stretch(self) -> float:
+        """By how much intervals from a spread of so few trunks are wider than those from a known one (Student)."""
+        return student(self.freedom) / _NORMAL
 
     def rows(self, trunk: Sequence[str]) -> Float[np.ndarray, "k n"]:
         """The weights of rows that belong to these trunks."""
@@ -47,7 +59,7 @@ def trunk_weights(trunk: Sequence[str], size: Float[np.ndarray, " n"], *, draws:
         if m < 2:
             raise SimlawError(f"the size N = {n:g} has one trunk, so its spread is unknown: add a seed to bootstrap")
         columns.append(rng.multinomial(m - 1, np.full(m, 1 / m), size=draws) * (m / (m - 1)))
-    return TrunkWeights(trunks=order, weights=np.concatenate(columns, axis=1))
+    return TrunkWeights(trunks=order, weights=np.concatenate(columns, axis=1), freedom=len(order) - len(strata))
 
 
 def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
@@ -68,4 +80,19 @@ def bootstrap(trunk: Sequence[str], size: Float[np.ndarray, " n"] | None, *, dra
     rng = np.random.default_rng(seed)
     count = len(names)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-    return TrunkWeights(trunks=tuple(names), weights=drawn.astype(np.float64))
+    return TrunkWeights(trunks=tuple(names), weights=drawn.astype(np.float64), freedom=count - 1)
+
+
+def student(freedom: int) -> float:
+    """The two-sided quantile of `COVERAGE` of Student's t, to two digits from 2 degrees of freedom on.
+
+    By the expansion about the normal quantile z (Abramowitz and Stegun, 26.7.5).
+    """
+    z = _NORMAL
+    powers = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(one / freedom ** (i + 1) for i, one in enumerate(powers))

@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 
 COMMANDS = (
     "plan",
+    "simulate",
     "run",
     "status",
     "show",
@@ -108,13 +109,6 @@ def test_plan(call):
     assert (plan["runs"], plan["evaluations"], plan["missing"]) == (18, 126, 0)
     assert plan["flops_train_6nd"] == sum(cell["flops_train_6nd"] for cell in plan["cells"])
     assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
-
-
-def test_plan_warns_of_what_no_fit_can_hold(call, project):
-    assert "note: 2 sizes and 3 token counts cannot hold Chinchilla's five parameters" in call("plan", "smoke").output
-    path = project / "one.py"
-    path.write_text((project / "sweeps" / "smoke" / "sweep.py").read_text().replace("seeds=(0, 1, 2)", "seeds=(0,)"))
-    assert "note: no size and token count has two seeds" in call("plan", str(path)).output
 
 
 def test_what_the_committed_table_stands_for_is_said(call, monkeypatch, tmp_path):
@@ -380,6 +374,10 @@ def test_the_overview_lists_every_command():
         (("fit", "smoke", "--where", "seed"), "simlaw: --where seed: it must read COLUMN=VALUE, for example cooldown="),
         (("fit", "smoke", "--where", "seed=9"), "simlaw: no row has seed=9: the table has 0, 1, 2"),
         (("fit", "none.csv"), "simlaw: there is no table at none.csv: run `simlaw run` and `simlaw table` first"),
+        (
+            ("table", "smoke", "--own", "--out", "rows.txt"),
+            "simlaw: rows.txt ends in '.txt': a table is written as .csv, ",
+        ),
         (("decide", "smoke", "--flops", "1e8", "--tokens", "1e4"), "simlaw: --flops and --tokens are two conventions"),
         (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
         (

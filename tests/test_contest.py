@@ -44,6 +44,29 @@ def test_the_form_that_made_the_data_wins():
     assert str(found).endswith("PrecisionWeights wins beyond noise")
 
 
+def test_several_parts_are_held_out_in_turn():
+    seen = runs(TRUTH, 0.003)
+    parts = [sl.LargestC(), sl.LowestBits("P_w")]
+    found = sl.fit([PrecisionWeights, Blind], seen, holdout=parts, bootstrap=0).contest
+    alone = [sl.fit([PrecisionWeights, Blind], seen, holdout=part, bootstrap=0).contest for part in parts]
+    for form in (PrecisionWeights, Blind):
+        together, *apart = (
+            next(entry.held_out for entry in one.entries if type(entry.fit.law) is form) for one in (found, *alone)
+        )
+        assert together == pytest.approx([each[0] for each in apart])
+    head = str(found).splitlines()[0]
+    for words in ("largest C", "lowest P_w"):
+        assert f"error on {words}" in head
+
+
+def test_a_collapsed_form_is_not_chosen_for_its_simplicity():
+    flat = Chinchilla(E=1.2, A=20.0, B=900.0, alpha=0.35, beta=0.5)
+    seen = runs(flat, 0.003)
+    found = sl.fit([PrecisionWeights, Blind], seen, holdout=sl.LargestN(), bootstrap=0)
+    assert type(found.law) is Blind
+    assert found.health == "VALID"
+
+
 def test_forms_that_are_the_same_are_undecided():
     found = sl.fit([PrecisionShifted, PrecisionWeights], runs(TRUTH, 0.003), holdout=sl.LargestN(), bootstrap=0)
     assert not found.contest.decided
@@ -58,7 +81,7 @@ def test_the_simplest_form_is_taken_within_the_noise():
     assert type(found.law) is Overtrained  # four parameters against five
     by_criterion = sl.fit([Chinchilla, Overtrained], bare, bootstrap=0).contest
     assert {entry.parameters for entry in by_criterion.entries} == {4, 5}
-    assert by_criterion.entries[0].held_out is None
+    assert by_criterion.entries[0].held_out == ()
 
 
 def test_what_is_held_out_is_at_the_end_of_the_scale():

@@ -60,6 +60,78 @@ def test_bits_per_token_become_nats(path):
     assert load_table(path, status="state", unit="bits", **MAP).y[0] == pytest.approx(3.5 * np.log(2))
 
 
+def test_bits_per_byte_become_nats_per_token_by_the_length_of_a_token():
+    # 4 bytes a token at 0.8 bits per byte are 3.2 bits per token
+    columns = {"n": [1e6, 2e6], "l": [0.8, 0.7], "s": [0.01, 0.01]}
+    seen = load_table(columns, N="n", loss="l", sigma="s", unit="bpb", bytes_per_token=4)
+    assert seen.y == pytest.approx([3.2 * np.log(2), 2.8 * np.log(2)])
+    assert seen.sigma == pytest.approx([0.04 * np.log(2)] * 2)
+
+
+def test_losses_that_are_nan_or_infinite_are_left_out_and_counted():
+    columns = {"n": [1e6] * 5, "l": [3.0, np.nan, np.inf, "NaN", 3.1], "s": ["ok", None, "ok", "done", "killed"]}
+    seen = load_table(columns, N="n", loss="l", status="s")
+    assert seen.y.tolist() == [3.0]
+    assert dict(seen.left_out) == {"failed": 1, "without a loss": 3}
+    with pytest.raises(
+        SimlawError, match=r"the table: no row is left to fit \(1 failed, 1 without a loss\); give runs"
+    ):
+        load_table({"n": [1, 2], "l": [3.0, None], "s": ["failed", ""]}, N="n", loss="l", status="s")
+
+
+def test_a_trunk_may_be_a_number():
+    columns = {"n": [1e6, 2e6], "l": [3.0, 2.9], "run": np.arange(2)}
+    assert load_table(columns, N="n", loss="l", trunk="run").trunk == ("0", "1")
+
+
+def test_what_n_counts_stays_with_the_rows(path):
+    seen = load_table(path, status="state", counts="non-embedding", **MAP)
+    assert seen.counts == seen.keep(seen.y > 3.2).counts == "non-embedding"
+    assert load_table(path, **MAP).counts == "as the table counts"
+
+
+def test_observations_come_back_from_the_file_they_were_written_to(path, tmp_path):
+    seen = load_table(path, status="state", trunk="run", counts="all", **MAP)
+    seen.write(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text().splitlines()[:2] == [
+        "N,D,P_w,y,sigma,trunk",
+        "1000000.0,100000000.0,4.0,3.5,,a",
+    ]
+    same(load_table(tmp_path / "rows.csv", **BACK), seen)
+    with pytest.raises(SimlawError, match=r"rows ends in '': a table is written as .csv, .parquet, .pq"):
+        seen.write(tmp_path / "rows")
+
+
+def test_observations_come_back_from_parquet_and_frames(path, tmp_path):
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, which simlaw does not depend on")
+    seen = load_table(path, status="state", trunk="run", counts="all", **MAP)
+    seen.write(tmp_path / "rows.parquet")
+    for source in (tmp_path / "rows.parquet", *map(seen.frame, ("pandas", "polars"))):
+        same(load_table(source, **BACK), seen)
+
+
+def test_paired_rows_come_back_as_the_loss_and_the_delta_that_they_are(tmp_path):
+    columns = {"n": [1e6, 1e6, 2e6], "l": [3.0, 3.1, 2.8], "d": [None, 0.1, None], "b": [None, 4, None]}
+    seen = load_table(columns, N="n", P_post="b", loss="l", delta="d")
+    seen.write(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text().splitlines()[2] == "1000000.0,4.0,,0.1,,1"
+    back = load_table(
+        tmp_path / "rows.csv", N="N", P_post="P_post", loss="loss", delta="delta", sigma="sigma", trunk="trunk"
+    )
+    same(back, seen)
+    assert back.pairs.tolist() == seen.pairs.tolist() == [False, True, False]
+
+
+BACK = {"loss": "y", "N": "N", "D": "D", "P_w": "P_w", "sigma": "sigma", "trunk": "trunk", "counts": "all"}
+
+
+def same(found, seen):
+    assert found.y.tolist() == seen.y.tolist()
+    assert {name: values.tolist() for name, values in found.x.items()} == {k: v.tolist() for k, v in seen.x.items()}
+    assert (found.trunk, found.counts) == (seen.trunk, seen.counts)
+    assert np.array_equal(found.sigma, seen.sigma, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "changes", "sentence"),
     [
@@ -81,12 +153,34 @@ def test_bits_per_token_become_nats(path):
         ("1e6,2e8,3.3,", "1e6,1e8,3.5,4", {}, "row 2 repeats row 1 to the last digit; drop one of them"),
         ("3.3", "-3.3", {}, "runs.csv, row 2: val is -3.3, and a loss is above 0"),
         ("4e6,1e8,3.0,8,finished,e", "4e6,1e8", {}, "runs.csv, line 6 is cut off or too long: mend the line"),
-        ("", "", {"unit": "dB"}, "unit='dB': losses are in 'nats' or 'bits' per token"),
+        (
+            "1e6,2e8,3.3,,finished",
+            "1e6,0,3.3,,finished",
+            {},
+            "row 2: tokens is 0, and D is above 0; mend or drop the row",
+        ),
+        ("finished,b", "finished,", {"trunk": "run"}, "row 2: run is empty, and every row has a trunk; name it"),
+        ("3.5,4", "3.5,-4", {}, "runs.csv, row 1: bits is -4, and P_w is above 0; mend or drop the row"),
+        ("", "", {"unit": "dB"}, "unit='dB': losses are in 'nats' or 'bits' per token, or in bits per byte, 'bpb'"),
+        (
+            "",
+            "",
+            {"unit": "bpb"},
+            "unit='bpb': bits per byte become nats per token by the length of a token; give bytes_",
+        ),
+        ("", "", {"unit": "bpb", "bytes_per_token": 0}, "bytes_per_token=0: a token is a number of bytes above 0"),
+        (
+            "",
+            "",
+            {"bytes_per_token": 4.5},
+            "bytes_per_token=4.5 goes with unit='bpb' alone: nats are per token already",
+        ),
+        ("", "", {"loss": None}, "name the column of the loss, loss=…, or that of the penalty, delta=…, or both"),
         (
             "",
             "",
             {"delta": "val"},
-            "name the column of the loss, loss=…, or that of the penalty, delta=…: one of the two",
+            "a table of losses and penalties needs the bits of each penalty: name their column, P_post=…",
         ),
     ],
 )
@@ -104,3 +198,18 @@ def test_what_is_no_table(tmp_path):
         load_table(3, **MAP)
     with pytest.raises(SimlawError, match="the columns differ in length"):
         load_table({"n": [1, 2], "l": [1]}, loss="l", N="n")
+
+
+def test_losses_and_penalties_in_one_table():
+    columns = {
+        "n": [1e6, 1e6, 1e6, 2e6],
+        "bits": [np.nan, 4, np.nan, 3],
+        "loss": [3.5, 3.6, 3.4, np.nan],
+        "added": [np.nan, 0.1, 0.0, -0.01],
+    }
+    seen = load_table(columns, loss="loss", delta="added", N="n", P_post="bits")
+    assert seen.pairs.tolist() == [False, True, False, True]
+    assert seen.y.tolist() == [3.5, 0.1, 3.4, -0.01]  # small penalties may be negative
+    # the noise of losses and that of penalties are told apart: two losses of one cell, no repeated penalty
+    assert np.isfinite(seen.sigma).tolist() == [True, False, True, False]
+    assert seen.keep(seen.pairs).pairs.all()

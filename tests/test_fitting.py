@@ -6,7 +6,7 @@ import pytest
 from simlaw.errors import SimlawError
 from simlaw.fitting import bits_error, fit
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
-from simlaw.lm import huber, minimise
+from simlaw.lm import BLOCK, huber, minimise
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.table import make_table
 from simlaw.uncertainty import trunk_weights
@@ -99,6 +99,31 @@ def test_minimise_stops_at_a_bound():
     assert np.allclose(found.theta, [[0.5, 0.25]], atol=1e-6)
 
 
+def test_where_a_start_ends_does_not_depend_on_the_others():
+    starts = np.random.default_rng(1).uniform(-2, 2, (3 * BLOCK, 2))
+    bounds = np.full(2, -5.0), np.full(2, 5.0)
+    together = minimise(rosenbrock, starts, *bounds)
+    for i in range(0, len(starts), 10):
+        alone = minimise(rosenbrock, starts[i : i + 1], *bounds)
+        assert np.array_equal(alone.theta[0], together.theta[i])
+        assert alone.gradient[0] == together.gradient[i]
+
+
+def test_a_start_whose_steps_bring_nothing_is_left_and_has_not_converged():
+    steps = []
+
+    def dead(theta, problem):
+        steps.append(len(theta))
+        x, rest = theta[:, 0], 1e-30 * np.exp(-theta[:, 1])
+        zero, one = np.zeros_like(x), np.ones_like(x)
+        return np.stack([x - 1, 0.1 + rest], 1), np.stack([np.stack([one, zero], 1), np.stack([zero, -rest], 1)], 1)
+
+    found = minimise(dead, np.array([[3.0, 0.0]]), np.full(2, -5.0), np.full(2, 5.0))
+    assert not found.converged[0]
+    assert found.theta[0, 0] == pytest.approx(1)
+    assert len(steps) < 100
+
+
 def test_a_penalty_that_does_not_grow_ends_at_its_bound():
     seen = penalty_observations(planted(penalty=StepPenalty(C_T=5.0, gD=1e-9, gN=0.35), relative=0.05, log_loss=0.01))
     found = fit(StepPenalty, seen)
@@ -147,7 +172,7 @@ def test_the_forms_own_error_is_found_without_bias():
 
 
 def test_draws_that_fail_are_no_errors_to_rely_on():
-    seen = loss_observations(planted(Chinchilla(E=0.1, A=20.0, B=900.0, alpha=0.35, beta=0.5), log_loss=0.02, bits=()))
+    seen = loss_observations(planted(Chinchilla(E=0.3, A=20.0, B=900.0, alpha=0.35, beta=0.5), log_loss=0.02, bits=()))
     alone = fit(Chinchilla, seen)
     drawn = fit(Chinchilla, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
     assert alone.health == "VALID"
@@ -173,7 +198,7 @@ def test_the_report_is_pinned():
     seen = penalty_observations(table)
     found = fit(StepPenalty, seen, trunk_weights(seen.trunk, seen.x["N"], draws=200))
     lines = str(found).splitlines()
-    assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree)")
+    assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree, and so does variable projection)")
     assert [line.split()[0] for line in lines[1:]] == [
         *("C_T", "gD", "gN"),
         *("rows", "left", "N", "D", "P_post", "residual", "gradient", "correlated", "chi2"),

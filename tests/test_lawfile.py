@@ -9,6 +9,7 @@ import pytest
 from simlaw.analysis import analyse
 from simlaw.choice import decide
 from simlaw.errors import SimlawError
+from simlaw.external import load_table
 from simlaw.fitting import fit
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.lawfile import SCHEMA, _sealed, analysis_json, load_law
@@ -37,7 +38,7 @@ class Mine(AbstractLossLaw):
 
 @pytest.fixture
 def path(tmp_path):
-    FIT.save(tmp_path / "law.json", counts="blocks")
+    FIT.save(tmp_path / "law.json")
     return tmp_path / "law.json"
 
 
@@ -47,7 +48,18 @@ def test_what_was_saved_comes_back(path):
     assert (back.health, back.sentence, back.ranges, back.error) == (FIT.health, FIT.sentence, FIT.ranges, FIT.error)
     assert np.allclose(back.draws.loss(N=1e5, D=1e7), FIT.draws.loss(N=1e5, D=1e7), rtol=1e-4)
     assert str(back) == str(FIT)
-    assert json.loads(path.read_text())["N"] == "blocks"
+    assert json.loads(path.read_text())["N"] == "params_blocks"
+
+
+def test_what_n_counts_is_declared_once_and_comes_back(tmp_path):
+    columns = {**SEEN.x, "loss": SEEN.y}
+    seen = load_table(columns, N="N", D="D", loss="loss", counts="with embeddings").keep(SEEN.x["N"] > 1e4)
+    found = fit(Chinchilla, seen, fixed={"E": 1.2, "alpha": 0.35, "beta": 0.5})
+    assert " to 1.065e+05 (with embeddings)\n" in str(found)
+    found.save(tmp_path / "law.json")
+    assert load_law(tmp_path / "law.json").counts == "with embeddings"
+    found.save(tmp_path / "law.json", counts="all")  # of a table that did not say it
+    assert load_law(tmp_path / "law.json").counts == "all"
 
 
 def test_unknown_parameters_stay_unknown(tmp_path):

@@ -12,6 +12,7 @@ from simlaw.laws import (
     FORMS,
     Chinchilla,
     DataConstrained,
+    Downstream,
     EffectiveCompression,
     EffectiveFree,
     EffectiveGaussian,
@@ -21,9 +22,11 @@ from simlaw.laws import (
     JointPower,
     Overtrained,
     PowerPenalty,
+    PrecisionAdded,
     PrecisionExponential,
     PrecisionFloat,
     PrecisionShifted,
+    PrecisionTokens,
     PrecisionUnified,
     PrecisionWeights,
     StepPenalty,
@@ -42,6 +45,8 @@ POINTS = {
     Overtrained: ({"E": 1.8, "a": 166.0, "b": 366.0, "eta": 0.27}, {}),
     PrecisionWeights: ({**BASE, "g_w": 2.7, "n_w": 0.3}, {"P_w": 4.0}),
     PrecisionShifted: ({**BASE, "g_w": 2.7, "s_w": 0.8}, {"P_w": 4.0}),
+    PrecisionTokens: ({**BASE, "g_w": 2.7, "n_w": 0.3}, {"P_w": 4.0}),
+    PrecisionAdded: ({**BASE, "C": 0.6, "g_w": 0.9}, {"P_w": 4.0}),
     PrecisionExponential: (KUMAR, {"P_w": 4.0, "P_a": 6.0, "P_kv": 5.0, "P_post": 4.0}),
     PrecisionUnified: (
         {**KUMAR, "C_w": 0.5, "C_a": 1.0, "C_kv": 2.0},
@@ -61,8 +66,13 @@ POINTS = {
         {"gD": 0.5, "gN": 0.3, **{f"delta_{b}": 4.0**-b for b in range(1, 9)}},
         {"P_post": np.array([3.0, 8.0])},
     ),
+    Downstream: ({"chance": 0.25, "k": 3.0, "gamma": 0.8}, {"L": np.array([2.4, 3.6])}),
     GroupPenalty: ({"k": 0.16, "gD": 0.07, "gN": 0.22, "gG": 0.78}, {"G": 64.0}),
 }
+
+
+def accepted(form, variables):
+    return {name: value for name, value in variables.items() if name in (*form.needs, *form.takes)}
 
 
 def test_every_form_is_checked_and_may_be_named_by_a_file():
@@ -79,7 +89,7 @@ def test_precision_laws_say_so_in_their_names():
 @pytest.mark.parametrize("form", POINTS, ids=lambda form: form.__name__)
 def test_slopes_agree_with_a_complex_step(form):
     values, extra = POINTS[form]
-    x = {"N": np.array([3e7, 2e8]), "D": np.array([1e9, 2e10]), **extra}
+    x = accepted(form, {"N": np.array([3e7, 2e8]), "D": np.array([1e9, 2e10]), **extra})
     law = form(**values)
     log, slopes = law.log_slopes(x)
     assert np.allclose(np.exp(log), law.evaluate(x), rtol=1e-14)
@@ -101,8 +111,11 @@ def test_closed_slopes_of_factors_are_those_of_the_complex_step(form):
     for factor in {factor for term in form.terms for factor in term}:
         exact = AbstractFactor.slopes(factor, p, x)
         assert set(exact) == set(factor.slopes(p, x)) == set(factor.names)
+        log, together = factor.with_slopes(p, x)
+        assert np.array_equal(log, factor.log(p, x))
         for name, slope in factor.slopes(p, x).items():
             assert np.allclose(slope, exact[name], rtol=1e-12, atol=1e-300), (factor, name)
+            assert np.array_equal(slope, together[name])
 
 
 def test_a_form_and_a_factor_of_ones_own():
@@ -207,3 +220,13 @@ def test_gaussian_errors_are_those_of_the_best_even_grids(bits, expected):
     # the published value for 8 bits is 0.13 % above the optimum
     assert gaussian_error(bits) == pytest.approx(expected, rel=2e-3 if bits == 8 else 2e-5)
     assert gaussian_error(bits) < expected * (1 + 2e-5)
+
+
+def test_fewer_bits_are_fewer_tokens_or_an_added_error():
+    plain = Chinchilla(**BASE)
+    share = 1 - math.exp(-4 / 2.7 + 0.3)
+    tokens = PrecisionTokens(**BASE, g_w=2.7, n_w=0.3)
+    assert tokens.loss(N=1e8, D=1e10, P_w=4) == pytest.approx(plain.loss(N=1e8, D=1e10 * share), rel=1e-12)
+    added = PrecisionAdded(**BASE, C=0.6, g_w=0.9)
+    assert added.loss(N=1e8, D=1e10, P_w=4) == pytest.approx(plain.loss(N=1e8, D=1e10) + 0.6 * math.exp(-4 / 0.9))
+    assert tokens.loss(N=1e8, D=1e10) == added.loss(N=1e8, D=1e10) == plain.loss(N=1e8, D=1e10)

@@ -23,7 +23,7 @@ def test_a_notebook_runs_and_shows_its_results(path, monkeypatch, tmp_path, caps
     said = capsys.readouterr().out
     assert "quantize N=129M in int5 g128" in said
     assert "PrecisionWeights: VALID" in said
-    assert len(shown) == 1
+    assert len(shown) == 6
     # what is committed was printed by this code
     printed = "".join(text for cell in cells for output in cell["outputs"] for text in output.get("text", []))
     assert "quantize N=129M in int5 g128" in printed

@@ -1,10 +1,15 @@
 """Numbers as people read them, and golden texts."""
 
 import math
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 
-from simlaw.report import columns, count, duration, fit_text, power_of_ten, precision, size, with_error
+import simlaw as sl
+from simlaw.observations import loss_observations
+from simlaw.report import FitReport, TableReport, columns, count, duration, power_of_ten, precision, size, with_error
+from tests.planted import planted
 
 
 @pytest.mark.parametrize(
@@ -53,17 +58,97 @@ def test_columns():
     assert columns(("name", "n"), [("a", "1"), ("long one", "23")]) == "  name       n\n  a          1\n  long one  23"
 
 
+REPORT = FitReport(
+    form="Chinchilla",
+    health="VALID",
+    sentence="96% of 24 starts agree",
+    numbers=[("E", 1.8172, 0.0257), ("alpha", 0.34731, None)],
+    facts=[("rows", "240 from 240 trunks")],
+)
+
+
 def test_a_fit_speaks_of_its_health_first():
-    text = fit_text(
-        form="Chinchilla",
-        health="VALID",
-        sentence="96% of 24 starts agree",
-        numbers=[("E", 1.8172, 0.0257), ("alpha", 0.34731, None)],
-        facts=[("rows", "240 from 240 trunks")],
-    )
-    assert text == (
+    assert REPORT.text() == (
         "Chinchilla: VALID (96% of 24 starts agree)\n"
         "  E      1.817 ± 0.026\n"
         "  alpha  0.3473\n"
         "  rows   240 from 240 trunks"
     )
+
+
+def test_a_table_without_rows_is_its_sentences():
+    assert TableReport(tables=[(("a",), ())], sentences=("nothing.",)).text() == "nothing."
+    assert TableReport(tables=[(("a",), [("1",)])], sentences=("so",)).text() == "  a\n  1\n\nso"
+
+
+class Page(HTMLParser):
+    """What a page says, tag by tag; raises where a tag is closed that is not open."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.said, self.tags = [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.said.append(data)
+
+
+def test_html_says_what_the_text_says_health_first():
+    page = Page(REPORT.html())
+    text = REPORT.text().replace(":", "").replace("(", "").replace(")", "").split()
+    said = " ".join(page.said).replace("✓", "").split()
+    assert [word for word in said if word not in ("parameters", "fit")] == text
+    assert page.said[:3] == ["Chinchilla", " ", "✓ VALID"]
+    assert {tag for tag, _ in page.tags} == {
+        *("div", "p", "strong", "span"),
+        *("table", "caption", "tbody", "tr", "th", "td"),
+    }
+    assert "NOT_IDENTIFIED" in (sick := replace(REPORT, health="NOT_IDENTIFIED").html())
+    assert "✗" in sick
+
+
+def test_the_badge_stands_out_from_its_colour():
+    for health in ("VALID", "AT_BOUND"):
+        style = next(attrs["style"] for tag, attrs in Page(replace(REPORT, health=health).html()).tags if tag == "span")
+        assert "color:#ffffff" in style
+        shade = style.split("background:#")[1][:6]
+        r, g, b = (int(shade[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        luminance = 0.2126 * r**2.2 + 0.7152 * g**2.2 + 0.0722 * b**2.2
+        assert 1.05 / (luminance + 0.05) > 4.5  # the contrast that the web's guidelines ask of text
+
+
+def test_html_escapes_what_it_says():
+    rows = [("<b>", "a & b")]
+    for html in (
+        TableReport(tables=[(("<i>",), rows)], sentences=("1 < 2 & 3",)).html(),
+        replace(REPORT, form="<b>", sentence="<b>", numbers=[("<b>", 1.0, None)], facts=rows).html(),
+    ):
+        page = Page(html)
+        assert not {"b", "i"} & {tag for tag, _ in page.tags}
+        assert "<b>" in page.said
+
+
+def test_all_that_a_notebook_shows_is_html():
+    runs = loss_observations(planted(log_loss=0.01))
+    found = sl.fit([sl.laws.Chinchilla, sl.laws.Overtrained], runs, bootstrap=0)
+    shown = (
+        found,
+        found.contest,
+        sl.allocate(found, flops=1e12),
+        sl.decide(sl.published.kumar2024, bytes=82.5e6, flops=1.7e19),
+    )
+    for value in shown:
+        said = " ".join(" ".join(Page(value._repr_html_()).said).split())
+        assert str(value).split("\n")[-1] in said
+        assert repr(value) == str(value)
+    assert found.health in found._repr_html_()
+    assert "AICc" in found._repr_html_()

@@ -1,6 +1,7 @@
 """The table: exact round trip, canonical order, and refusals that name line and column."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +22,72 @@ def test_round_trip_is_exact():
     back = parse_table(table.to_csv(), "text")
     assert back.rows == table.rows
     assert back.to_csv() == table.to_csv()
+
+
+def test_a_file_gives_back_the_same_rows(tmp_path):
+    table = make_table([row(loss=0.1 + 0.2, eval_id="a"), row(note='with "quotes", commas', loss=None, eval_id="b")])
+    table.write(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text() == table.to_csv()
+    assert read_table(tmp_path / "rows.csv").rows == table.rows
+    with pytest.raises(SimlawError, match=r"rows.txt ends in '.txt': a table is written as .csv, .parquet, .pq"):
+        table.write(tmp_path / "rows.txt")
+
+
+def test_parquet_gives_back_the_same_rows_and_says_the_units(tmp_path):
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, which simlaw does not depend on")
+    from pyarrow import parquet
+
+    rows = [
+        row(loss=0.1 + 0.2, delta=-0.0, vocab=2**62, eval_id="a"),
+        row(note="ü, \n", loss=None, bytes_total=1e300, eval_id="b"),
+    ]
+    table = make_table(rows)
+    table.write(tmp_path / "rows.parquet")
+    back = read_table(tmp_path / "rows.parquet")
+    assert back.rows == table.rows
+    assert back.to_csv() == table.to_csv()  # the sign of a zero too
+    assert [type(cell) for cell in back.rows[0].values()] == [type(cell) for cell in table.rows[0].values()]
+    schema = parquet.read_schema(tmp_path / "rows.parquet")
+    assert schema.field("loss").metadata == {b"holds": b"nats per token"}
+    assert {name: str(schema.field(name).type) for name in ("note", "tokens", "loss")} == {
+        "note": "string",
+        "tokens": "int64",
+        "loss": "double",
+    }
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_has_the_kinds_of_the_columns_and_comes_back(library, tmp_path):
+    module = pytest.importorskip(library, reason=f"frames of {library} need it, and simlaw does not depend on it")
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, which simlaw does not depend on")
+    table = make_table([row(loss=0.5, ptq_bits=4, eval_id="a"), row(note="cut", eval_id="b")])
+    frame = table.frame(library)
+    assert [str(frame[name].dtype).lower()[:3] for name in ("note", "tokens", "loss")] == ["str", "int", "flo"]
+    # as a notebook would write it; a plain frame makes floats of whole numbers with an empty cell
+    path = tmp_path / "frame.parquet"
+    frame.to_parquet(path) if library == "pandas" else frame.write_parquet(path)
+    assert read_table(path).rows == table.rows
+    (tmp_path / "rows.csv").write_text(table.to_csv())
+    plain = module.read_csv(tmp_path / "rows.csv")
+    plain.to_parquet(path) if library == "pandas" else plain.write_parquet(path)
+    assert read_table(path).rows == table.rows
+
+
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
+    table = make_table([row(loss=0.5)])
+    for name in ("pandas", "polars", "pyarrow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        SimlawError, match="a frame needs pandas: `pip install pandas`, or take the arrays or write CSV"
+    ):
+        table.frame()
+    with pytest.raises(SimlawError, match="a frame needs polars: `pip install polars`"):
+        table.frame("polars")
+    with pytest.raises(SimlawError, match="library='spark': frames are made by 'pandas' or 'polars'"):
+        table.frame("spark")
+    with pytest.raises(SimlawError, match="Parquet needs pyarrow: `pip install pyarrow`, or write CSV"):
+        table.write(tmp_path / "rows.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_order_of_rows_does_not_depend_on_how_they_came():
@@ -69,7 +136,9 @@ def test_refusals(tmp_path):
     good = make_table([row(loss=1.5)]).to_csv()
     with pytest.raises(SimlawError, match=r"there is no table at .*none.csv: run `simlaw run`"):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(SimlawError, match=r"t.csv lacks the column 'eval_id'"):
+    with pytest.raises(
+        SimlawError, match=r"t.csv lacks the column 'eval_id': .*or name the columns of a table of your"
+    ):
         parse_table(good.replace("eval_id", "id"), "t.csv")
     with pytest.raises(SimlawError, match=r"t.csv, line 2: loss is 'high', not a number; mend the cell"):
         parse_table(good.replace("1.5", "high"), "t.csv")

@@ -4,7 +4,6 @@ The tables are other people's measurements and are not part of the project: with
 """
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -116,9 +115,7 @@ def test_muennighoffs_repeats():
 )
 def test_gemstones_approach_3(name, a, b, alpha, beta, e, objective):
     path = DATA / "gemstones" / f"wandb_df_for_fitting_{name}.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    columns = {key: [row[key] for row in rows] for key in ("params_active_precise", "tokens", "final_loss")}
-    seen = sl.load_table(columns, N="params_active_precise", D="tokens", loss="final_loss")
+    seen = sl.load_table(path, N="params_active_precise", D="tokens", loss="final_loss")
     theirs = Chinchilla(E=np.exp(e), A=np.exp(a), B=np.exp(b), alpha=alpha, beta=beta)
     assert huber_sum(theirs, seen) == pytest.approx(objective, rel=1e-4)
     found = fit(Chinchilla, seen, bounds={"A": (1e-12, 1e30), "B": (1e-12, 1e30)}, starts=60)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.uncertainty import trunk_weights
+from simlaw.uncertainty import bootstrap, student, trunk_weights
 
 TRUNKS = [f"{n}-{s}" for n in (1, 2) for s in range(3)]
 SIZES = np.repeat([1.0, 2.0], 3)
@@ -39,3 +39,17 @@ def test_draws_repeat():
 def test_one_trunk_has_no_spread():
     with pytest.raises(SimlawError, match="the size N = 2 has one trunk, so its spread is unknown: add a seed"):
         trunk_weights(TRUNKS[:4], SIZES[:4], draws=5)
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(2, 2.920), (3, 2.353), (6, 1.943), (10, 1.812), (40, 1.684)])
+def test_students_quantiles_are_those_of_tables(freedom, quantile):
+    assert student(freedom) == pytest.approx(quantile, abs=0.01)
+
+
+def test_freedom_is_what_the_strata_leave():
+    weights = trunk_weights(TRUNKS, SIZES, draws=5)
+    assert weights.freedom == 4
+    assert weights.stretch == pytest.approx(2.132 / 1.645, abs=2e-3)
+    alone = bootstrap([str(i) for i in range(240)], np.arange(240.0), draws=5)
+    assert alone.freedom == 239
+    assert alone.stretch == pytest.approx(1.0, abs=0.005)

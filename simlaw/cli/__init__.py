@@ -12,11 +12,12 @@ from simlaw.version import __version__
 #: Each command's module below this package, in the order of the data flow, with its line in the overview.
 _COMMANDS = {
     "plan": "Show a sweep's cells and their cost; nothing is run.",
+    "simulate": "Draw a sweep's table from a known law, with noise; nothing is trained.",
     "run": "Compute what is missing of a sweep.",
     "status": "Count a sweep's runs by condition: done, running, failed, missing.",
     "show": "Show a run's spec, history, rows and a text sample.",
-    "table": "Print or write a sweep's table as CSV.",
-    "fit": "Fit the laws of loss and penalty to a sweep's table.",
+    "table": "Print or write a sweep's table as CSV or Parquet.",
+    "fit": "Fit laws to a sweep's table, or to a table of your own.",
     "decide": "Say which size at which precision is best under a budget.",
     "next": "Name the runs that would narrow a decision most.",
     "laws": "List published laws, with their sources.",

@@ -2,10 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from simlaw.errors import SimlawError
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
@@ -34,6 +36,19 @@ device_option = click.option(
     show_default=True,
     help="What to train on; an accelerator has one worker, which packs runs of one shape.",
 )
+
+
+def named(option: str, given: Sequence[str], example: str) -> dict[str, str]:
+    """The values of an option that is given as NAME=VALUE, again for each; raises `SimlawError` for other texts."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise SimlawError(f"{option} {text}: it must read NAME=VALUE, for example {example}")
+        if name in found:
+            raise SimlawError(f"{option} gives {name} twice, {found[name]} and {value}: give it once")
+        found[name] = value
+    return found
 
 
 def print_json(data: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from simlaw.cli.gate import gate, simulated
 from simlaw.cli.options import device_option, json_option, own_option, print_json, sweep_argument, workers_option
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell
@@ -19,9 +20,26 @@ from simlaw.run.session import Session
 @device_option
 @own_option
 @click.option("--manifest", is_flag=True, help="Write the work that is left for `simlaw work`, and print where.")
+@click.option("--force", is_flag=True, help="Plan a sweep that is refused all the same.")
+@click.option("--power", is_flag=True, help="Simulate the sweep many times, fit it, and say what the fits find.")
+@click.option("--draws", type=click.IntRange(2), default=50, show_default=True, help="Simulated sweeps of --power.")
 @json_option
-def command(sweep: str, workers: int, device: str, own: bool, manifest: bool, as_json: bool) -> None:
-    """Show a sweep's cells and their cost; nothing is run.
+def command(
+    sweep: str,
+    workers: int,
+    device: str,
+    own: bool,
+    manifest: bool,
+    force: bool,
+    power: bool,
+    draws: int,
+    as_json: bool,
+) -> None:
+    """Show a sweep's cells, their cost, and what its fits could tell; nothing is run.
+
+    A sweep whose cells cannot hold the laws is refused with exit status 2, and no manifest of it is written; --force
+    overrules that once, and Sweep(unidentified="why") for good. Expected errors are the least that any fit can have;
+    --power shows what simlaw's fits make of it.
 
     With --manifest, a scheduler's jobs can do the work: job I calls `simlaw work --manifest PATH --index I`.
 
@@ -44,9 +62,11 @@ def command(sweep: str, workers: int, device: str, own: bool, manifest: bool, as
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
     }
+    verdict = gate(session, own)
+    refused = SimlawError(verdict.sentence) if verdict.closed and not force else None
     if manifest and not packs:
         raise SimlawError(f"all runs of {session.file.name} are there, so there is nothing to submit: try --own")
-    if manifest:
+    if manifest and not refused:
         whole |= {"manifest": str(session.submit(packs)), "entries": len(packs)}
     if as_json:
         listed = [
@@ -65,7 +85,10 @@ def command(sweep: str, workers: int, device: str, own: bool, manifest: bool, as
             }
             for cell in cells
         ]
-        print_json({**whole, "cells": listed})
+        recovered = simulated(verdict.design, draws)[0] if power and verdict.design else []
+        print_json({**whole, "identification": verdict.plain | {"power": recovered}, "cells": listed})
+        if refused:
+            raise refused
         return
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else 'no claim'}")
     click.echo(f"corpus: {session.corpus.describe()}\n")
@@ -75,32 +98,13 @@ def command(sweep: str, workers: int, device: str, own: bool, manifest: bool, as
         f"{len(status.todo)} are left{status.remark}: "
         + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
     )
-    if manifest:
+    if "manifest" in whole:
         click.echo(f"manifest: {whole['manifest']}, entries 0 to {len(packs) - 1}")
-    for warning in _warnings(cells):
-        click.echo(f"note: {warning}")
-    epoch = session.corpus.epoch_tokens(session.file.sweep.family.context)
-    repeats = sum(epoch is not None and cell.spec.tokens > epoch for cell in cells)
-    if repeats:
-        click.echo(f"{repeats} runs go over the corpus more than once; fits leave them out unless asked")
-
-
-def _warnings(cells: Sequence[Cell]) -> list[str]:
-    """What the fits will refuse or not identify, said before anything is run."""
-    recipe = [cell for cell in cells if cell.spec.optimizer.rate_multiple == 1]
-    seeds: dict[tuple[int, int], set[int]] = {}
-    for cell in recipe:
-        seeds.setdefault((cell.spec.model.width, cell.spec.tokens), set()).add(cell.spec.seed)
-    sizes, tokens = ({key[i] for key in seeds} for i in (0, 1))
-    found = []
-    if all(len(each) < 2 for each in seeds.values()):
-        found.append("no size and token count has two seeds, so no fit will know the noise: add seeds")
-    if min(len(sizes), len(tokens)) < 3:
-        found.append(
-            f"{len(sizes)} sizes and {len(tokens)} token counts cannot hold Chinchilla's five parameters: take three "
-            "of each or more"
-        )
-    return found
+    click.echo(f"\n{verdict}")
+    if power and verdict.design:
+        click.echo("\n" + simulated(verdict.design, draws)[1])
+    if refused:
+        raise refused
 
 
 _HEAD = ("width", "N blocks", "N all", "tokens", "rates", "runs", "train FLOPs", "eval FLOPs", "bytes at 16 bit")

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from simlaw.cli.gate import gate
 from simlaw.cli.options import device_option, own_option, sweep_argument, workers_option
 from simlaw.cli.progress import progress
 from simlaw.report import duration, power_of_ten
@@ -34,6 +35,9 @@ def run(session: Session, engine: Local, own: bool) -> bool:
     if not status.todo:
         click.echo(f"all {len(status.cells)} runs of {session.file.name} are there; nothing to do{status.remark}")
         return True
+    if (verdict := gate(session, own)).closed:
+        # a sweep may grow, and no run of it is lost: whoever runs it has decided
+        click.echo(f"note: as it stands no fit will hold it: {verdict.refusals[0]}", err=True)
     todo = session.packs(status, engine)
     work = estimate(todo, session.plan.fingerprint, engine, session.store)
     click.echo(

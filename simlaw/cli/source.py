@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simlaw.columns import PARQUET
 from simlaw.errors import SimlawError
 from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Table, read_table
@@ -25,7 +26,7 @@ def open_source(where: str, own: bool, chosen: Sequence[str]) -> Source:
 
     A table by itself needs neither corpus nor JAX. Raises `SimlawError` where there is no row.
     """
-    source = _table(Path(where)) if where.endswith(".csv") else _sweep(where, own)
+    source = _table(Path(where)) if where.endswith((".csv", *PARQUET)) else _sweep(where, own)
     rows = source.rows
     if not rows:
         raise SimlawError(

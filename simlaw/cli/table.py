@@ -1,4 +1,4 @@
-"""`simlaw table`: the rows of a sweep as CSV."""
+"""`simlaw table`: the rows of a sweep as CSV or Parquet."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import click
 
 from simlaw.cli.options import own_option, sweep_argument
 from simlaw.errors import SimlawError
-from simlaw.files import write_file
 from simlaw.run.session import Session
 
 
@@ -14,7 +13,9 @@ from simlaw.run.session import Session
 @sweep_argument
 @own_option
 @click.option("--write", is_flag=True, help="Merge the rows into the sweep's own table.csv, the one that is committed.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file instead.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file, .csv or .parquet."
+)
 def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     """Print or write the table of a sweep: committed rows that still match, and those made in this store.
 
@@ -22,7 +23,7 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
 
     \b
     Example:
-      simlaw table quickstart --out rows.csv
+      simlaw table quickstart --out rows.parquet
     """
     session = Session.open(sweep)
     rows = session.status(own).rows
@@ -36,7 +37,7 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     if write and session.committed is not None:
         whole = rows.merged(session.committed)
         others, rows = len(whole) - len(rows), whole
-    write_file(target, rows.to_csv().encode())
+    rows.write(target)
     click.echo(
         f"{len(rows)} rows in {target}" + (f", {others} of them not of the sweep as it is now" if others else "")
     )

@@ -5,6 +5,8 @@ from simlaw.laws.chinchilla import Chinchilla as Chinchilla
 from simlaw.laws.data import DataConstrained as DataConstrained
 from simlaw.laws.data import JointPower as JointPower
 from simlaw.laws.data import Overtrained as Overtrained
+from simlaw.laws.downstream import Downstream as Downstream
+from simlaw.laws.downstream import ErrorLaw as ErrorLaw
 from simlaw.laws.formats import GroupPenalty as GroupPenalty
 from simlaw.laws.formats import PrecisionFloat as PrecisionFloat
 from simlaw.laws.gaussian import gaussian_error as gaussian_error
@@ -15,15 +17,19 @@ from simlaw.laws.penalty import StepPenalty as StepPenalty
 from simlaw.laws.precision import EffectiveCompression as EffectiveCompression
 from simlaw.laws.precision import EffectiveFree as EffectiveFree
 from simlaw.laws.precision import EffectiveGaussian as EffectiveGaussian
+from simlaw.laws.precision import PrecisionAdded as PrecisionAdded
 from simlaw.laws.precision import PrecisionExponential as PrecisionExponential
 from simlaw.laws.precision import PrecisionShifted as PrecisionShifted
+from simlaw.laws.precision import PrecisionTokens as PrecisionTokens
 from simlaw.laws.precision import PrecisionUnified as PrecisionUnified
 from simlaw.laws.precision import PrecisionWeights as PrecisionWeights
 
 _ALL: tuple[type[AbstractLaw], ...] = (
     *(Chinchilla, DataConstrained, JointPower, Overtrained),
     *(PrecisionWeights, PrecisionShifted, PrecisionExponential, PrecisionUnified, PrecisionFloat),
+    *(PrecisionTokens, PrecisionAdded),
     *(EffectiveFree, EffectiveGaussian, EffectiveCompression),
     *(StepPenalty, ExponentialPenalty, PowerPenalty, FreePenalty, GroupPenalty),
+    Downstream,
 )
 FORMS: dict[str, type[AbstractLaw]] = {form.__name__: form for form in _ALL}

@@ -123,6 +123,24 @@ class Constant(AbstractFactor):
 
 
 @dataclass(frozen=True)
+class Decay(AbstractFactor):
+    """`exp(-rate · variable)`."""
+
+    variable: str
+    rate: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.rate,)
+
+    def log(self, p: Named, x: Named) -> Any:
+        return -p[self.rate] * x[self.variable]
+
+    def slopes(self, p: Named, x: Named) -> dict[str, Any]:
+        return {self.rate: -x[self.variable]}
+
+
+@dataclass(frozen=True)
 class ExponentialInBits(AbstractFactor):
     """`exp(-P / scale)`, or with an offset `exp(-P / scale + offset)`."""
 
@@ -191,15 +209,19 @@ class EffectiveShare(AbstractFactor):
         return -p[self.exponent] * np.log(_kept(lost))
 
     def slopes(self, p: Named, x: Named) -> dict[str, Any]:
+        return self.with_slopes(p, x)[1]
+
+    def with_slopes(self, p: Named, x: Named) -> tuple[Any, dict[str, Any]]:
         lost = self._lost(p, x)
-        above = lost < 1 - FLOOR
+        kept = _kept(lost)
+        log = np.log(kept)
         # d log(1 - lost) / d log lost; nothing moves while the share is held at its floor
-        pull = np.where(above, lost / np.where(above, 1 - lost, 1.0), 0.0)
+        pull = p[self.exponent] * np.where(kept > FLOOR, lost / kept, 0.0)
         bits = np.where(np.isinf(x[self.bits]), 0.0, x[self.bits])
-        return {
-            self.exponent: self.log(p, x) / p[self.exponent],
-            self.scale: p[self.exponent] * pull * bits / p[self.scale] ** 2,
-            self.offset: p[self.exponent] * pull,
+        return -p[self.exponent] * log, {
+            self.exponent: -log,
+            self.scale: pull * (bits / p[self.scale] ** 2),
+            self.offset: pull,
         }
 
 

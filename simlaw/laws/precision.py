@@ -79,6 +79,57 @@ class PrecisionShifted(AbstractLossLaw):
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class PrecisionTokens(AbstractLossLaw):
+    """L = E + A / N^alpha + B / D_eff^beta, D_eff = D · (1 - exp(-P_w / g_w + n_w)): fewer bits act like fewer tokens.
+
+    The rival of `PrecisionWeights` on the other axis, with as many parameters (after Zhang et al. 2602.19241).
+    """
+
+    E: Value = positive(0.3, 3.0, (1e-6, 1e2))
+    A: Value = positive(1.0, 1e4)
+    B: Value = positive(1.0, 1e5)
+    alpha: Value = positive(0.1, 1.0, _EXPONENT)
+    beta: Value = positive(0.1, 1.0, _EXPONENT)
+    g_w: Value = positive(0.5, 4.0, (1e-2, 1e2))
+    n_w: Value = real(-1.0, 1.0)
+
+    needs = ("N", "D")
+    takes = _WEIGHTS
+    terms = (
+        (Coefficient("E"),),
+        (Coefficient("A"), falls("N", "alpha")),
+        (Coefficient("B"), falls("D", "beta"), EffectiveShare("P_w", "g_w", "n_w", "beta")),
+    )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PrecisionAdded(AbstractLossLaw):
+    """L = E + A / N^alpha + B / D^beta + C · exp(-P_w / g_w): fewer bits add an error that neither size nor data mend.
+
+    The third rival, with as many parameters as `PrecisionWeights` (after Zhang et al. 2602.19241).
+    """
+
+    E: Value = positive(0.3, 3.0, (1e-6, 1e2))
+    A: Value = positive(1.0, 1e4)
+    B: Value = positive(1.0, 1e5)
+    alpha: Value = positive(0.1, 1.0, _EXPONENT)
+    beta: Value = positive(0.1, 1.0, _EXPONENT)
+    C: Value = positive(1e-2, 1e1)
+    g_w: Value = positive(0.5, 4.0, (1e-2, 1e2))
+
+    needs = ("N", "D")
+    takes = _WEIGHTS
+    terms = (
+        (Coefficient("E"),),
+        (Coefficient("A"), falls("N", "alpha")),
+        (Coefficient("B"), falls("D", "beta")),
+        (Coefficient("C"), ExponentialInBits("P_w", "g_w")),
+    )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class EffectiveFree(AbstractLossLaw):
     """L = E + A / (N · eff(P_w))^alpha + B / D^beta with a share of its own for each whole number of bits.
 

@@ -1,4 +1,8 @@
 """Plots: functions of values and an axes, which return what they drew; they compute nothing and touch no style."""
 
+from simlaw.plot.bands import plot_bands as plot_bands
+from simlaw.plot.bits import plot_bits as plot_bits
 from simlaw.plot.frontier import plot_frontier as plot_frontier
 from simlaw.plot.penalty import plot_penalty as plot_penalty
+from simlaw.plot.residuals import plot_residuals as plot_residuals
+from simlaw.plot.surface import plot_surface as plot_surface

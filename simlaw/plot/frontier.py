@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
 from simlaw.frontier import Frontier
-from simlaw.plot.palette import colour, marker
+from simlaw.plot.palette import BEYOND, colour, marker
 
 
 def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[Artist | ErrorbarContainer]:
@@ -21,7 +21,7 @@ def plot_frontier(found: Frontier, ax: Axes, *, sizes: tuple[int, ...]) -> list[
     for curve in found.curves:
         x = curve.bytes / 1e3
         artists.append(ax.fill_between(x, curve.low, curve.high, color=colour(curve.bits), alpha=0.06, linewidth=0))
-        artists += ax.plot(x, curve.loss, color=colour(curve.bits), linestyle=(0, (2, 1.5)), linewidth=0.8, zorder=2)
+        artists += ax.plot(x, curve.loss, color=colour(curve.bits), linestyle=BEYOND, linewidth=0.8, zorder=2)
         inside = curve.inside
         artists += ax.plot(x[inside], curve.loss[inside], color=colour(curve.bits), linewidth=1.2, zorder=3)
     for cell in found.measured:

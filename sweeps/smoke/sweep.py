@@ -24,4 +24,5 @@ SWEEP = Sweep(
     eval_tokens=2048,
     budget=Budget(bytes=2000, flops=1e8, tokens=1e4),
     tolerance=Tolerance(loss=0.01, delta=5.0),
+    unidentified="two sizes: a test of the loop, and of the verdict where no fit can hold the law",
 )

@@ -1,154 +1,43 @@
-"""`make bench`: simlaw's trainer against PyTorch, side by side in one run, each side in its best process layout.
+"""`make bench`: simlaw against its peers, side by side in one run: the fits, and the trainer.
 
 Every contender is measured in turn, round after round, so that a machine whose speed drifts treats all alike; ratios
-are of medians. Writes results.md, with the machine's description, and prints it.
+are of medians. Writes results.md, a section for each part with the machine and commit where it was measured, and
+prints it; a part that is left out keeps its section.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-SIZES = {32: "25k", 64: "100k"}
-TARGETS = {32: 2.0, 64: 1.5}
+import fits
+import trainer
+from here import HERE
 
-
-@dataclass(frozen=True)
-class Contender:
-    """One trainer in one process layout: pinned to one core each, or one process on all cores."""
-
-    trainer: str
-    command: tuple[str, ...]
-    pinned: bool
-
-    @property
-    def layout(self) -> str:
-        return "a process per core" if self.pinned else "one process"
-
-
-def measure(contender: Contender, width: int, seconds: float) -> float:
-    """Tokens per second of all processes of a contender, started together once all are warm."""
-    cores = sorted(os.sched_getaffinity(0)) if contender.pinned else [-1]
-    processes = []
-    for core in cores:
-        command = [part.format(width=width, core=core, seconds=seconds) for part in contender.command]
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-        if contender.pinned:
-            environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        processes.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        )
-    for process in processes:
-        assert process.stdout.readline().strip() == "ready", f"{contender.trainer} did not start"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return sum(json.loads(process.communicate()[0])["tokens_per_second"] for process in processes)
-
-
-def machine() -> str:
-    """The machine in words."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    flags = Path("/proc/cpuinfo").read_text()
-    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores of {model} ({vectors}), {platform.system()}, Python {platform.python_version()}"
-
-
-def version(python: str, package: str) -> str:
-    """The installed version of a package."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+PARTS = {"fits": fits, "trainer": trainer}
+RESULTS = HERE / "results.md"
 
 
 def main() -> None:
     """Measure, print and write."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--peer", required=True, help="Python of the peers' environment")
+    arguments.add_argument("--only", choices=PARTS, help="measure this part, and keep the other's numbers")
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=float, default=6.0)
+    arguments.add_argument("--seconds", type=float, default=6.0, help="of a trainer in a round")
     options = arguments.parse_args()
-    from simlaw.config import Text
-    from simlaw.corpora import open_corpus
-
-    with tempfile.NamedTemporaryFile(suffix=".bin") as corpus:
-        corpus.write(open_corpus(Text()).train.tobytes())
-        corpus.flush()
-        contenders = [
-            Contender("simlaw", (sys.executable, str(HERE / "simlaw_trainer.py"), "{width}", "{core}", "{seconds}"), p)
-            for p in (True, False)
-        ] + [
-            Contender(
-                f"PyTorch {mode}",
-                (options.peer, str(HERE / "torch_trainer.py"), "{width}", "{core}", "{seconds}", mode, corpus.name),
-                pinned,
-            )
-            for mode in ("eager", "compile")
-            for pinned in (True, False)
-        ]
-        found: dict[tuple[int, Contender], list[float]] = {}
-        total = options.rounds * len(SIZES) * len(contenders)
-        for round_ in range(options.rounds):
-            for width, size in SIZES.items():
-                for contender in contenders:
-                    speed = measure(contender, width, options.seconds)
-                    found.setdefault((width, contender), []).append(speed)
-                    done = sum(map(len, found.values()))
-                    print(
-                        f"[{done}/{total}] round {round_ + 1}: {size} {contender.trainer}, {contender.layout}: "
-                        f"{speed / 1e3:.0f}k tokens/s",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-    report = text(found, options)
-    (HERE / "results.md").write_text(report)
-    print(report)
+    for name, part in PARTS.items():
+        if options.only in (None, name):
+            section = part.measured(options)
+            print(section)
+            # after each part, so that a failure of the next costs nothing
+            RESULTS.write_text(replaced(RESULTS.read_text() if RESULTS.is_file() else "", section))
 
 
-def text(found: dict[tuple[int, Contender], list[float]], options: argparse.Namespace) -> str:
-    """The results as Markdown."""
-    lines = [
-        "# Trainer speed",
-        "",
-        f"{machine()}. jax {version(sys.executable, 'jax')}, torch {version(options.peer, 'torch')}. "
-        f"Context 64, batch 32, float32; median of {options.rounds} interleaved rounds of {options.seconds:g} s "
-        "(least to most), thousand tokens per second.",
-        "",
-        "| block parameters | trainer | layout | k tokens/s |",
-        "|---|---|---|---|",
-    ]
-    ratios = []
-    for width, size in SIZES.items():
-        best: dict[str, float] = {}
-        here = {contender: speeds for (w, contender), speeds in found.items() if w == width}
-        for contender, speeds in here.items():
-            middle = statistics.median(speeds)
-            best[contender.trainer] = max(best.get(contender.trainer, 0.0), middle)
-            spread = f"{min(speeds) / 1e3:.0f} to {max(speeds) / 1e3:.0f}"
-            lines.append(f"| {size} | {contender.trainer} | {contender.layout} | {middle / 1e3:.0f} ({spread}) |")
-        peers = {name: speed for name, speed in best.items() if name != "simlaw"}
-        each = ", ".join(f"{best['simlaw'] / speed:.2f} × {name}" for name, speed in peers.items())
-        ratios.append(f"- {size}: {each}; against the better one the target is {TARGETS[width]:g} ×")
-    return "\n".join([*lines, "", "Each side in its best layout:", "", *ratios, ""])
+def replaced(report: str, section: str) -> str:
+    """The report with the section in the place of the one that has its title, or at the end."""
+    sections = [f"# {text.strip()}\n" for text in f"\n{report}".split("\n# ") if text.strip()]
+    titles = [text.splitlines()[0] for text in sections]
+    title = section.splitlines()[0]
+    at = titles.index(title) if title in titles else len(sections)
+    return "\n".join([*sections[:at], section, *sections[at + 1 :]])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""Fisher information: what rows with known noise say of a form's parameters, each in its own scale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from simlaw.design.rows import Rows
+from simlaw.errors import SimlawError
+from simlaw.law import AbstractLaw, AbstractPenalty
+from simlaw.simulate import Noise
+
+#: A fit calls a parameter on a log scale unknown when it varies more than tenfold; a design uses the same rule.
+TENFOLD = float(np.log(10))
+#: Singular values below this share of the largest count as 0, as in the health of a fit.
+_RANK = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Information:
+    """What rows say of p parameters under k laws, gathered in m trunks.
+
+    `alone` is the information of each trunk's rows if they shared no noise; `shared` and `weight` say what the noise
+    that they share takes away again (the Sherman-Morrison identity, trunk by trunk).
+    """
+
+    trunks: Mapping[str, int]
+    alone: Float[np.ndarray, "k m p p"]
+    shared: Float[np.ndarray, "k m p"]
+    weight: Float[np.ndarray, "k m"]
+
+    @property
+    def each(self) -> Float[np.ndarray, "k m p p"]:
+        """The Fisher information of every trunk."""
+        scaled = self.shared / np.sqrt(1 + self.weight)[:, :, None]
+        return self.alone - scaled[:, :, :, None] * scaled[:, :, None, :]
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "k p p"]:
+        """The Fisher information of all rows."""
+        return self.each.sum(axis=1)
+
+    def gains(self, more: "Information", same: Sequence[str | None]) -> Float[np.ndarray, "k m p p"]:
+        """What each trunk of `more` adds, beside what the trunk `same` of these has (None: a new trunk)."""
+        new = [name is None for name in same]
+        at = [0 if name is None else self.trunks[name] for name in same]
+        here = {field: np.array(getattr(self, field)[:, at]) for field in ("alone", "shared", "weight")}
+        for values in here.values():
+            values[:, new] = 0.0
+        before = Information(trunks={}, **here)
+        after = Information(trunks={}, **{field: values + getattr(more, field) for field, values in here.items()})
+        return after.each - before.each
+
+
+def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
+    """The information of rows under laws with a leading axis.
+
+    Raises `SimlawError` where a row has no noise of its own, and so would know its trunk exactly.
+    """
+    log, slopes = laws.log_slopes(rows.x)
+    if isinstance(laws, AbstractPenalty):
+        value = np.exp(log)
+        own, slopes = noise.alone(rows.x["P_post"])[:, None], value[:, :, None] * slopes
+        common = noise.relative * value
+    else:
+        own, common = np.full((log.shape[1], 1), noise.row), np.full_like(log, noise.trunk)
+    if not (own > 0).all():
+        what = "floor=… or per_step=…" if isinstance(laws, AbstractPenalty) else "row=…"
+        raise SimlawError(f"the noise gives rows no part of their own, so two of a trunk would be exact: give {what}")
+    slopes, common = slopes / own, common / own[:, 0]
+    names, place = np.unique(np.asarray(rows.trunk, np.str_), return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    first = np.searchsorted(place[order], np.arange(len(names)))
+    slopes, common = slopes[:, order], common[:, order]
+    return Information(
+        trunks={str(name): i for i, name in enumerate(names)},
+        alone=np.stack([np.swapaxes(s, 1, 2) @ s for s in np.split(slopes, first[1:], axis=1)], axis=1),
+        shared=np.add.reduceat(common[:, :, None] * slopes, first, axis=1),
+        weight=np.add.reduceat(common**2, first, axis=1),
+    )
+
+
+def errors(matrix: Float[np.ndarray, "k p p"]) -> Float[np.ndarray, "k p"]:
+    """The standard error of each parameter in its own scale; infinite where the information does not hold it."""
+    length = np.sqrt(np.einsum("kpp->kp", matrix))
+    unit = np.where(length > 0, length, 1.0)
+    values, vectors = np.linalg.eigh(matrix / unit[:, :, None] / unit[:, None, :])
+    empty = values < (10 * _RANK) ** 2 * values.max(axis=1, keepdims=True)
+    variance = np.sum(vectors**2 / np.where(empty, np.inf, values)[:, None, :], axis=2) / unit**2
+    # a parameter takes part in a direction that nothing holds where its share of it is more than rounding
+    lost = np.sum(vectors**2 * empty[:, None, :], axis=2) > 1e-6
+    return np.where(lost, np.inf, np.sqrt(variance))
+
+
+def rank(slopes: Float[np.ndarray, "k n p"]) -> tuple[int, float]:
+    """The rank of the Jacobian with columns of length 1, and its condition number: medians over the laws."""
+    length = np.sqrt(np.sum(slopes**2, axis=1, keepdims=True))
+    singular = np.linalg.svd(slopes / np.where(length > 0, length, 1.0), compute_uv=False)
+    held = np.zeros((len(slopes), slopes.shape[2]))
+    held[:, : singular.shape[1]] = singular / singular[:, :1]
+    ranks = np.sum(held > _RANK, axis=1)
+    with np.errstate(divide="ignore"):
+        condition = np.where(held[:, -1] > _RANK, 1 / held[:, -1], np.inf)
+    return int(np.quantile(ranks, 0.5, method="lower")), float(np.quantile(condition, 0.5, method="lower"))

@@ -1,0 +1,154 @@
+"""How often 90 % intervals hold the truth: many designs drawn from planted laws, each fitted with a bootstrap.
+
+`make calibration` runs it; `table.csv` beside it is committed. Every finished design is a line of `rows.csv`: after
+Ctrl-C the same command goes on from there.
+"""
+
+import argparse
+import contextlib
+import csv
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FIELDS = ("form", "design", "draws", "health", "seconds", "quantity", "truth", "low", "high")
+#: The name of the quantity that is no parameter.
+PREDICTION = "3 x the largest N and D"
+
+
+def one_design(task: tuple[str, int, int]) -> list[tuple[object, ...]]:
+    """The lines of one design: the interval of every estimated parameter, and of a prediction outside the rows."""
+    from simlaw.fitting import fit
+    from simlaw.simulate import simulate
+    from simlaw.uncertainty import bootstrap, interval
+    from tests.calibration.designs import DESIGNS
+
+    name, number, draws = task
+    design = DESIGNS[name]
+    began = time.perf_counter()
+    x, trunk = design.rows()
+    seen = simulate(design.truth, x, trunk, noise=design.noise, seed=number)
+    weights = bootstrap(seen.trunk, seen.x["N"], draws=draws, seed=number)
+    fixed = {key: float(design.truth.values[key]) for key in design.fixed}
+    found = fit(type(design.truth), seen, weights, fixed=fixed, seed=number)
+    assert found.draws is not None
+    quantities = [
+        (key, float(value), found.draws.values[key])
+        for key, value in design.truth.values.items()
+        if key not in found.fixed and key not in found.unknown
+    ]
+    far = design.far()
+    quantities.append((PREDICTION, float(design.truth.evaluate(far)), found.draws.evaluate(far)))
+    seconds = time.perf_counter() - began
+    return [
+        (
+            name,
+            number,
+            draws,
+            found.health,
+            f"{seconds:.3g}",
+            key,
+            repr(truth),
+            *(f"{end:.6g}" for end in interval(drawn)),
+        )
+        for key, truth, drawn in quantities
+    ]
+
+
+def summary(lines: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The table: for each form and quantity the share of intervals that hold the truth, among VALID fits."""
+    import numpy as np
+
+    table = []
+    for form, quantity in dict.fromkeys((line["form"], line["quantity"]) for line in lines):
+        mine = [line for line in lines if (line["form"], line["quantity"]) == (form, quantity)]
+        valid = [line for line in mine if line["health"] == "VALID"]
+        truth, low, high = (np.array([float(line[key]) for line in valid]) for key in ("truth", "low", "high"))
+        share = float(np.mean((low <= truth) & (truth <= high))) if valid else float("nan")
+        error = np.sqrt(share * (1 - share) / len(valid)) if valid else float("nan")
+        width = float(np.mean((high - low) / np.abs(truth))) if valid else float("nan")
+        table.append(
+            {
+                "form": form,
+                "quantity": quantity,
+                "designs": str(len(mine)),
+                "valid": f"{len(valid) / len(mine):.3f}",
+                "coverage": f"{share:.3f}",
+                "coverage_se": f"{error:.3f}",
+                "below": f"{np.mean(truth < low) if valid else np.nan:.3f}",
+                "above": f"{np.mean(truth > high) if valid else np.nan:.3f}",
+                "relative_width": f"{width:.3g}",
+                "draws": mine[0]["draws"],
+                "seconds": f"{np.median([float(line['seconds']) for line in mine]):.2g}",
+            }
+        )
+    return table
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The lines of whole designs so far; the last one may have been cut off."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [line for line in csv.DictReader(file) if None not in line.values()]
+
+
+def main() -> None:
+    """Run what is missing of the designs, then write the table."""
+    from simlaw.cli.progress import progress
+    from tests.calibration.designs import DESIGNS
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--designs", type=int, default=500, help="designs of each form")
+    parser.add_argument("--draws", type=int, default=300, help="bootstrap draws of each fit")
+    parser.add_argument("--forms", nargs="+", default=list(DESIGNS), choices=list(DESIGNS), metavar="FORM")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rows", type=Path, default=HERE / "rows.csv", help="what is finished; kept out of git")
+    parser.add_argument("--out", type=Path, default=HERE / "table.csv")
+    options = parser.parse_args()
+    done = read(options.rows)
+    have = {(line["form"], int(line["design"]), int(line["draws"])) for line in done}
+    tasks = [(form, number, options.draws) for number in range(options.designs) for form in options.forms]
+    left = [task for task in tasks if task not in have]
+    # forms of equal numbers of designs, whenever it is stopped
+    with options.rows.open("a", newline="") as file, contextlib.suppress(KeyboardInterrupt):
+        writer = csv.writer(file, lineterminator="\n")
+        if not done:
+            writer.writerow(FIELDS)
+        with progress("designs", len(left)) as tell:
+            for lines in results(left, options.workers):
+                writer.writerows(lines)
+                file.flush()
+                tell(1)
+    wanted = set(tasks)
+    lines = [line for line in read(options.rows) if (line["form"], int(line["design"]), int(line["draws"])) in wanted]
+    table = summary(lines)
+    if not table:
+        sys.exit("nothing is finished yet: run it again")
+    with options.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    finished = len({(line["form"], line["design"]) for line in lines})
+    print(f"{finished} of {len(tasks)} designs are in {options.out}")
+
+
+def results(tasks: list[tuple[str, int, int]], workers: int) -> Iterator[list[tuple[object, ...]]]:
+    """The lines of each design as it is finished, from processes of one thread each."""
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_ignore) as pool:
+        yield from pool.imap_unordered(one_design, tasks)
+
+
+def _ignore() -> None:
+    """Leave Ctrl-C to the parent, which writes what is finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,422 @@
+"""Designs: what cannot be identified is refused with its reason, errors are those of simulated fits, extras mend."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import simlaw as sl
+from simlaw.cli import cli
+from simlaw.design import design, power
+from simlaw.design.information import errors, information, rank
+from simlaw.design.plausible import plausible
+from simlaw.design.power import power_table
+from simlaw.design.prospect import needed
+from simlaw.design.rows import Rows, planned
+from simlaw.errors import SimlawError
+from simlaw.fitting import fit
+from simlaw.laws import Chinchilla, ExponentialPenalty, FreePenalty, PowerPenalty, PrecisionWeights, StepPenalty
+from simlaw.simulate import TYPICAL, Noise, simulate
+from tests.conftest import ROOT
+
+LOSS = Chinchilla(E=1.2, A=20.0, B=900.0, alpha=0.35, beta=0.5)
+TIED = dataclasses.replace(LOSS, B=40.0, beta=0.35)
+PENALTY = StepPenalty(C_T=0.03, gD=0.5, gN=0.35)
+SIZES = (6656, 26624, 106496, 425984)
+TOKENS = tuple(327_680 * 2**k for k in range(5))
+EVALS = (math.inf, 3, 4, 5, 6)
+
+
+def cells(pairs, *, seeds=3, evals=(math.inf,)):
+    """Rows of some pairs of size and tokens, each with all seeds and evaluations; a trunk is a size and a seed."""
+    each = [(n, d, bits, f"{n}-{s}") for n, d in pairs for s in range(seeds) for bits in evals]
+    x = {name: np.array([row[i] for row in each], float) for i, name in enumerate(("N", "D", "P_post"))}
+    return x, [row[3] for row in each]
+
+
+def grid(sizes=SIZES, tokens=TOKENS, **rest):
+    return cells([(n, d) for n in sizes for d in tokens], **rest)
+
+
+def said(found):
+    return " ".join(found.refusals)
+
+
+def test_a_crossed_grid_is_held_and_not_refused():
+    found = design((Chinchilla, StepPenalty, ExponentialPenalty), *grid(evals=EVALS))
+    assert found.refusals == ()
+    assert [(one.rank, len(one.error)) for one in found.prospects] == [(5, 5), (3, 3), (4, 4)]
+    assert all(np.isfinite(list(one.error.values())).all() for one in found.prospects)
+
+
+@pytest.mark.parametrize("law", [None, LOSS, TIED])
+def test_tokens_in_proportion_to_size_are_refused_whatever_the_law(law):
+    found = design(Chinchilla, *cells([(n, 20 * n) for n in (*SIZES, 2e6, 8e6)]), law=law)
+    assert "D is proportional to N in every cell (D/N = 20), so nothing tells size from data" in said(found)
+
+
+def test_tokens_in_proportion_to_size_leave_the_rank_short():
+    x, trunk = cells([(n, 20 * n) for n in (*SIZES, 2e6, 8e6)], evals=EVALS)
+    loss, penalty = design((Chinchilla, StepPenalty), x, trunk, law=[TIED, PENALTY]).prospects
+    # E, one coefficient and one exponent of a single power; of the penalty the coefficient and gD - gN
+    assert (loss.rank, penalty.rank) == (3, 2)
+    assert math.isinf(loss.error["alpha"])
+    assert math.isinf(penalty.error["gN"])
+    assert loss.error["E"] < 1
+
+
+def test_rounding_to_whole_batches_hides_no_proportion():
+    pairs = [(n, 2048 * round(21.7 * n / 2048)) for n in SIZES]
+    assert "D is proportional to N" in said(design(Chinchilla, *cells(pairs)))
+
+
+def test_one_budget_of_compute_is_refused():
+    found = design(Chinchilla, *cells([(n, 1e12 / n) for n in (*SIZES, 2e6, 8e6)]))
+    assert "D follows N in every cell (as N^-1), so nothing tells size from data" in said(found)
+
+
+def test_two_sizes_are_refused():
+    found = design(Chinchilla, *grid(sizes=SIZES[:2]), law=LOSS)
+    assert said(found) == "Chinchilla: 2 levels of N cannot hold its term, which needs 3: add 1 of N"
+    one = found.prospects[0]
+    assert one.rank == 4
+    assert math.isinf(one.condition)
+    # E, A and alpha are lost together; B and beta are held by the token counts
+    assert [name for name, error in one.error.items() if math.isinf(error)] == ["E", "A", "alpha"]
+
+
+@pytest.mark.parametrize(
+    ("form", "levels"),
+    [
+        (Chinchilla, {"N": 3, "D": 3}),
+        (StepPenalty, {"N": 2, "D": 2, "P_post": 1}),
+        (ExponentialPenalty, {"N": 2, "D": 2, "P_post": 2}),
+        (PowerPenalty, {"N": 2, "D": 2, "P_post": 2}),
+        # bits stand in for sizes here, in name only: N is not asked
+        (PrecisionWeights, {"D": 3, "P_w": 3}),
+    ],
+)
+def test_what_a_term_needs_follows_from_the_rank(form, levels):
+    x = {"N": np.array([1e4, 1e5, 1e6]), "D": np.array([1e6, 1e7, 3e7])}
+    x |= {"P_w": np.array([math.inf, 3, 4])} if "P_w" in levels else {}
+    x |= {"P_post": np.array([3.0, 4, 5])} if "P_post" in levels else {}
+    laws = plausible(form, x)
+    assert {name: needed(laws, x, name) for name in levels} == levels
+
+
+def test_three_points_for_three_parameters_are_refused():
+    pairs = [(SIZES[0], TOKENS[0]), (SIZES[1], TOKENS[0]), (SIZES[0], TOKENS[3])]
+    found = design(StepPenalty, *cells(pairs, evals=(4,)))
+    assert said(found) == (
+        "StepPenalty: 3 kinds of cells for 3 parameters, which meet them right or wrong: add sizes or token counts"
+    )
+
+
+def test_without_a_second_seed_the_noise_is_unknown():
+    assert said(design(Chinchilla, *grid(seeds=1))) == (
+        "Chinchilla: no cell has two seeds, so no fit will know the noise: add seeds"
+    )
+
+
+def test_a_design_too_noisy_to_say_anything_is_refused():
+    assert design(Chinchilla, *grid(), law=LOSS).refusals == ()
+    found = design(Chinchilla, *grid(), law=LOSS, noise=Noise(trunk=0.5, row=0.5))
+    assert "would vary more than tenfold from one sweep to the next" in said(found)
+
+
+def test_levels_that_are_just_enough_are_noted():
+    found = design(Chinchilla, *grid(sizes=SIZES[:3]))
+    assert found.refusals == ()
+    assert found.notes == (
+        "Chinchilla: 3 levels of N are just enough: one more would show whether the form is right there",
+    )
+
+
+def test_a_form_sees_the_rows_that_its_fit_takes():
+    x, trunk = grid(evals=EVALS)
+    x["P_w"] = np.where(np.arange(len(trunk)) % 2, 4.0, math.inf)
+    rows = planned(x, trunk)
+    assert np.isinf(rows.x["P_w"]).sum() == np.isfinite(rows.x["P_w"]).sum() == 150
+    assert len(rows.of(Chinchilla).trunk) == np.sum(np.isinf(x["P_w"]) & np.isinf(x["P_post"]))
+    assert len(rows.of(PrecisionWeights).trunk) == np.sum(np.isinf(x["P_post"]))
+    assert len(rows.of(StepPenalty).trunk) == np.sum(np.isinf(x["P_w"]) & np.isfinite(x["P_post"]))
+
+
+def test_parameters_that_no_cell_depends_on_are_unknown():
+    one = design(FreePenalty, *grid(evals=(3, 4))).prospects[0]
+    assert one.unknown == ("delta_1", "delta_2", "delta_5", "delta_6", "delta_7", "delta_8")
+    assert set(one.error) == {"gD", "gN", "delta_3", "delta_4"}
+    assert one.rank == 4
+
+
+@pytest.mark.parametrize("law", [LOSS, PENALTY])
+def test_information_is_that_of_the_whole_covariance(law):
+    x, trunk = cells([(n, d) for n in SIZES for d in TOKENS[: 2 + n % 3]], evals=EVALS)
+    rows = planned(x, trunk).of(type(law))
+    noise = Noise(trunk=0.01, row=0.004, relative=0.2, floor=0.001, per_step=0.02)
+    found = information(plausible(type(law), rows.x, law), rows, noise)
+    log, slopes = law.log_slopes(rows.x)
+    shared, own = np.full(len(log), noise.trunk), np.full(len(log), noise.row)
+    if law is PENALTY:
+        # of delta itself: a share that the trunk has, and the step's part
+        slopes, shared = np.exp(log)[:, None] * slopes, noise.relative * np.exp(log)
+        own = np.hypot(0.001, 0.02 / (2 ** (rows.x["P_post"] - 1) - 1))
+    same = np.array(rows.trunk)[:, None] == np.array(rows.trunk)
+    covariance = np.outer(shared, shared) * same + np.diag(own**2)
+    whole = slopes.T @ np.linalg.solve(covariance, slopes)
+    np.testing.assert_allclose(found.matrix[0], whole, rtol=1e-8)
+    np.testing.assert_allclose(errors(found.matrix)[0], np.sqrt(np.diag(np.linalg.inv(whole))), rtol=1e-6)
+
+
+def test_what_rows_add_to_old_and_new_trunks_is_what_the_whole_gains():
+    x, trunk = grid(evals=EVALS)
+    rows = planned(x, trunk).of(StepPenalty)
+    laws = plausible(StepPenalty, rows.x, PENALTY)
+    # every trunk but one is split between the two; that one is new
+    first = (np.arange(len(rows.trunk)) % 3 > 0) & (np.array(rows.trunk) != "26624-1")
+    one, two = (information(laws, chosen(rows, mask), TYPICAL) for mask in (first, ~first))
+    assert len(two.trunks) == len(one.trunks) + 1
+    gains = one.gains(two, [name if name in one.trunks else None for name in two.trunks]).sum(axis=1)
+    np.testing.assert_allclose(one.matrix + gains, information(laws, rows, TYPICAL).matrix, rtol=1e-9)
+
+
+def chosen(rows, mask):
+    names = tuple(name for name, kept in zip(rows.trunk, mask, strict=True) if kept)
+    return Rows(x={name: values[mask] for name, values in rows.x.items()}, trunk=names)
+
+
+def test_expected_errors_are_the_spread_of_simulated_fits():
+    x, trunk = grid(sizes=SIZES[:3], evals=(3, 4, 5))
+    # independent rows weighted by their noise: there a fit is as good as the information allows
+    noise = Noise(trunk=0.0, row=0.01, per_step=0.01)
+    expected = design(StepPenalty, x, trunk, law=PENALTY, noise=noise).prospects[0].error
+    rows, count = planned(x, trunk).of(StepPenalty), 200
+    fits = [
+        fit(StepPenalty, simulate(PENALTY, rows.x, rows.trunk, noise=noise, seed=i), starts=4) for i in range(count)
+    ]
+    for name, error in expected.items():
+        away = np.array([float(one.law.values[name]) for one in fits]) - PENALTY.values[name]
+        # a standard deviation of 200 values is known to 5 %
+        assert np.std(away) == pytest.approx(error, rel=0.15)
+        within = np.mean(np.abs(away) < error)
+        assert abs(within - 0.683) < 3 * np.sqrt(0.683 * 0.317 / count)
+
+
+def test_the_fit_of_losses_is_little_wider_than_the_least_error():
+    x, trunk = grid()
+    noise = Noise(trunk=0.006, row=0.008)
+    expected = design(Chinchilla, x, trunk, law=LOSS, noise=noise).prospects[0].error
+    rows, count = planned(x, trunk).of(Chinchilla), 40
+    fits = [fit(Chinchilla, simulate(LOSS, rows.x, rows.trunk, noise=noise, seed=i), starts=2) for i in range(count)]
+    for name in ("alpha", "beta"):
+        spread = np.std([float(one.law.values[name]) for one in fits])
+        # a median is sqrt(pi / 2) wider than a mean; a standard deviation of 40 values is known to 11 %
+        assert 0.78 < spread / expected[name] < np.sqrt(np.pi / 2) * 1.22
+
+
+def test_an_unbiased_condition_number_is_that_of_the_fit():
+    x, trunk = grid()
+    rows = planned(x, trunk).of(Chinchilla)
+    seen = simulate(LOSS, rows.x, rows.trunk, noise=Noise(trunk=0.0, row=1e-5))
+    found = design(Chinchilla, x, trunk, law=LOSS).prospects[0]
+    assert found.condition == pytest.approx(fit(Chinchilla, seen).condition, rel=0.1)
+    assert rank(LOSS.log_slopes(rows.x)[1][None])[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("form", "pairs"),
+    [
+        (Chinchilla, [(n, d) for n in SIZES[:2] for d in TOKENS]),
+        (Chinchilla, [(n, d) for n in SIZES for d in TOKENS[:2]]),
+        (Chinchilla, [(n, d) for n in SIZES[:2] for d in TOKENS[:2]]),
+        (StepPenalty, [(n, 20 * n) for n in SIZES]),
+    ],
+)
+def test_extra_cells_restore_the_rank_one_step_away(form, pairs):
+    x, trunk = cells(pairs, evals=EVALS)
+    found = design(form, x, trunk)
+    assert found.prospects[0].rank < len(found.prospects[0].error)
+    rows = found.rows
+    for extra in found.extras:
+        rows = rows.joined(extra.rows)
+        factor = 6 * sum(n * d for n, d, bits in zip(*(extra.rows.x[k] for k in x), strict=True) if np.isinf(bits))
+        assert extra.flops == pytest.approx(factor)
+        assert not extra.after > extra.before
+        assert extra.rows.x["N"].min() >= x["N"].min() / 4
+        assert extra.rows.x["D"].max() <= x["D"].max() * 2
+    mended = design(form, rows.x, rows.trunk)
+    assert mended.prospects[0].rank == len(mended.prospects[0].error)
+    assert all("levels" not in each and "proportional" not in each for each in mended.refusals)
+
+
+def test_a_missing_bit_width_costs_no_training():
+    found = design(ExponentialPenalty, *grid(evals=(math.inf, 4)))
+    assert "1 level of P_post cannot hold its term, which needs 2: add 1 of P_post" in said(found)
+    assert " of every checkpoint (no training): the error of g_post" in str(found.extras[0])
+    assert found.extras[0].flops == 0
+
+
+def test_an_extra_says_what_it_is_for():
+    found = design(Chinchilla, *grid(sizes=SIZES[:3]), law=LOSS)
+    first = found.extras[0]
+    assert first.what == "N = 1.66k, D = 328k"
+    assert str(first).startswith(f"{first.what} (3 runs, 9.8e9 FLOPs): the error of alpha (Chinchilla) falls from ")
+    assert first.after < first.before
+
+
+def test_power_finds_what_is_there_and_counts_what_is_not():
+    x, trunk = grid(sizes=SIZES[:3], evals=(3, 4, 5))
+    found = design(StepPenalty, x, trunk, law=PENALTY)
+    rows, told = found.rows.of(StepPenalty), []
+    strong = power(found.laws[0], rows, found.noise, draws=12, tell=told.append)
+    assert sum(told) == 12
+    by_name = {one.name: one for one in strong.parameters}
+    assert by_name["gD"].seen == strong.valid > 0.5
+    line = next(line for line in power_table([strong]).splitlines() if "gD" in line)
+    assert line.split()[:3] == ["StepPenalty", f"{strong.valid:.0%}", "gD"]
+    assert by_name["gD"].spread == pytest.approx(found.prospects[0].error["gD"], rel=0.6)
+    flat = plausible(StepPenalty, rows.x, dataclasses.replace(PENALTY, gN=0.02))
+    weak = power(flat, rows, found.noise, draws=12)
+    assert {one.name: one.seen for one in weak.parameters}["gN"] < 0.3
+
+
+def test_what_an_unhealthy_fit_shows_is_not_seen():
+    found = design(Chinchilla, *grid(sizes=SIZES[:2]), law=LOSS)
+    nothing = power(found.laws[0], found.rows.of(Chinchilla), found.noise, draws=3)
+    assert nothing.valid == 0
+    assert {one.name: one.seen for one in nothing.parameters}["beta"] == 0
+    assert nothing.why
+
+
+def test_power_of_a_design_that_no_fit_takes_is_none():
+    x, trunk = cells([(SIZES[0], d) for d in TOKENS[:2]], seeds=1)
+    found = design(Chinchilla, x, trunk, law=LOSS)
+    none = power(found.laws[0], found.rows.of(Chinchilla), found.noise, draws=2)
+    assert (none.valid, none.why) == (0.0, "no fit")
+    assert math.isnan(none.parameters[0].spread)
+
+
+def test_a_planned_external_sweep_needs_no_trunks_or_bits():
+    n, d = np.meshgrid([1e8, 3e8, 1e9, 3e9], [2e9, 1e10, 5e10, 2e11])
+    found = sl.design(sl.laws.Chinchilla, {"N": n.ravel(), "D": d.ravel()}, law=sl.published.besiroglu2024)
+    assert said(found) == "Chinchilla: no cell has two seeds, so no fit will know the noise: add seeds"
+    assert found.prospects[0].value["alpha"] == pytest.approx(0.34781303)
+    assert "Chinchilla" in str(found)
+    assert found.extras
+
+
+@pytest.mark.parametrize(
+    ("x", "rest", "sentence"),
+    [
+        ({"N": [1e6, 1e7], "D": [1e9]}, {"trunk": ["a"]}, "1 trunks for 2 rows: give one for each row"),
+        ({"N": [1e6, 1e7], "D": [1e9, 2e9, 3e9]}, {}, r"the variables differ in length \(N 2, D 3\)"),
+        ({"N": [1e6, -1.0], "D": 1e9}, {}, "row 2 has N = -1: sizes, tokens and bits are above 0"),
+        ({"N": [1e6, 1e7]}, {}, "Chinchilla needs D, which the rows lack"),
+        ({"N": 1e6, "D": [1e9, 2e9], "P_post": 4}, {}, "no row is one that Chinchilla could be fitted to"),
+        ({"N": 1e6, "D": [1e9, 2e9]}, {"law": PENALTY}, "the law is a StepPenalty and the forms are Chinchilla"),
+        ({"N": 1e6, "D": [1e9, 2e9]}, {"noise": Noise(trunk=0.01)}, "the noise gives rows no part of their own"),
+        ({"N": [1e-8, 2e-8], "D": 1e-9}, {}, "no plausible Chinchilla was found at these cells"),
+    ],
+)
+def test_bad_designs_get_one_sentence(x, rest, sentence):
+    with pytest.raises(SimlawError, match=sentence):
+        design(Chinchilla, x, **rest)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()
+
+    def run(*args, **changes):
+        changed = text
+        for old, new in changes.values():
+            assert old in changed
+            changed = changed.replace(old, new)
+        (tmp_path / "sweep.py").write_text(changed)
+        return CliRunner().invoke(cli, ["plan", "sweep.py", *args])
+
+    return run
+
+
+EXCUSE = ('    unidentified="two sizes: a test of the loop, and of the verdict where no fit can hold the law",\n', "")
+RATIO = ("tokens=(20 * BATCH_TOKENS, 40 * BATCH_TOKENS, 80 * BATCH_TOKENS)", "tokens=TokensPerParameter(ratios=(4.0,))")
+
+
+def test_a_sweep_that_says_why_is_planned(call):
+    said = call()
+    assert said.exit_code == 0
+    assert "refused: Chinchilla: 2 levels of N cannot hold its term, which needs 3: add 1 of N" in said.output
+    assert said.output.endswith(
+        "not refused, since the sweep says why: "
+        "two sizes: a test of the loop, and of the verdict where no fit can hold the law\n"
+    )
+
+
+def test_a_refused_sweep_is_shown_and_refused_in_one_line(call, tmp_path):
+    said = call("--manifest", excuse=EXCUSE)
+    assert said.exit_code == 2
+    assert "18 runs, 126 evaluations" in said.stdout
+    assert "cheapest extra cells" in said.stdout
+    assert said.stderr.startswith("simlaw: ")
+    assert " is refused, Chinchilla: 2 levels of N cannot hold its term" in said.stderr
+    assert "--force" in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert "manifest:" not in said.stdout
+    assert not list(tmp_path.glob("store/manifest*"))
+
+
+def test_a_refused_sweep_is_planned_by_force(call):
+    said = call("--manifest", "--force", excuse=EXCUSE)
+    assert said.exit_code == 0
+    assert "manifest: " in said.stdout
+    assert "refused: Chinchilla: 2 levels of N" in said.stdout
+
+
+def test_a_proportional_sweep_is_named(call):
+    widths = ("widths=(8, 16)", "widths=(8, 16, 32, 64, 128, 256)")
+    imports = ("RateRule, Sweep", "RateRule, Sweep, TokensPerParameter")
+    said = call(excuse=EXCUSE, ratio=RATIO, widths=widths, imports=imports)
+    assert said.exit_code == 2
+    assert "D is proportional to N in every cell (D/N = 4)" in said.stderr
+
+
+def test_a_sweep_without_rows_to_fit_is_refused(call):
+    said = call(excuse=EXCUSE, rates=("seeds=(0, 1, 2)", "rate_multiples=(0.5,)"))
+    assert said.exit_code == 2
+    assert "no run is one that the fits take" in said.stderr
+    assert "6 at other learning rates than the recipe's" in said.stdout
+
+
+def test_a_program_gets_the_verdict_too(call):
+    said = call("--json", excuse=EXCUSE)
+    assert said.exit_code == 2
+    found = json.loads(said.stdout)["identification"]
+    assert found["refused"][0].startswith("Chinchilla: 2 levels of N")
+    assert [(one["form"], one["rank"], one["parameters"]) for one in found["forms"]] == [
+        ("Chinchilla", 4, 5),
+        ("StepPenalty", 3, 3),
+        ("ExponentialPenalty", 4, 4),
+    ]
+    assert found["forms"][0]["error"]["alpha"] is None
+    assert found["extra_cells"][0]["flops_train_6nd"] > 0
+
+
+def test_power_on_the_command_line(call):
+    third = ("widths=(8, 16)", "widths=(8, 16, 32)")
+    found = call("--power", "--draws", "2", "--force", "--json", excuse=EXCUSE, widths=third)
+    assert [one["form"] for one in json.loads(found.stdout)["identification"]["power"]] == [
+        "Chinchilla",
+        "StepPenalty",
+        "ExponentialPenalty",
+    ]
+
+
+def test_sweeps_that_are_shipped_plan():
+    for name in ("quickstart", "smoke"):
+        path = ROOT / "sweeps" / name / "sweep.py"
+        assert CliRunner().invoke(cli, ["plan", str(path)]).exit_code == 0
