@@ -5,7 +5,7 @@ itself. Many starts; a fit says how many of them agree, and is VALID only where 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -73,8 +73,8 @@ class Fit(AbstractReported):
     kind: Objective = "huber"
     threshold: float | None = None
     engines: float | None = None
-    covariance: Mapping[str, Mapping[str, float]] = MappingProxyType({})
-    settings: Mapping[str, Any] = MappingProxyType({})
+    covariance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     table: str = ""
     contest: Any = None
 
