@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations
@@ -12,7 +12,10 @@ from simlaw.observations import Observations
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """The rows at the outermost `levels` values of a variable; "C" stands for N·D."""
+    """The rows at the outermost `levels` values of a variable.
+
+    "C" stands for N·D, of which values within 5 % count as one: runs of one budget differ by their rounding to batches.
+    """
 
     variable: str
     side: Literal["largest", "lowest"]
@@ -21,7 +24,7 @@ class Holdout:
     def mask(self, seen: Observations) -> Bool[np.ndarray, " n"]:
         """Which rows are held out; raises `SimlawError` where nothing would be left, or the variable is missing."""
         if self.variable == "C":
-            values = seen.x["N"] * seen.x["D"]
+            values = _budgets(seen.x["N"] * seen.x["D"])
         elif self.variable in seen.x:
             values = seen.x[self.variable]
         else:
@@ -37,6 +40,13 @@ class Holdout:
 
     def __str__(self) -> str:
         return f"{self.side} {self.variable}" + (f" ({self.levels} values)" if self.levels > 1 else "")
+
+
+def _budgets(flops: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The least of the values that lie within 5 % of their neighbours."""
+    there, place = np.unique(flops, return_inverse=True)
+    first = np.concatenate([[True], there[1:] > 1.05 * there[:-1]])
+    return there[first][np.cumsum(first) - 1][place]
 
 
 def LargestN(levels: int = 1) -> Holdout:  # named like the value that it gives

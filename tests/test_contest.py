@@ -91,6 +91,11 @@ def test_what_is_held_out_is_at_the_end_of_the_scale():
     assert set(seen.x["P_w"][sl.LowestBits("P_w").mask(seen)]) == {3.0}
     dear = sl.LargestC().mask(seen)
     assert set(zip(seen.x["N"][dear], seen.x["D"][dear], strict=True)) == {(6.4e5, 1.6e7)}
+    # one budget, to the rounding of its batches
+    budget = 1e12 * np.array([1.0, 1.004, 0.997, 0.5, 0.502])
+    size = np.array([1e4, 4e4, 1.6e5, 1e4, 4e4])
+    rounded = load_table({"n": size, "d": budget / size, "l": np.ones(5)}, N="n", D="d", loss="l")
+    assert sl.LargestC().mask(rounded).tolist() == [True, True, True, False, False]
     with pytest.raises(SimlawError, match="the rows have no P_post to hold out: they have N, D, P_w"):
         sl.LowestBits().mask(seen)
     with pytest.raises(SimlawError, match="the rows have 4 values of N, so holding 4 out leaves none: add some"):
