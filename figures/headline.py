@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from simlaw.analysis import Analysis
 from simlaw.curves import penalty_curves
-from simlaw.decision import Question
+from simlaw.decision.frontier import frontier
+from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
-from simlaw.frontier import frontier
 from simlaw.observations import penalty_cells, usable
 from simlaw.plot import plot_frontier, plot_penalty
 from simlaw.plot.palette import keys

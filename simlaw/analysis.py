@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.fitting import Fit, bits_error, fit
+from simlaw.fitting.fit import Fit, bits_error, fit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
 from simlaw.observations import granularities, loss_observations, penalty_observations
 from simlaw.table import Table
-from simlaw.uncertainty import trunk_weights
 
 #: The bit terms that are compared, the simplest first.
 PENALTIES = (StepPenalty, ExponentialPenalty, PowerPenalty)

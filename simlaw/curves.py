@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractPenalty
 from simlaw.observations import Observations, PenaltyCell
-from simlaw.uncertainty import interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import numpy as np
 from simlaw.analysis import Analysis
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.law import AbstractLaw
 from simlaw.laws import FORMS
-from simlaw.quantizedfit import QuantizedFit
 from simlaw.version import __version__
 
 #: Raised when the fields of the file change.

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from simlaw.contest import contest
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
-from simlaw.fitting import fit as fit_one
-from simlaw.holdout import Holdout
+from simlaw.fitting.contest import contest
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.fit import fit as fit_one
+from simlaw.fitting.holdout import Holdout
+from simlaw.fitting.objective import Objective
+from simlaw.fitting.uncertainty import bootstrap as draw
 from simlaw.law import AbstractLaw, AbstractPenalty
-from simlaw.objective import Objective
 from simlaw.observations import Observations, joint_observations, loss_observations, penalty_observations
 from simlaw.table import Table
-from simlaw.uncertainty import bootstrap as draw
 
 
 def fit(

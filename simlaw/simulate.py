@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
 from simlaw.law import AbstractLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations, loss_observations, relative_step, seed_noise, usable
 from simlaw.published import Published

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simlaw.allocate import allocate, beyond
+from simlaw.decision.allocate import allocate, beyond
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import besiroglu2024, chen2025_w4a4, kumar2024, sardana2024
-from simlaw.quantizedfit import QuantizedFit
-from simlaw.uncertainty import trunk_weights
 from tests.planted import LOSS, planted
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simlaw.baselines import Cells, after_quantization, baselines, baselines_text, largest_rung, nearest
+from simlaw.decision.baselines import Cells, after_quantization, baselines, baselines_text, largest_rung, nearest
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
 from simlaw.observations import usable

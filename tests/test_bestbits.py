@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.bestbits import best_bits
-from simlaw.cost import BITS, FLOPS, H200
+from simlaw.decision.bestbits import best_bits
+from simlaw.decision.cost import BITS, FLOPS, H200
+from simlaw.decision.resources import TIED, WEIGHTS, Training
 from simlaw.errors import SimlawError
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.published import kumar2024, quest2025
-from simlaw.quantizedfit import QuantizedFit
-from simlaw.resources import TIED, WEIGHTS, Training
 from tests.planted import planted
 
 KUMAR = kumar2024.law

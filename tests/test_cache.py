@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simlaw.cache import TWO_LAYERS, Cache, Shape
+from simlaw.decision.cache import TWO_LAYERS, Cache, Shape
 from simlaw.errors import SimlawError
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 import simlaw as sl
-from simlaw.cache import Cache
-from simlaw.cost import BITS, FLOPS, H200, CostTable
+from simlaw.decision.cache import Cache
+from simlaw.decision.cost import BITS, FLOPS, H200, CostTable
+from simlaw.decision.resources import TIED, WEIGHTS, Training
+from simlaw.decision.shipped import INTEGERS, Shipped
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, PrecisionExponential, PrecisionWeights, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import besiroglu2024, kumar2024, ouyang2024, quest2025
-from simlaw.quantizedfit import QuantizedFit
-from simlaw.resources import TIED, WEIGHTS, Training
-from simlaw.shipped import INTEGERS, Shipped
-from simlaw.uncertainty import trunk_weights
 from tests.planted import planted
 
 TABLE = planted(log_loss=0.003, relative=0.1, token=1e-4, seeds=6)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simlaw.cost import BITS, COSTS, FLOPS, H200, V6E, CostTable, cost_table
+from simlaw.decision.cost import BITS, COSTS, FLOPS, H200, V6E, CostTable, cost_table
+from simlaw.decision.shipped import FORMATS, INTEGERS, SHIPPED, Shipped
 from simlaw.errors import SimlawError
-from simlaw.shipped import FORMATS, INTEGERS, SHIPPED, Shipped
 
 
 def test_bits_price_training_in_proportion_to_bits():

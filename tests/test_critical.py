@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.critical import critical_data, crossover, plan_words, rise
+from simlaw.decision.critical import critical_data, crossover, plan_words, rise
 from simlaw.errors import SimlawError
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.law import QuantizedLaw
 from simlaw.laws import Chinchilla, ExponentialPenalty
 from simlaw.published import besiroglu2024, kumar2024, ouyang2024, sun2025
-from simlaw.quantizedfit import QuantizedFit
 from tests.planted import LOSS, PENALTY, planted
 
 KUMAR = kumar2024.law

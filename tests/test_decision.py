@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.decision import Question, decide, measured_cells
+from simlaw.decision.frontier import frontier
+from simlaw.decision.surface import UNQUANTIZED, Storage
+from simlaw.decision.verdict import Question, decide, measured_cells
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
-from simlaw.frontier import frontier
+from simlaw.fitting.fit import fit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations
-from simlaw.surface import UNQUANTIZED, Storage
 from simlaw.table import make_table
-from simlaw.uncertainty import trunk_weights
 from tests.planted import LOSS, PENALTY, SIZES, planted
 
 NOISE = {"log_loss": 2e-4, "relative": 0.01, "token": 1e-6}

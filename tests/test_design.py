@@ -17,7 +17,7 @@ from simlaw.design.power import power_table
 from simlaw.design.prospect import needed
 from simlaw.design.rows import Rows, planned
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
 from simlaw.laws import Chinchilla, ExponentialPenalty, FreePenalty, PowerPenalty, PrecisionWeights, StepPenalty
 from simlaw.simulate import TYPICAL, Noise, simulate
 from tests.conftest import ROOT

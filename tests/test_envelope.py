@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simlaw.envelope import stairs
+from simlaw.isoflop.envelope import stairs
 
 C = np.array([0.0, 1.0, 2.0, 3.0])
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import bits_error, fit
+from simlaw.fitting.fit import bits_error, fit
+from simlaw.fitting.lm import BLOCK, huber, minimise
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
-from simlaw.lm import BLOCK, huber, minimise
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.table import make_table
-from simlaw.uncertainty import trunk_weights
 from tests.planted import LOSS, PENALTY, planted
 
 PENALTIES = {

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from simlaw.analysis import analyse
-from simlaw.choice import decide
+from simlaw.decision.choice import decide
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.lawfile import SCHEMA, _sealed, analysis_json, load_law
 from simlaw.laws import Chinchilla, PrecisionExponential
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations
-from simlaw.quantizedfit import QuantizedFit
-from simlaw.uncertainty import trunk_weights
 from tests.conftest import ROOT
 from tests.planted import planted
 

@@ -10,32 +10,24 @@ from tests.conftest import ROOT
 #: The layers of the package, from the bottom; a module may import its own layer and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
-    ("config", "schema", "quantize", "laws", "published", "lm", "newton", "akima", "shipped", "cost", "cache"),
+    ("config", "schema", "quantize", "laws", "published"),
     (
         *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
         *("columns", "export", "table"),
     ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
-        *("observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-        *("analysis", "lawfile", "compare", "trends", "curves"),
-        *("external", "importers", "holdout", "contest", "allocate", "choice", "notebook"),
-        *("objective", "problem", "varpro", "certificate", "profile", "residuals", "maps"),
-        *("simulate", "oracle", "optimum", "envelope", "isoflop"),
-        *("resources", "options", "quantizedfit", "critical", "bestbits", "nextruns", "baselines", "regret"),
+        *("observations", "external", "importers", "simulate", "oracle"),
+        *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),
     ),
     ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
 LAWS = {
-    *("law", "laws", "published", "lm", "observations", "uncertainty", "fitting", "surface", "decision", "frontier"),
-    *("analysis", "lawfile", "trends", "curves", "plot", "external", "importers"),
-    *("holdout", "contest", "compare", "allocate", "choice", "notebook", "objective"),
-    *("problem", "newton", "varpro", "certificate", "profile", "residuals", "maps", "simulate"),
-    *("oracle", "akima", "optimum", "envelope", "isoflop", "design"),
-    *("shipped", "cost", "cache", "resources", "options", "quantizedfit"),
-    *("critical", "bestbits", "nextruns", "baselines", "regret"),
+    *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),
+    *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),
+    *("plot", "design"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import simlaw as sl
-from simlaw.choice import SHIPPED
+from simlaw.decision.choice import SHIPPED
+from simlaw.decision.maps import best_bits_map, loss_map
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, StepPenalty
-from simlaw.maps import best_bits_map, loss_map
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import besiroglu2024, kumar2024
-from simlaw.uncertainty import trunk_weights
 from tests.planted import SIZES, planted
 
 TABLE = planted(log_loss=0.003, relative=0.1, token=1e-4, seeds=6)

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simlaw.decision.nextruns import next_runs
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import Chinchilla, StepPenalty
-from simlaw.nextruns import next_runs
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import kumar2024
-from simlaw.quantizedfit import QuantizedFit
-from simlaw.uncertainty import trunk_weights
 from tests.planted import planted
 
 TABLE = planted(log_loss=0.005, relative=0.1, token=1e-4, seeds=4)

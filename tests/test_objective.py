@@ -7,9 +7,9 @@ import pytest
 
 import simlaw as sl
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.objective import HUBER_DELTA, predicted, residuals, terms, threshold
 from simlaw.laws import Chinchilla, PrecisionExponential, StepPenalty
-from simlaw.objective import HUBER_DELTA, predicted, residuals, terms, threshold
 from simlaw.observations import Observations, joint_observations, loss_observations, penalty_observations
 from tests.planted import LOSS, planted
 

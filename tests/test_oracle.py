@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from simlaw.contest import contest
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.contest import contest
+from simlaw.fitting.fit import fit
 from simlaw.laws import EffectiveFree, PrecisionAdded, PrecisionTokens, PrecisionWeights
 from simlaw.observations import Observations
 from simlaw.oracle import QuantizedRegression, regression_table

@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 
 from simlaw.analysis import analyse
 from simlaw.curves import bands, penalty_curves
-from simlaw.decision import Question
+from simlaw.decision.frontier import frontier
+from simlaw.decision.maps import best_bits_map, loss_map
+from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
-from simlaw.frontier import frontier
-from simlaw.maps import best_bits_map, loss_map
+from simlaw.fitting.residuals import residuals
 from simlaw.observations import loss_observations, penalty_cells, penalty_observations
 from simlaw.plot import plot_bands, plot_bits, plot_frontier, plot_penalty, plot_residuals, plot_surface
 from simlaw.plot.palette import GREY, PRECISION, SIZE_SHADES, colour, keys, shade
 from simlaw.plot.save import save
 from simlaw.report import count, precision
-from simlaw.residuals import residuals
 from tests.conftest import ROOT
 from tests.planted import BITS, SIZES, planted
 

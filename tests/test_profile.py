@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.profile import profile
+from simlaw.fitting.uncertainty import interval, trunk_weights
 from simlaw.laws import Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations
-from simlaw.profile import profile
-from simlaw.uncertainty import interval, trunk_weights
 from tests.planted import LOSS, PENALTY, planted
 
 NOISE = {"log_loss": 0.01, "relative": 0.1, "token": 2e-4}

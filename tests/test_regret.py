@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simlaw.baselines import after_quantization
+from simlaw.decision.baselines import after_quantization
+from simlaw.decision.regret import Follower, Regret, regret, regret_of_table
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
-from simlaw.holdout import LargestC, LargestD, LargestN
+from simlaw.fitting.holdout import LargestC, LargestD, LargestN
 from simlaw.laws import Chinchilla, PrecisionWeights
-from simlaw.regret import Follower, Regret, regret, regret_of_table
 from tests.planted import planted
 
 TABLE = planted(log_loss=1e-5, relative=1e-4, token=1e-7)

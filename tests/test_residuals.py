@@ -7,12 +7,12 @@ import pytest
 
 import simlaw as sl
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.residuals import Level, residuals
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.laws import Chinchilla, ExponentialPenalty, StepPenalty
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations, penalty_observations
-from simlaw.residuals import Level, residuals
 from tests.planted import planted
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simlaw.cache import Cache
-from simlaw.cost import BITS, FLOPS, H200, CostTable
+from simlaw.decision.cache import Cache
+from simlaw.decision.cost import BITS, FLOPS, H200, CostTable
+from simlaw.decision.resources import TIED, WEIGHTS, Option, Resources, Training
+from simlaw.decision.shipped import FORMATS
 from simlaw.errors import SimlawError
-from simlaw.resources import TIED, WEIGHTS, Option, Resources, Training
-from simlaw.shipped import FORMATS
 
 BF16, INT4, FP8 = (Option(format=FORMATS[name]) for name in ("bf16", "int4 g128", "fp8"))
 TIED4, TIED8 = (Option(format=FORMATS[name], training=TIED) for name in ("int4 g128", "fp8"))

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.uncertainty import bootstrap, interval
 from simlaw.laws import FORMS, Chinchilla, Overtrained, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations, usable
 from simlaw.published import kumar2024, ouyang2024
 from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta
 from simlaw.table import read_table
-from simlaw.uncertainty import bootstrap, interval
 from tests.conftest import ROOT
 
 BASE = {"E": 1.8, "A": 400.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}

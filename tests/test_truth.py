@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import simlaw as sl
-from simlaw.fitting import fit
+from simlaw.fitting.fit import fit
+from simlaw.fitting.uncertainty import bootstrap
 from simlaw.laws import Chinchilla, DataConstrained
 from simlaw.published import besiroglu2024, hoffmann2022, muennighoff2023
-from simlaw.uncertainty import bootstrap
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import simlaw as sl
+from simlaw.fitting.lm import minimise
 from simlaw.laws import Chinchilla
-from simlaw.lm import minimise
 from tests.test_truth import chinchilla, pytestmark, read  # noqa: F401  (the mark skips where the tables are absent)
 
 PORIAN = ("file", "hparams", "warmup", "decay", "param_count", "val")

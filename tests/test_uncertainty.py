@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.uncertainty import bootstrap, student, trunk_weights
+from simlaw.fitting.uncertainty import bootstrap, student, trunk_weights
 
 TRUNKS = [f"{n}-{s}" for n in (1, 2) for s in range(3)]
 SIZES = np.repeat([1.0, 2.0], 3)

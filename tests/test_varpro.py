@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from simlaw import fitting
-from simlaw.certificate import judged
-from simlaw.fitting import fit
+from simlaw.fitting import fit as fitting
+from simlaw.fitting.certificate import judged
+from simlaw.fitting.fit import fit
+from simlaw.fitting.lm import minimise
+from simlaw.fitting.problem import pose
+from simlaw.fitting.varpro import lifted, multipliers, project
 from simlaw.laws import Chinchilla, DataConstrained, ExponentialPenalty, FreePenalty, JointPower, PrecisionExponential
-from simlaw.lm import minimise
 from simlaw.observations import loss_observations, penalty_observations
-from simlaw.problem import pose
-from simlaw.varpro import lifted, multipliers, project
 from tests.planted import LOSS, PENALTY, planted
 
 NOISE = {"log_loss": 0.01, "relative": 0.15, "token": 2e-4}

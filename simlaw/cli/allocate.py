@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from simlaw.allocate import allocate
 from simlaw.cli.options import json_option, print_json
+from simlaw.decision.allocate import allocate
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.lawfile import load_law
 from simlaw.published import PUBLISHED, Published
-from simlaw.quantizedfit import QuantizedFit
 
 
 @click.command()

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import replace
 
 from simlaw.analysis import Analysis
-from simlaw.baselines import baselines_text
-from simlaw.decision import Decision, Question, decide
+from simlaw.decision.baselines import baselines_text
+from simlaw.decision.verdict import Decision, Question, decide
 from simlaw.errors import SimlawError
 from simlaw.observations import rate_checks
 from simlaw.report import columns, count, precision, size, with_error

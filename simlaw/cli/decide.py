@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from simlaw.analysis import analyse
-from simlaw.cache import Cache
-from simlaw.choice import Choice
-from simlaw.choice import decide as decide_by_law
 from simlaw.cli.allocate import is_law, open_law
 from simlaw.cli.analysis import answer, decision_report
 from simlaw.cli.options import json_option, own_option, print_json, where_option
 from simlaw.cli.source import Source, open_source
-from simlaw.cost import COSTS, CostTable, cost_table
-from simlaw.decision import Question
+from simlaw.decision.cache import Cache
+from simlaw.decision.choice import Choice
+from simlaw.decision.choice import decide as decide_by_law
+from simlaw.decision.cost import COSTS, CostTable, cost_table
+from simlaw.decision.resources import TIED, WEIGHTS
+from simlaw.decision.shipped import INTEGERS, SHIPPED
+from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
-from simlaw.resources import TIED, WEIGHTS
-from simlaw.shipped import INTEGERS, SHIPPED
 
 _FORMATS = {"shipped": SHIPPED, "integers": INTEGERS, "all": (*SHIPPED, *INTEGERS[1:])}
 _TRAINING = {"none": (), "weights": (WEIGHTS,), "all": (WEIGHTS, TIED)}

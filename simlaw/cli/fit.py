@@ -14,7 +14,7 @@ from simlaw.cli.source import open_source
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
 from simlaw.files import write_file
-from simlaw.holdout import Holdout, LargestC, LargestD, LargestN, LowestBits
+from simlaw.fitting.holdout import Holdout, LargestC, LargestD, LargestN, LowestBits
 from simlaw.law import AbstractLaw
 from simlaw.lawfile import analysis_json
 from simlaw.laws import FORMS

@@ -14,13 +14,13 @@ from simlaw.config import PTQ
 from simlaw.design import Design, Power, design, power
 from simlaw.design.power import power_table
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import fits_of
 from simlaw.formats import PerChannel
 from simlaw.law import AbstractLaw
 from simlaw.lawfile import load_law
 from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionWeights, StepPenalty
 from simlaw.plan import Cell
-from simlaw.quantizedfit import fits_of
 from simlaw.run.session import Session
 from simlaw.simulate import TYPICAL, Noise, noise_of
 from simlaw.table import read_table

@@ -5,15 +5,15 @@ import dataclasses
 import click
 
 from simlaw.analysis import analyse
-from simlaw.choice import decide as decide_by_law
-from simlaw.choice import rival_of
 from simlaw.cli.allocate import is_law, open_law
 from simlaw.cli.analysis import answer
 from simlaw.cli.decide import ask
 from simlaw.cli.options import json_option, print_json
+from simlaw.decision.choice import decide as decide_by_law
+from simlaw.decision.choice import rival_of
+from simlaw.decision.nextruns import next_runs
 from simlaw.errors import SimlawError
-from simlaw.nextruns import next_runs
-from simlaw.quantizedfit import QuantizedFit
+from simlaw.fitting.quantized import QuantizedFit
 
 
 @click.command()

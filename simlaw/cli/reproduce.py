@@ -12,7 +12,7 @@ from simlaw.cli.options import device_option, own_option, sweep_argument, where_
 from simlaw.cli.run import run
 from simlaw.cli.source import select
 from simlaw.compare import compare
-from simlaw.decision import Question
+from simlaw.decision.verdict import Question
 from simlaw.files import write_file
 from simlaw.run.local import Local
 from simlaw.run.session import Session

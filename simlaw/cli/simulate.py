@@ -12,12 +12,12 @@ from simlaw.declared import digest
 from simlaw.errors import SimlawError
 from simlaw.evaluate import Measurement
 from simlaw.files import write_file
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import fits_of
 from simlaw.law import AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.lawfile import load_law
 from simlaw.plan import Cell, expand
 from simlaw.published import PUBLISHED, Published
-from simlaw.quantizedfit import fits_of
 from simlaw.report import count
 from simlaw.rows import done_rows
 from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta

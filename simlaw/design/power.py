@@ -9,11 +9,11 @@ from simlaw.design.plausible import law_at
 from simlaw.design.prospect import exponents
 from simlaw.design.rows import Rows
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit, fit
+from simlaw.fitting.fit import Fit, fit
+from simlaw.fitting.uncertainty import COVERAGE, bootstrap, interval
 from simlaw.law import AbstractLaw
 from simlaw.report import columns
 from simlaw.simulate import Noise, simulate
-from simlaw.uncertainty import COVERAGE, bootstrap, interval
 
 #: Standard errors above 0 from which an effect counts as seen.
 SEEN = 2.0

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.contour import ContourSet
 
-from simlaw.maps import BitsMap
+from simlaw.decision.maps import BitsMap
 from simlaw.plot.palette import BEYOND_HATCH, colour
 from simlaw.report import count, precision, size
 

@@ -5,7 +5,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from simlaw.frontier import Frontier
+from simlaw.decision.frontier import Frontier
 from simlaw.plot.palette import BEYOND, colour, marker
 
 

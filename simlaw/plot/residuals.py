@@ -5,8 +5,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
+from simlaw.fitting.residuals import Residuals
 from simlaw.plot.palette import GREY
-from simlaw.residuals import Residuals
 
 #: What an axis is called, with its unit.
 LABELS = {"N": "parameters, N", "D": "training tokens, D", "C": "N · D"}

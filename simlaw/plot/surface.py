@@ -8,7 +8,7 @@ from matplotlib.contour import ContourSet
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from simlaw.maps import LossMap
+from simlaw.decision.maps import LossMap
 from simlaw.plot.palette import ABOVE, BELOW, BEYOND_HATCH
 from simlaw.report import power_of_ten
 

@@ -19,9 +19,9 @@ from here import HERE, ROOT, commit, machine, version
 
 import simlaw as sl
 from simlaw.external import load_table
-from simlaw.fitting import fit
-from simlaw.objective import HUBER_DELTA
-from simlaw.uncertainty import bootstrap
+from simlaw.fitting.fit import fit
+from simlaw.fitting.objective import HUBER_DELTA
+from simlaw.fitting.uncertainty import bootstrap
 
 DRAWS, RESAMPLES = 4000, 40
 #: A start has arrived where its objective is this close to the best of all contenders, relatively.

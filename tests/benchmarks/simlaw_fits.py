@@ -22,11 +22,11 @@ if task == "load":
 
 import numpy as np  # noqa: E402
 
-from simlaw.certificate import search  # noqa: E402
-from simlaw.fitting import fit  # noqa: E402
-from simlaw.problem import pose  # noqa: E402
-from simlaw.uncertainty import bootstrap  # noqa: E402
-from simlaw.varpro import lifted  # noqa: E402
+from simlaw.fitting.certificate import search  # noqa: E402
+from simlaw.fitting.fit import fit  # noqa: E402
+from simlaw.fitting.problem import pose  # noqa: E402
+from simlaw.fitting.uncertainty import bootstrap  # noqa: E402
+from simlaw.fitting.varpro import lifted  # noqa: E402
 
 
 def rows(table):

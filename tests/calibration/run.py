@@ -23,9 +23,9 @@ PREDICTION = "3 x the largest N and D"
 
 def one_design(task: tuple[str, int, int]) -> list[tuple[object, ...]]:
     """The lines of one design: the interval of every estimated parameter, and of a prediction outside the rows."""
-    from simlaw.fitting import fit
+    from simlaw.fitting.fit import fit
+    from simlaw.fitting.uncertainty import bootstrap, interval
     from simlaw.simulate import simulate
-    from simlaw.uncertainty import bootstrap, interval
     from tests.calibration.designs import DESIGNS
 
     name, number, draws = task

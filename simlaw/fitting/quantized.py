@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
 from simlaw.law import AbstractLossLaw, AbstractPenalty, QuantizedLaw
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.fitting.lm import Residuals, minimise
+from simlaw.fitting.newton import polish
+from simlaw.fitting.problem import Problem
 from simlaw.law import AbstractLaw
 from simlaw.laws.factors import Coefficient
-from simlaw.lm import Residuals, minimise
-from simlaw.newton import polish
-from simlaw.problem import Problem
 
 #: Starts of the second engine: enough to look beyond one valley.
 STARTS = 3

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
 from simlaw.errors import SimlawError
+from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLossLaw, QuantizedLaw
 from simlaw.report import count, power_of_ten
-from simlaw.uncertainty import interval
 
 #: Tokens (or FLOPs) searched, in logarithms.
 _LOG_D = np.linspace(0.0, np.log(1e30), 1001)

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.certificate import Health, condition, health, reconsidered, rounding, search
+from simlaw.fitting.certificate import Health, condition, health, reconsidered, rounding, search
+from simlaw.fitting.lm import Minima, minimise
+from simlaw.fitting.objective import Objective, predicted, residuals
+from simlaw.fitting.problem import Problem, pose
+from simlaw.fitting.uncertainty import TrunkWeights
+from simlaw.fitting.varpro import lifted, project
 from simlaw.law import AbstractLaw
-from simlaw.lm import Minima, minimise
-from simlaw.objective import Objective, predicted, residuals
 from simlaw.observations import Observations
-from simlaw.problem import Problem, pose
 from simlaw.report import AbstractReported, FitReport
-from simlaw.uncertainty import TrunkWeights
-from simlaw.varpro import lifted, project
 
 #: Starts of a fit; with identity damping nearly all of them arrive, so a few are enough to see that they agree.
 STARTS = 24

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.decision.resources import WEIGHTS, Option, Resources, Training
+from simlaw.decision.shipped import Shipped
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
-from simlaw.resources import WEIGHTS, Option, Resources, Training
-from simlaw.shipped import Shipped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
+from simlaw.fitting.lm import Residuals
+from simlaw.fitting.objective import Objective, objective_of, require_fit, terms, threshold
 from simlaw.law import AbstractLaw, Parameter
-from simlaw.lm import Residuals
-from simlaw.objective import Objective, objective_of, require_fit, terms, threshold
 from simlaw.observations import Observations
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
-from simlaw.lm import minimise
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.lm import minimise
+from simlaw.fitting.problem import pose
+from simlaw.fitting.uncertainty import COVERAGE
 from simlaw.observations import Observations
-from simlaw.problem import pose
-from simlaw.uncertainty import COVERAGE
 
 #: The square of the two-sided normal quantile of `COVERAGE`.
 _SQUARED = 1.6448536269514722**2

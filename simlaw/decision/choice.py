@@ -6,23 +6,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.allocate import Lawful, beyond, factors, parts_of, refuse_far
-from simlaw.baselines import Baseline, Cells, baselines, baselines_text
-from simlaw.cache import Cache
-from simlaw.cost import COSTS, FLOPS, CostTable
+from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
+from simlaw.decision.cache import Cache
+from simlaw.decision.cost import COSTS, FLOPS, CostTable
+from simlaw.decision.options import Plans, best_plans, options_of
+from simlaw.decision.resources import Option, Resources, Training
+from simlaw.decision.shipped import SHIPPED, Shipped
+from simlaw.decision.surface import Surface, offsets
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations
-from simlaw.options import Plans, best_plans, options_of
 from simlaw.published import Published
-from simlaw.quantizedfit import QuantizedFit
 from simlaw.report import AbstractReported, TableReport, count, wrapped
 from simlaw.report import Cells as TableCells
-from simlaw.resources import Option, Resources, Training
-from simlaw.shipped import SHIPPED, Shipped
-from simlaw.surface import Surface, offsets
-from simlaw.uncertainty import interval
 
 #: A lead of less than half a thousandth nat is none: no run shows it.
 _NOTHING = 5e-4

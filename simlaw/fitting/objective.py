@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
+from simlaw.fitting.lm import huber
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty
-from simlaw.lm import huber
 from simlaw.observations import Observations
 
 #: "huber" is the sum of Huber terms of log residuals, "log" and "nats" are least squares of log losses and of losses,

@@ -7,7 +7,7 @@ in ten. With the whole Hessian, by differences of exact gradients, they gain the
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.lm import Residuals
+from simlaw.fitting.lm import Residuals
 
 _STEPS = 12
 #: The difference of scaled parameters that gradients are compared over.

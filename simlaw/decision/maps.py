@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.allocate import Lawful, parts_of
+from simlaw.decision.allocate import Lawful, parts_of
+from simlaw.decision.shipped import SHIPPED, Shipped
+from simlaw.decision.surface import Surface
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.residuals import residuals
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations
-from simlaw.residuals import residuals
-from simlaw.shipped import SHIPPED, Shipped
-from simlaw.surface import Surface
 
 #: Sizes tried at each budget, from a millionth of the smallest bound to the largest; a parabola joins three of them.
 _SIZES = 500

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit, fit
-from simlaw.holdout import Holdout
+from simlaw.fitting.fit import Fit, fit
+from simlaw.fitting.holdout import Holdout
+from simlaw.fitting.objective import Objective, residuals
+from simlaw.fitting.uncertainty import TrunkWeights
 from simlaw.law import AbstractLaw, AbstractPenalty
-from simlaw.objective import Objective, residuals
 from simlaw.observations import Observations
 from simlaw.report import AbstractReported, TableReport
-from simlaw.uncertainty import TrunkWeights
 
 
 @dataclass(frozen=True, kw_only=True)

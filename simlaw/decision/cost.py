@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simlaw.decision.shipped import FORMATS, Shipped
 from simlaw.errors import SimlawError
-from simlaw.shipped import FORMATS, Shipped
 
 
 @dataclass(frozen=True, kw_only=True)

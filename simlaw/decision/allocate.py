@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.published import Published
-from simlaw.quantizedfit import QuantizedFit
 from simlaw.report import AbstractReported, TableReport, count, power_of_ten
-from simlaw.uncertainty import interval
 
 #: Whatever holds a law of the loss.
 Lawful = Fit | QuantizedFit | Published | AbstractLaw | QuantizedLaw

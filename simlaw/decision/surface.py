@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.table import Table
 

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from simlaw.allocate import Lawful, parts_of, require_budget
+from simlaw.decision.allocate import Lawful, parts_of, require_budget
 from simlaw.errors import SimlawError
+from simlaw.fitting.uncertainty import interval
 from simlaw.report import FitReport, columns, count, power_of_ten
-from simlaw.uncertainty import interval
 
 #: Fewer points are no evidence of a power law.
 LEAST = 3

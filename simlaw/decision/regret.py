@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.baselines import BASELINES, Cells, after_quantization
+from simlaw.decision.baselines import BASELINES, Cells, after_quantization
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit, fit
-from simlaw.holdout import Holdout
+from simlaw.fitting.fit import Fit, fit
+from simlaw.fitting.holdout import Holdout
 from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.laws import Chinchilla, StepPenalty
 from simlaw.observations import Observations, granularities, loss_observations, penalty_observations, usable

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
 from simlaw.law import AbstractPenalty
 from simlaw.observations import Observations
 from simlaw.report import AbstractReported, TableReport, count, with_error

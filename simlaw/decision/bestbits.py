@@ -7,14 +7,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.allocate import Lawful, beyond, factors, parts_of, refuse_far
-from simlaw.cost import BITS, CostTable
+from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.cost import BITS, CostTable
+from simlaw.decision.resources import Option, Resources, Training
+from simlaw.decision.shipped import Shipped
 from simlaw.errors import SimlawError
+from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLossLaw, QuantizedLaw
 from simlaw.report import columns, count, power_of_ten
-from simlaw.resources import Option, Resources, Training
-from simlaw.shipped import Shipped
-from simlaw.uncertainty import interval
 
 Axis = Literal["N", "D", "C", "bytes"]
 #: Bits tried where no others are given: so fine that a parabola through the best three places the optimum.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.decision import MeasuredCell, Question, best_size, measured_cells
-from simlaw.fitting import Fit
+from simlaw.decision.surface import UNQUANTIZED, Storage, Surface
+from simlaw.decision.verdict import MeasuredCell, Question, best_size, measured_cells
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.uncertainty import interval
 from simlaw.observations import usable
-from simlaw.surface import UNQUANTIZED, Storage, Surface
 from simlaw.table import Table
-from simlaw.uncertainty import interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.allocate import Lawful, parts_of
-from simlaw.critical import plan_words
+from simlaw.decision.allocate import Lawful, parts_of
+from simlaw.decision.critical import plan_words
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
-from simlaw.quantizedfit import QuantizedFit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.report import columns, count, power_of_ten, wrapped
 
 #: Sizes and token counts of the grid of runs to choose from, from the least measured to twice the most.

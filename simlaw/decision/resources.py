@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.cache import Cache
-from simlaw.cost import FLOPS, CostTable
+from simlaw.decision.cache import Cache
+from simlaw.decision.cost import FLOPS, CostTable
+from simlaw.decision.shipped import Shipped
 from simlaw.errors import SimlawError
 from simlaw.report import count, power_of_ten, size
-from simlaw.shipped import Shipped
 
 #: Sizes tried below the largest that is allowed: within bytes, and where compute alone is the limit.
 _WITHIN = np.geomspace(1e-6, 1.0, 1201)

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from simlaw.akima import lowest
-from simlaw.allocate import require_budget
-from simlaw.envelope import stairs
+from simlaw.decision.allocate import require_budget
 from simlaw.errors import SimlawError
+from simlaw.fitting.uncertainty import bootstrap as resample
+from simlaw.isoflop.akima import lowest
+from simlaw.isoflop.envelope import stairs
+from simlaw.isoflop.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law
 from simlaw.observations import Observations
-from simlaw.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law
-from simlaw.uncertainty import bootstrap as resample
 
 #: The standard deviation of a loss between seeds in nats: one of all runs, or a function of their losses.
 Noise = float | Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]

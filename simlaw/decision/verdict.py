@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.baselines import Baseline, Cells, after_quantization, baselines
-from simlaw.critical import rise
+from simlaw.decision.baselines import Baseline, Cells, after_quantization, baselines
+from simlaw.decision.critical import rise
+from simlaw.decision.surface import UNQUANTIZED, Storage, Surface
 from simlaw.errors import SimlawError
-from simlaw.fitting import Fit
+from simlaw.fitting.fit import Fit
+from simlaw.fitting.uncertainty import interval
 from simlaw.observations import usable
 from simlaw.report import count, power_of_ten, precision, size
-from simlaw.surface import UNQUANTIZED, Storage, Surface
 from simlaw.table import Table
-from simlaw.uncertainty import interval
 
 #: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
 Convention = Literal["compute", "tokens"]

@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.lm import FLAT, NOTHING, Minima, minimise
-from simlaw.newton import polish
-from simlaw.problem import Problem
-from simlaw.varpro import Projected
+from simlaw.fitting.lm import FLAT, NOTHING, Minima, minimise
+from simlaw.fitting.newton import polish
+from simlaw.fitting.problem import Problem
+from simlaw.fitting.varpro import Projected
 
 #: Two starts, and two engines, agree where their objectives are this close, relatively.
 AGREE = 1e-6

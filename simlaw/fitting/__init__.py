@@ -1,0 +1,1 @@
+"""Fitting: a form and observations to a law with its health, errors and draws."""
