@@ -8,7 +8,7 @@ from simlaw.fitting.fit import Fit, bits_error, fit
 from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
-from simlaw.observations import granularities, loss_observations, penalty_observations
+from simlaw.observations import Observations, granularities, loss_observations, penalty_observations
 from simlaw.table import Table
 
 #: The bit terms that are compared, the simplest first.
@@ -28,10 +28,12 @@ class Analysis:
     """A table with its loss fit and its penalty fit; `rivals` are all penalty forms, in the order of `PENALTIES`.
 
     A table without quantized rows has neither penalty nor rivals. `granularity` is what shares a scale in the rows that
-    the penalty is fitted to.
+    the penalty is fitted to. `losses` and `penalties` are the rows of the fits.
     """
 
     table: Table
+    losses: Observations
+    penalties: Observations | None
     base: Fit
     penalty: Fit | None
     rivals: tuple[Rival, ...]
@@ -50,11 +52,21 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
     base = fit(Chinchilla, losses, weights)
     kinds = granularities(table)
     if not kinds:
-        return Analysis(table=table, base=base, penalty=None, rivals=(), granularity="channel")
+        return Analysis(
+            table=table, losses=losses, penalties=None, base=base, penalty=None, rivals=(), granularity="channel"
+        )
     first = penalty_observations(table, granularity=kinds[0], repeats=repeats)
     pilot = fit(PENALTIES[0], first).law
     assert isinstance(pilot, AbstractPenalty)
     seen = penalty_observations(table, granularity=kinds[0], repeats=repeats, expected=pilot)
     rivals = tuple(Rival(fit=fit(f, seen, weights), held_out=bits_error(f, seen)) for f in PENALTIES)
     best = min(rivals, key=lambda rival: rival.held_out) if np.isfinite(rivals[0].held_out) else rivals[0]
-    return Analysis(table=table, base=base, penalty=best.fit, rivals=rivals, granularity=kinds[0])
+    return Analysis(
+        table=table,
+        losses=losses,
+        penalties=seen,
+        base=base,
+        penalty=best.fit,
+        rivals=rivals,
+        granularity=kinds[0],
+    )

@@ -1,12 +1,20 @@
 """What `fit`, `decide`, `figure` and `reproduce` share: the parts of an analysis as text."""
 
+import contextlib
 import hashlib
 from dataclasses import replace
 
+import numpy as np
+
 from simlaw.analysis import Analysis
 from simlaw.decision.baselines import baselines_text
+from simlaw.decision.regret import regret_of_table
 from simlaw.decision.verdict import Decision, Question, decide
 from simlaw.errors import SimlawError
+from simlaw.fitting.fit import fit
+from simlaw.fitting.holdout import LargestC, LargestD, LargestN
+from simlaw.fitting.residuals import residuals
+from simlaw.law import AbstractPenalty
 from simlaw.observations import rate_checks
 from simlaw.report import columns, count, precision, size, with_error
 from simlaw.table import Table
@@ -19,10 +27,11 @@ def table_sha256(rows: Table) -> str:
 
 
 def fit_report(analysis: Analysis) -> str:
-    """The fits, the comparison of bit terms, and the learning-rate check."""
+    """The fits, what they leave over and how they predict, the comparison of bit terms, and the learning-rate check."""
+    checks = [residual_report(analysis), prediction_report(analysis)]
     if analysis.penalty is None:
-        parts = [str(analysis.base), "no row is quantized, so there is no penalty to fit", rate_report(analysis.table)]
-        return "\n\n".join(part for part in parts if part)
+        said = "no row is quantized, so there is no penalty to fit"
+        return "\n\n".join(part for part in (str(analysis.base), said, *checks, rate_report(analysis.table)) if part)
     held = columns(
         ("penalty form", "health", "chi2", "dof", "held-out lowest bits (rms in sigmas)"),
         [
@@ -36,8 +45,43 @@ def fit_report(analysis: Analysis) -> str:
             for rival in analysis.rivals
         ],
     )
-    parts = [str(analysis.base), str(analysis.penalty), held, trend_report(analysis), rate_report(analysis.table)]
+    trend, rates = trend_report(analysis), rate_report(analysis.table)
+    parts = [str(analysis.base), str(analysis.penalty), held, *checks, trend, rates]
     return "\n\n".join(part for part in parts if part)
+
+
+def residual_report(analysis: Analysis) -> str:
+    """What the residuals of the fits still depend on, a line for each fit and axis that stands out."""
+    fits = [(analysis.base, analysis.losses), (analysis.penalty, analysis.penalties)]
+    lines = [
+        f"  {type(found.law).__name__}: {sentence}"
+        for found, seen in fits
+        if found is not None and seen is not None
+        for sentence in residuals(found, seen).sentences
+    ]
+    return "\n".join(["  residuals against N, D, C and bits, in units of a row's noise", *lines])
+
+
+def prediction_report(analysis: Analysis) -> str:
+    """How the forms predict the largest cells from the others, and what following them would lose there."""
+    lines = []
+    for holdout in (LargestN(), LargestD(), LargestC(3)):
+        try:
+            away = holdout.mask(analysis.losses)
+            refit = fit(type(analysis.base.law), analysis.losses.keep(~away))
+        except SimlawError as error:
+            lines.append((str(holdout), "", "", str(error)))
+            continue
+        held = analysis.losses.keep(away)
+        missed = np.sqrt(np.mean(np.log(refit.law.evaluate(held.x) / held.y) ** 2))
+        lines.append((str(holdout), str(int(away.sum())), f"{missed:.1%}", refit.health))
+    parts = [columns(("predicted from the other rows", "rows", "error of the loss", "refit"), lines)]
+    if analysis.penalty is not None:
+        with contextlib.suppress(SimlawError):  # too few budgets to ask anything
+            penalty = type(analysis.penalty.law)
+            assert issubclass(penalty, AbstractPenalty)
+            parts.append(str(regret_of_table(analysis.table, LargestC(3), penalty=penalty)))
+    return "\n\n".join(parts)
 
 
 def trend_report(analysis: Analysis) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit, fit
 from simlaw.fitting.holdout import Holdout
-from simlaw.fitting.objective import Objective, residuals
+from simlaw.fitting.objective import Objective, residuals, shown
 from simlaw.fitting.uncertainty import TrunkWeights
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.observations import Observations
@@ -121,6 +121,7 @@ def contest(
 
 
 def _squares(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, " n"]:
+    seen = shown(type(law), seen)
     if isinstance(law, AbstractPenalty):
         return (law.evaluate(seen.x) - seen.y) ** 2
     return residuals(law, seen, "log") ** 2

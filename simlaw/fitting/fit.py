@@ -169,7 +169,7 @@ def fit(
         gap = second.objective - reached.objective
         excess = 0.0 if abs(gap) <= rounding(problem) else gap / reached.objective
     status, sentence = health(problem, reached, excess, conditioned, drawn)
-    said = predicted(law, seen)
+    said = predicted(law, problem.seen)
     return Fit(
         health=status,
         sentence=sentence,
@@ -194,13 +194,13 @@ def fit(
         error={} if spread is None else {name: float(np.std(spread.values[name])) for name in problem.free},
         fixed=tuple(fixed),
         unknown=problem.unknown,
-        chi2=float(np.sum(residuals(law, seen, "weighted") ** 2)) if problem.kind == "weighted" else None,
+        chi2=float(np.sum(residuals(law, problem.seen, "weighted") ** 2)) if problem.kind == "weighted" else None,
         rows=len(seen.y),
         trunks=len(set(seen.trunk)),
         residual=float(np.sqrt(np.mean((said - seen.y) ** 2))),
-        misfit=_misfit(seen, said, len(problem.free)),
+        misfit=_misfit(problem.seen, said, len(problem.free)),
         correlated=() if drawn is None else _correlated(problem.free, drawn.theta),
-        ranges=_ranges(seen),
+        ranges=_ranges(problem.seen),
         left_out=dict(seen.left_out),
         counts=seen.counts,
     )

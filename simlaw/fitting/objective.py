@@ -5,6 +5,7 @@ a penalty by weighted least squares. Rows that are `paired` (the added loss of a
 of a law that knows P_post: their residual, of the difference of two losses, is weighed by how much noisier they are.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -48,15 +49,25 @@ def threshold(seen: Observations) -> float:
     return max(HUBER_DELTA, _EFFICIENT * spread) if np.isfinite(spread) else HUBER_DELTA
 
 
-def require_fit(form: type[AbstractLaw], seen: Observations) -> None:
-    """Nothing; raises `SimlawError` where the rows hold penalties that the form does not know."""
-    if not seen.pairs.any():
-        return
-    if not issubclass(form, AbstractLossLaw) or "P_post" not in (*form.needs, *form.takes):
+def shown(form: type[AbstractLaw], seen: Observations) -> Observations:
+    """The rows with the variables that a form knows; one that it does not know may not vary.
+
+    Raises `SimlawError` where the rows differ in something that the form cannot see, or hold penalties that it cannot
+    say.
+    """
+    known = (*form.needs, *form.takes)
+    if seen.pairs.any() and (not issubclass(form, AbstractLossLaw) or "P_post" not in known):
         raise SimlawError(
             f"{form.__name__} cannot be fitted to losses and penalties at once: take a law of the loss that knows "
             "P_post, such as PrecisionExponential, or fit the two apart"
         )
+    for name, values in seen.x.items():
+        if name not in known and len(values) and (values != values[0]).any():
+            raise SimlawError(
+                f"{form.__name__} knows no {name}, in which the rows differ: fit rows of one {name}, or a form that "
+                f"knows it; it takes {', '.join(known)}"
+            )
+    return replace(seen, x={name: values for name, values in seen.x.items() if name in known})
 
 
 def predicted(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, "... n"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.lm import Residuals
-from simlaw.fitting.objective import Objective, objective_of, require_fit, terms, threshold
+from simlaw.fitting.objective import Objective, objective_of, shown, terms, threshold
 from simlaw.law import AbstractLaw, Parameter
 from simlaw.observations import Observations
 
@@ -81,7 +81,7 @@ def pose(
     its own, and where there are fewer kinds of rows than parameters.
     """
     parameters = form.parameters()
-    require_fit(form, seen)
+    seen = shown(form, seen)
     for name in (*fixed, *bounds):
         if name not in parameters:
             raise SimlawError(f"{form.__name__} has no parameter {name}: it has {', '.join(parameters)}")
