@@ -32,6 +32,11 @@ def precision(bits: float) -> str:
     return "16 bit" if math.isinf(bits) else f"int{bits:g}"
 
 
+def span(low: float, high: float) -> str:
+    """A range of measured values: 3 to 8; of bits whose upper end is infinite, 3 to unquantized."""
+    return f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} to unquantized"
+
+
 def power_of_ten(number: float) -> str:
     """A number of FLOPs: 8.4e11."""
     mantissa, exponent = f"{number:.1e}".split("e")

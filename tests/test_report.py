@@ -8,7 +8,18 @@ import pytest
 
 import simlaw as sl
 from simlaw.observations import loss_observations
-from simlaw.report import FitReport, TableReport, columns, count, duration, power_of_ten, precision, size, with_error
+from simlaw.report import (
+    FitReport,
+    TableReport,
+    columns,
+    count,
+    duration,
+    power_of_ten,
+    precision,
+    size,
+    span,
+    with_error,
+)
 from tests.planted import planted
 
 
@@ -152,3 +163,8 @@ def test_all_that_a_notebook_shows_is_html():
         assert repr(value) == str(value)
     assert found.health in found._repr_html_()
     assert "AICc" in found._repr_html_()
+
+
+def test_a_range_of_bits_may_end_at_no_quantization():
+    assert span(3, 8) == "3 to 8"
+    assert span(3, math.inf) == "3 to unquantized"

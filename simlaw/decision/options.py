@@ -10,6 +10,7 @@ from simlaw.decision.resources import WEIGHTS, Option, Resources, Training
 from simlaw.decision.shipped import Shipped
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
+from simlaw.report import span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def options_of(
             if outside:
                 low, high = limits[outside[0]]
                 left_out[f"{form.name}, {option.how}"] = (
-                    f"{form.bits:g} bits are outside the {outside[0]} of {low:g} to {high:g} that was measured"
+                    f"{form.bits:g} bits are outside the {outside[0]} of {span(low, high)} that was measured"
                 )
             else:
                 found.append(option)

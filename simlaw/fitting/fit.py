@@ -21,7 +21,7 @@ from simlaw.fitting.uncertainty import TrunkWeights
 from simlaw.fitting.varpro import lifted, project
 from simlaw.law import AbstractLaw
 from simlaw.observations import Observations
-from simlaw.report import AbstractReported, FitReport
+from simlaw.report import AbstractReported, FitReport, span
 
 #: Starts of a fit; with identity damping nearly all of them arrive, so a few are enough to see that they agree.
 STARTS = 24
@@ -99,7 +99,7 @@ class Fit(AbstractReported):
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
             *(
-                (name, f"{low:.4g} to {high:.4g}" + f" ({self.counts})" * (name == "N"))
+                (name, span(low, high) + f" ({self.counts})" * (name == "N"))
                 for name, (low, high) in self.ranges.items()
             ),
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
