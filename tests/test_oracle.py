@@ -129,7 +129,7 @@ def contests():
     found = {}
     for kind in ("additive", "multiplicative"):
         table = regression_table(QuantizedRegression(kind=kind), tokens=(512, 1024, 2048, 4096), noise=0.002)
-        found[kind] = contest(FORMS, table, None, None, fixed={}, bounds={})
+        found[kind] = contest(FORMS, table, None, (), fixed={}, bounds={})
     return found
 
 
@@ -158,7 +158,7 @@ def test_where_the_lowest_bits_are_left_out_the_contest_is_undecided():
         bits=(4, 5, 6, np.inf),
         noise=0.01,
     )
-    assert not contest(FORMS, table, None, None, fixed={}, bounds={}).decided
+    assert not contest(FORMS, table, None, (), fixed={}, bounds={}).decided
 
 
 def test_a_table_is_exact_without_noise_and_repeats_with_it():

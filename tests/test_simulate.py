@@ -82,7 +82,7 @@ def test_every_form_comes_back_from_rows_without_noise(name):
     values, axes, given = TRUTHS[name]
     truth = FORMS[name](**values)
     x = {key: one for key, one in rows(axes, 12 * len(values)).items() if key in (*truth.needs, *truth.takes)}
-    seen = simulate(truth, x, [str(i) for i in range(len(x["N"]))], noise=Noise(trunk=1e-10, relative=1e-6))
+    seen = simulate(truth, x, [str(i) for i in range(12 * len(values))], noise=Noise(trunk=1e-10, relative=1e-6))
     found = fit(FORMS[name], seen, fixed={key: values[key] for key in given}, starts=12)
     assert found.health in ("VALID", "STARTS_DISAGREE")
     for key, value in values.items():
