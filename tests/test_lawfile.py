@@ -1,7 +1,7 @@
 """Law files: what was saved comes back, and what cannot be relied on gets one sentence."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from simlaw.fitting.fit import fit
 from simlaw.fitting.quantized import QuantizedFit
 from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractLossLaw, positive
-from simlaw.lawfile import SCHEMA, _sealed, analysis_json, load_law
+from simlaw.lawfile import _FIELDS, SCHEMA, _checksum, analysis_json, load_law
 from simlaw.laws import Chinchilla, PrecisionExponential
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations
@@ -85,7 +85,7 @@ def altered(path, change):
     body = json.loads(path.read_text())
     del body["checksum"]
     change(body)
-    path.write_text(_sealed(body))
+    path.write_text(json.dumps({**body, "checksum": _checksum(body)}))
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,135 @@ def altered(path, change):
     [
         (lambda body: body.update(form="Kaplan"), "it names the form 'Kaplan', and the forms are Chinchilla, "),
         (lambda body: body.pop("health"), "it lacks the field 'health'; save the fit again"),
-        (lambda body: body["parameters"].pop("beta"), "it lacks the field 'beta'"),
+        (lambda body: body["parameters"].pop("beta"), "it lacks the field 'parameters.beta'; save the fit again"),
         (
             lambda body: body.update(schema=SCHEMA + 1),
             f"it has the schema {SCHEMA + 1} of a newer simlaw, and this one",
         ),
-        (lambda body: body.update(ranges=3), "a field has the wrong kind"),
+        (lambda body: body.update(ranges=3), "ranges is 3, and it must be an object; save the fit again"),
+        (lambda body: body.update(schema="3"), "schema is '3', and it must be a whole number"),
+        (lambda body: body.update(schema=None), "schema is None, and it must be a whole number"),
+        (lambda body: body.update(schema=[3]), "schema is [3], and it must be a whole number"),
+        (lambda body: body["ranges"].update(N=[1e4]), "its 'N' is [10000.0]: it must be a list of 2"),
+        (
+            lambda body: body["ranges"].update(N=[2.0, 1.0]),
+            "ranges.N is [2.0, 1.0]: it is a variable of Chinchilla, the",
+        ),
+        (lambda body: body["ranges"].update(P_w=[3, 4]), "ranges.P_w is [3, 4]: it is a variable of Chinchilla"),
+        (lambda body: body["draws"]["E"].pop(), "draws has 49 and 50 numbers, and every parameter has as many"),
+        (
+            lambda body: body["draws"].pop("alpha"),
+            "draws is of A, B, E, beta, and what was estimated is A, B, E, alpha",
+        ),
+        (lambda body: body["draws"]["A"].append(None), "draws is {'E': ["),
+        (
+            lambda body: body["draws"]["A"].__setitem__(3, -1.0),
+            "A or one of its draws is 0 or below, and Chinchilla takes",
+        ),
+        (lambda body: body["parameters"].update(alpha=-1), "alpha or one of its draws is 0 or below, and Chinchilla"),
+        (lambda body: body["parameters"].update(alpha=0), "alpha or one of its draws is 0 or below, and Chinchilla"),
+        (lambda body: body["parameters"].update(alpha=10**400), "it holds 100000000…, no number"),
+        (
+            lambda body: body["parameters"].update(alpha=None),
+            "parameters.alpha is None, and null is what stands for each",
+        ),
+        (
+            lambda body: body["parameters"].update(gamma=1),
+            "parameters names 'gamma', and Chinchilla has E, A, B, alpha",
+        ),
+        (lambda body: body.update(unknown=["alpha"]), "parameters.alpha is 0."),
+        (
+            lambda body: body.update(fixed=["alpha"]),
+            "draws is of A, B, E, alpha, beta, and what was estimated is A, B, E",
+        ),
+        (
+            lambda body: body["error"].pop("alpha"),
+            "error is of A, B, E, beta, and what was estimated is A, B, E, alpha",
+        ),
+        (lambda body: body["covariance"]["E"].pop("alpha"), "covariance is no square of what was estimated"),
+        (lambda body: body.update(kind="weighted"), "kind is 'weighted': objective='weighted' does not fit Chinchilla"),
+        (lambda body: body.update(kind="nats"), "of kind 'nats', and it is a number of kind 'huber' alone"),
+        (lambda body: body.update(rows=0), "rows is 0, and it must be at least 1"),
+        (lambda body: body.update(agreeing=1.5), "agreeing is 1.5, and it must be from 0 to 1"),
     ],
-    ids=["form", "field", "parameter", "schema", "kind"],
 )
 def test_a_file_that_does_not_fit(path, change, sentence):
     altered(path, change)
     with pytest.raises(SimlawError, match="is no law file to rely on: ") as caught:
         load_law(path)
     assert sentence in str(caught.value)
+
+
+#: Fields of the file that may be null in a fit of the loss with draws, and what no field is.
+NULLS, WRONG = {"misfit", "condition", "engines", "chi2"}, {str: 3, list: "abc", dict: [3], int: "abc", float: "abc"}
+
+
+@pytest.mark.parametrize("field", sorted({*_FIELDS, "schema", "code_version"}))
+def test_every_field_is_needed_and_checked(path, field):
+    body = json.loads(path.read_text())
+    kind = type(body[field])
+    changes = [lambda body: body.pop(field), lambda body: body.update({field: WRONG.get(kind, "abc")})]
+    changes += [lambda body: body.update({field: None})] * (field not in NULLS)
+    for change in changes:
+        FIT.save(path)
+        altered(path, change)
+        with pytest.raises(SimlawError, match=rf"is no law file to rely on: .*{field}|it names the form"):
+            load_law(path)
+
+
+@pytest.mark.parametrize("field", ["table_sha256", "N", "granularity", "loss", "penalty", "penalty_rivals"])
+def test_every_field_of_the_file_of_a_sweep_is_needed_and_checked(tmp_path, field):
+    path = tmp_path / "law.json"
+    for change in (lambda body: body.pop(field), lambda body: body.update({field: 3})):
+        path.write_text((ROOT / "sweeps" / "quickstart" / "law.json").read_text())
+        altered(path, change)
+        if field == "loss" and "loss" not in json.loads(path.read_text()):
+            sentence = "it lacks the field 'form'"
+        else:
+            sentence = f"it lacks the field {field!r}|{field} is 3, and it must be"
+        with pytest.raises(SimlawError, match=sentence):
+            load_law(path)
+
+
+def test_what_loads_prints_and_saves(path, tmp_path):
+    for field in NULLS:
+        FIT.save(path)
+        altered(path, lambda body, field=field: body.update({field: None}))
+        back = load_law(path)
+        assert repr(back)
+        back.save(tmp_path / "again.json")
+        assert load_law(tmp_path / "again.json").law == FIT.law
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"\x89PNG\xff", "it is no text in UTF-8"),
+        (b'{"schema": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "its fields are nested too deeply to read"),
+        (b"[3]", "it lacks the field 'schema'"),
+    ],
+)
+def test_what_is_no_json_of_a_law(path, text, sentence):
+    path.write_bytes(text)
+    with pytest.raises(SimlawError, match=f"law.json is no law file to rely on: {sentence}; save the fit again"):
+        load_law(path)
+
+
+def test_fits_of_a_sweep_have_equally_many_draws(tmp_path):
+    path = tmp_path / "law.json"
+    path.write_text((ROOT / "sweeps" / "quickstart" / "law.json").read_text())
+    altered(path, lambda body: [values.pop() for values in body["penalty"]["draws"].values()])
+    with pytest.raises(SimlawError, match="its fits have 999 and 1000 draws, and draws are paired; save the fit again"):
+        load_law(path)
+
+
+def test_settings_are_written_as_plain_numbers(tmp_path):
+    settings = {**FIT.settings, "seed": np.int64(1), "bounds": {"beta": (np.float32(0.25), np.float64(0.75))}}
+    found = replace(FIT, settings=settings)
+    found.save(tmp_path / "law.json")
+    settings = load_law(tmp_path / "law.json").settings
+    assert settings["bounds"] == {"beta": [0.25, 0.75]}
+    assert settings["seed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +273,7 @@ def test_a_penalty_that_is_no_fit_is_refused(tmp_path):
     path = tmp_path / "law.json"
     path.write_text(analysis_json(analyse(planted(log_loss=0.005, bits=()), draws=20), "0" * 64))
     altered(path, lambda body: body.update(penalty=3))
-    with pytest.raises(SimlawError, match="is no law file to rely on: its loss or its penalty is no fit; save the fit"):
+    with pytest.raises(SimlawError, match="is no law file to rely on: penalty is 3, and it must be "):
         load_law(path)
 
 
