@@ -109,6 +109,7 @@ def load_table(
         left_out=left_out,
         counts=counts,
         paired=paired if loss and delta else None,
+        response="loss" if loss else "delta",
     )
 
 

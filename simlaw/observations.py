@@ -9,9 +9,9 @@ from replicates, pooled over the sweep.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -28,8 +28,9 @@ from simlaw.table import Row, Table
 class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
-    `y` is loss or delta_PTQ in nats per token; `left_out` counts rows by the reason; `counts` says what N counts. A
-    table of losses may hold `paired` rows: delta_PTQ at P_post, the difference of two losses on the same tokens.
+    `y` is the loss or delta_PTQ in nats per token, as `response` says; `left_out` counts rows by the reason; `counts`
+    says what N counts. A table of losses may hold `paired` rows: delta_PTQ at P_post, the difference of two losses on
+    the same tokens.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -39,6 +40,7 @@ class Observations:
     left_out: Mapping[str, int]
     counts: str = "as the table counts"
     paired: Bool[np.ndarray, " n"] | None = None
+    response: Literal["loss", "delta"] = "loss"
 
     @property
     def pairs(self) -> Bool[np.ndarray, " n"]:
@@ -54,13 +56,12 @@ class Observations:
 
     def keep(self, mask: np.ndarray) -> "Observations":
         """The observations where `mask` is true."""
-        return Observations(
+        return replace(
+            self,
             x={name: values[mask] for name, values in self.x.items()},
             y=self.y[mask],
             sigma=self.sigma[mask],
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
-            left_out=self.left_out,
-            counts=self.counts,
             paired=None if self.paired is None else self.paired[mask],
         )
 
@@ -218,6 +219,7 @@ def penalty_observations(
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
         counts="params_blocks",
+        response="delta",
     )
 
 

@@ -5,7 +5,7 @@ Before compute is spent it says what a design could identify; after, it is the t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -64,7 +64,7 @@ def simulate(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: Noise, s
     one = law_of(law)
     _check(x, trunk)
     if isinstance(one, AbstractPenalty):
-        return _observed(x, trunk, *_penalty(one.evaluate(x), x, trunk, noise, seed))
+        return replace(_observed(x, trunk, *_penalty(one.evaluate(x), x, trunk, noise, seed)), response="delta")
     if isinstance(one, AbstractLaw):
         return _observed(x, trunk, *_loss(one.evaluate(x), trunk, noise, seed))
     base = {name: x[name] for name in (*one.base.needs, *one.base.takes) if name in x}
@@ -83,7 +83,7 @@ def simulate_delta(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: No
         raise SimlawError(f"{type(one).__name__} knows no P_post, and so no penalty: join it with a law of the penalty")
     _check(x, trunk)
     delta = one.evaluate(x) - one.evaluate({**x, "P_post": math.inf})
-    return _observed(x, trunk, *_penalty(delta, x, trunk, noise, seed))
+    return replace(_observed(x, trunk, *_penalty(delta, x, trunk, noise, seed)), response="delta")
 
 
 def law_of(law: AnyLaw) -> AbstractLaw | QuantizedLaw:

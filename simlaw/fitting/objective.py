@@ -61,6 +61,12 @@ def shown(form: type[AbstractLaw], seen: Observations) -> Observations:
             f"{form.__name__} cannot be fitted to losses and penalties at once: take a law of the loss that knows "
             "P_post, such as PrecisionExponential, or fit the two apart"
         )
+    if issubclass(form, AbstractPenalty) != (seen.response == "delta"):
+        raise SimlawError(
+            f"{form.__name__} is a law of the {'added loss' if seen.response == 'loss' else 'loss'}, and the rows are "
+            f"{'losses' if seen.response == 'loss' else 'penalties'}: name the column of "
+            f"{'penalties, delta=…' if seen.response == 'loss' else 'losses, loss=…'}, or take another form"
+        )
     for name, values in seen.x.items():
         if name not in known and len(values) and (values != values[0]).any():
             raise SimlawError(
