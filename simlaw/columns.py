@@ -39,9 +39,10 @@ class Columns:
             near = get_close_matches(column, names, _LISTED, cutoff=0.0)
             raise SimlawError(
                 f"{self.name} has no column {column!r} for {purpose}: the nearest of its {len(names)} are "
-                f"{', '.join(near)}"
+                f"{', '.join(map(repr, near))}"
             )
-        raise SimlawError(f"{self.name} has no column {column!r} for {purpose}: its columns are {', '.join(names)}")
+        known = ", ".join(map(repr, names))
+        raise SimlawError(f"{self.name} has no column {column!r} for {purpose}: its columns are {known}")
 
 
 def read_columns(source: Any) -> Columns:
@@ -78,6 +79,8 @@ def number(cell: Any, place: str) -> float:
         return float("nan")
     try:
         return float(cell)
+    except OverflowError as error:
+        raise SimlawError(f"{place} is {str(cell)[:9]}…, a number of more than 308 digits; mend the cell") from error
     except (TypeError, ValueError) as error:
         raise SimlawError(f"{place} is {cell!r}, not a number; mend the cell") from error
 
@@ -103,16 +106,18 @@ def read_parquet(path: Path) -> dict[str, Sequence[Any]]:
 
 
 def _csv(path: Path) -> dict[str, Sequence[Any]]:
+    rows = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+            lines = csv.reader(file)
+            header = next(lines, [])
+            for row in lines:
+                if row and len(row) != len(header):
+                    raise SimlawError(f"{path}, line {lines.line_num} is cut off or too long: mend the line")
+                rows += [row] * bool(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise SimlawError(f"{path} is no CSV in UTF-8 ({error}): save it as that") from error
     _once(header, str(path))
-    rows = [row for row in rows if row]
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise SimlawError(f"{path}, line {i + 2} is cut off or too long: mend the line")
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 

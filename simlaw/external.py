@@ -11,10 +11,14 @@ import numpy as np
 
 from simlaw.columns import number, read_columns
 from simlaw.errors import SimlawError
+from simlaw.laws import ZERO
 from simlaw.observations import Observations
 
-#: Statuses of rows that count; everything else is a run that failed.
-_DONE = ("done", "finished", "completed", "ok", "success", "")
+#: Statuses of rows that count, in any case; everything else is a run that failed.
+_DONE = (
+    *("done", "finished", "finish", "complete", "completed", "ok", "success", "successful", "succeeded"),
+    *("true", "yes", ""),
+)
 #: Nats in each unit of loss; bits per byte are those of a byte.
 _NATS = {"nats": 1.0, "bits": float(np.log(2)), "bpb": float(np.log(2))}
 
@@ -38,15 +42,15 @@ def load_table(
     rows. `loss`, `delta` and the variables of a law (`N="params"`, `D="tokens"`, `P_w="config.w_bits"` …) name its
     columns, by a dot where they are nested; an empty cell of a precision means unquantized. `sigma` names the standard
     deviations; without it they come from rows that repeat a cell, and are NaN where no cell is repeated. `trunk` names
-    what rows share that move together (a run and its checkpoints), and without it every row stands alone. Rows whose
-    `status` is not done, and rows without a loss, are left out and counted. `unit` is "nats" or "bits" per token, or
-    "bpb", bits per byte, with the `bytes_per_token` of the evaluation text. `counts` says what N counts
-    ("non-embedding"); the fit and its law file repeat it. Where both `loss` and `delta` are named, a row with bits
-    P_post and a delta is a paired one (the loss that quantization added to the checkpoint's), and every other row is a
-    loss.
+    what rows share that move together (a run and its checkpoints), and without it every row stands alone. Left out and
+    counted are rows without a loss, and those whose `status` is none of done, finish(ed), complete(d), ok,
+    success(ful), succeeded, true, yes or empty (in any case). `unit` is "nats" or "bits" per token, or "bpb", bits per
+    byte, with the `bytes_per_token` of the evaluation text. `counts` says what N counts ("non-embedding"); the fit and
+    its law file repeat it. Where both `loss` and `delta` are named, a row with bits P_post and a delta is a paired one
+    (the loss that quantization added to the checkpoint's), and every other row is a loss.
 
-    Raises `SimlawError` for a column that is missing, a cell that is no number, sizes or tokens that are not above 0,
-    more than 32 bits, and rows that are given twice.
+    Raises `SimlawError` for a column that is missing, a cell that is no number, sizes or tokens that are not above 0
+    and finite, more than 32 bits, standard deviations that are not above 0, and rows that are given twice.
     """
     if loss is None and delta is None:
         raise SimlawError("name the column of the loss, loss=…, or that of the penalty, delta=…, or both")
@@ -62,7 +66,7 @@ def load_table(
     left_out = Counter[str]()
     keep = np.ones(count, bool)
     if status:
-        failed = np.array([_text(cell).strip().lower() not in _DONE for cell in columns[status]])
+        failed = np.array([_text(cell).lower() not in _DONE for cell in columns[status]])
         keep &= ~failed
         left_out["failed"] = int(failed.sum())
     y = np.full(count, np.nan)
@@ -88,13 +92,13 @@ def load_table(
         _check(key, name, x[key], keep, what)
     low = keep & ~paired & (y <= 0)
     if low.any():
-        raise SimlawError(f"{what}, row {_row(low)}: {loss} is {y[low][0]:g}, and a loss is above 0")
+        raise SimlawError(f"{what}, row {_row(low)}: {loss!r} is {y[low][0]:g}, and a loss is above 0; mend the cell")
     clusters = _clusters(columns[trunk], trunk, keep, what) if trunk else [str(i) for i in range(count)]
     _twice(x, y, clusters if trunk else None, keep, what)
     y, paired = y[keep] * scale, paired[keep]
     x = {key: values[keep] for key, values in x.items()}
     if sigma:
-        spread = _numbers(columns[sigma], sigma, what, keep, empty=np.nan)[keep] * scale
+        spread = _deviations(columns[sigma], sigma, what, keep)[keep] * scale
     else:
         spread = np.empty_like(y)
         for rows in (paired, ~paired):
@@ -114,14 +118,16 @@ def load_table(
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell)
+    """A cell as text; NaN, which arrays hold where nothing is (of texts, as "nan"), is empty."""
+    text = "" if cell is None else str(cell).strip()
+    return "" if text.lower() == "nan" else text
 
 
 def _clusters(cells: Sequence[Any], name: str, keep: np.ndarray, what: str) -> list[str]:
     clusters = [_text(cell) for cell in cells]
     nameless = keep & np.array([not cluster for cluster in clusters])
     if nameless.any():
-        raise SimlawError(f"{what}, row {_row(nameless)}: {name} is empty, and every row has a trunk; name it")
+        raise SimlawError(f"{what}, row {_row(nameless)}: {name!r} is empty, and every row has a trunk; name it")
     return clusters
 
 
@@ -147,21 +153,36 @@ def _numbers(cells: Sequence[Any], name: str, what: str, keep: np.ndarray, empty
     found = np.full(len(cells), empty)
     for i, cell in enumerate(cells):
         if keep[i]:
-            value = number(cell, f"{what}, row {i + 1}: {name}")
+            value = number(cell, f"{what}, row {i + 1}: {name!r}")
             found[i] = empty if np.isnan(value) else value
     return found
 
 
-def _check(key: str, name: str, values: np.ndarray, keep: np.ndarray, what: str) -> None:
-    wrong = keep & ~(values > 0)
+def _deviations(cells: Sequence[Any], name: str, what: str, keep: np.ndarray) -> np.ndarray:
+    found = _numbers(cells, name, what, keep, empty=np.nan)
+    wrong = keep & ~(np.isnan(found) | ((found > 0) & np.isfinite(found)))
     if wrong.any():
         raise SimlawError(
-            f"{what}, row {_row(wrong)}: {name} is {values[wrong][0]:g}, and {key} is above 0; mend or drop the row"
+            f"{what}, row {_row(wrong)}: {name!r} is {found[wrong][0]:g}, and a standard deviation is above 0 and "
+            "finite; mend the cell, or empty it where the noise is not known"
+        )
+    return found
+
+
+def _check(key: str, name: str, values: np.ndarray, keep: np.ndarray, what: str) -> None:
+    infinite = key.startswith("P_")
+    good = (values >= 0 if key in ZERO else values > 0) & (np.isfinite(values) | infinite)
+    wrong = keep & ~good
+    if wrong.any():
+        least, finite = "0 or above" if key in ZERO else "above 0", "" if infinite else " and finite"
+        raise SimlawError(
+            f"{what}, row {_row(wrong)}: {name!r} is {values[wrong][0]:g}, and {key} is {least}{finite}; mend or drop "
+            "the row"
         )
     wide = keep & np.isfinite(values) & (values > 32)
     if key.startswith("P_") and wide.any():
         raise SimlawError(
-            f"{what}, row {_row(wide)}: {name} is {values[wide][0]:g} bits: give at most 32, or an empty cell for an "
+            f"{what}, row {_row(wide)}: {name!r} is {values[wide][0]:g} bits: give at most 32, or an empty cell for an "
             "unquantized tensor"
         )
 

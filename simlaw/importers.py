@@ -129,7 +129,7 @@ def _first(table: Columns, names: Sequence[str]) -> str | None:
 
 def _numbers(table: Columns, column: str, purpose: str) -> Float[np.ndarray, " n"]:
     cells = table.cell(column, purpose)
-    return np.array([number(cell, f"{table.name}, row {i}: {column}") for i, cell in enumerate(cells, start=1)])
+    return np.array([number(cell, f"{table.name}, row {i}: {column!r}") for i, cell in enumerate(cells, start=1)])
 
 
 def _tokens(table: Columns) -> Float[np.ndarray, " n"]:

@@ -130,7 +130,7 @@ FORM = ("--form", "Chinchilla")
         (("-c", "N=params", *FORM), "name the column of the loss, loss=…, or that of the penalty, delta=…"),
         (
             (*MAP[:-1], "status=ended", *FORM),
-            "runs.csv has no column 'ended' for status: its columns are params, tokens, ",
+            "runs.csv has no column 'ended' for status: its columns are 'params', 'tokens', ",
         ),
         (
             (*MAP, *FORM, "--holdout", "Random"),

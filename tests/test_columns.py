@@ -65,6 +65,9 @@ def test_a_missing_column_is_named_with_the_nearest_of_many():
         ("runs.csv", "", "runs.csv holds no row"),
         ("runs.csv", "n,l,n\n1,2,3\n", "runs.csv has two columns 'n': rename one"),
         ("runs.csv", "n,l\n1\n", "runs.csv, line 2 is cut off or too long: mend the line"),
+        # of the file, whatever is blank or holds a line's end in quotes
+        ("runs.csv", "n,l\n\n1,2\n\n3\n", "runs.csv, line 5 is cut off or too long: mend the line"),
+        ("runs.csv", 'n,l\n"1\n",2\n3\n', "runs.csv, line 4 is cut off or too long: mend the line"),
         ("runs.csv", b"n,l\n\xff,1\n", "runs.csv is no CSV in UTF-8 ("),
         ("runs.jsonl", "", "runs.jsonl holds no row"),
         ("runs.jsonl", '{"n": 1}\n{"n": \n', "runs.jsonl, line 2 is no JSON: mend the line"),

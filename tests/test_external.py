@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.external import load_table
+from simlaw.external import _DONE, load_table
 
 GOOD = """params,tokens,val,bits,state,run
 1e6,1e8,3.5,4,finished,a
@@ -79,6 +79,52 @@ def test_losses_that_are_nan_or_infinite_are_left_out_and_counted():
         load_table({"n": [1, 2], "l": [3.0, None], "s": ["failed", ""]}, N="n", loss="l", status="s")
 
 
+@pytest.mark.parametrize("sigma", [-0.1, 0.0, np.inf])
+def test_a_standard_deviation_is_above_0(sigma):
+    columns = {"n": [1e6, 2e6, 4e6], "l": [3.0, 2.9, 2.8], "s": [0.1, sigma, np.nan], "state": ["ok", "ok", "ok"]}
+    sentence = f"the table, row 2: 's' is {sigma:g}, and a standard deviation is above 0 and finite; mend the cell, or"
+    with pytest.raises(SimlawError, match=sentence):
+        load_table(columns, N="n", loss="l", sigma="s", status="state")
+    columns["state"][1] = "failed"
+    assert np.isnan(load_table(columns, N="n", loss="l", sigma="s", status="state").sigma).tolist() == [False, True]
+
+
+def test_variables_that_a_form_allows_to_be_0_may_be_0():
+    columns = {"n": [1e6, 2e6], "l": [3.0, 2.9], "e": [0, 4], "m": [3, 0]}
+    seen = load_table(columns, N="n", loss="l", X="e", M="m")
+    assert seen.x["X"].tolist() == [0, 4]
+    assert seen.x["M"].tolist() == [3, 0]
+    with pytest.raises(SimlawError, match="row 1: 'e' is -1, and X is 0 or above and finite; mend or drop the row"):
+        load_table({**columns, "e": [-1, 4]}, N="n", loss="l", X="e")
+
+
+def test_numbers_beyond_every_float_are_named_by_their_row():
+    with pytest.raises(SimlawError, match="row 2: 'n' is 100000000…, a number of more than 308 digits; mend the cell"):
+        load_table([{"n": 1, "l": 3.0}, {"n": 10**400, "l": 3.0}], N="n", loss="l")
+
+
+@pytest.mark.parametrize("trunks", [np.array([1.0, np.nan, np.nan]), np.array(["a", np.nan, "b"]), ["a", None, "b"]])
+def test_rows_without_a_trunk_are_refused_whatever_stands_for_nothing(trunks):
+    columns = {"n": [1e6, 2e6, 4e6], "l": [3.0, 2.9, 2.8], "run": trunks}
+    with pytest.raises(SimlawError, match="the table, row 2: 'run' is empty, and every row has a trunk; name it"):
+        load_table(columns, N="n", loss="l", trunk="run")
+
+
+@pytest.mark.parametrize("done", ["complete", "Succeeded", "FINISHED", " done ", "success", True, "", None, np.nan])
+def test_statuses_that_count(done):
+    columns = {"n": [1e6, 2e6], "l": [3.0, 2.9], "s": [done, "crashed"]}
+    seen = load_table(columns, N="n", loss="l", status="s")
+    assert seen.left_out["failed"] == 1
+    assert seen.y.tolist() == [3.0]
+
+
+def test_every_status_that_counts_is_in_the_documentation():
+    text = " ".join(load_table.__doc__.split())
+    listed = text.split("none of ")[1].split(" (in any case)")[0].replace(" or ", ", ").split(", ")
+    said = {form for one in listed for form in (one.split("(")[0], one.replace("(", "").replace(")", ""))}
+    assert {one or "empty" for one in _DONE} == said
+
+
 def test_a_trunk_may_be_a_number():
     columns = {"n": [1e6, 2e6], "l": [3.0, 2.9], "run": np.arange(2)}
     assert load_table(columns, N="n", loss="l", trunk="run").trunk == ("0", "1")
@@ -139,28 +185,41 @@ def same(found, seen):
             "",
             "",
             {"loss": "loss"},
-            "has no column 'loss' for loss: its columns are params, tokens, val, bits, state, run",
+            "has no column 'loss' for loss: its columns are 'params', 'tokens', 'val', 'bits', 'state', 'run'",
         ),
-        ("3.3", "high", {}, "runs.csv, row 2: val is 'high', not a number; mend the cell"),
-        ("1e6,2e8", "-3,2e8", {}, "runs.csv, row 2: params is -3, and N is above 0; mend or drop the row"),
-        ("1e6,2e8", ",2e8", {}, "runs.csv, row 2: params is nan, and N is above 0"),
+        ("3.3", "high", {}, "runs.csv, row 2: 'val' is 'high', not a number; mend the cell"),
+        ("1e6,2e8", "-3,2e8", {}, "runs.csv, row 2: 'params' is -3, and N is above 0 and finite; mend or drop the row"),
+        ("1e6,2e8", ",2e8", {}, "runs.csv, row 2: 'params' is nan, and N is above 0 and finite"),
         (
             "3.5,4",
             "3.5,64",
             {},
-            "runs.csv, row 1: bits is 64 bits: give at most 32, or an empty cell for an unquantized",
+            "runs.csv, row 1: 'bits' is 64 bits: give at most 32, or an empty cell for an unquantized",
         ),
         ("1e6,2e8,3.3,", "1e6,1e8,3.5,4", {}, "row 2 repeats row 1 to the last digit; drop one of them"),
-        ("3.3", "-3.3", {}, "runs.csv, row 2: val is -3.3, and a loss is above 0"),
+        ("3.3", "-3.3", {}, "runs.csv, row 2: 'val' is -3.3, and a loss is above 0"),
         ("4e6,1e8,3.0,8,finished,e", "4e6,1e8", {}, "runs.csv, line 6 is cut off or too long: mend the line"),
         (
             "1e6,2e8,3.3,,finished",
             "1e6,0,3.3,,finished",
             {},
-            "row 2: tokens is 0, and D is above 0; mend or drop the row",
+            "row 2: 'tokens' is 0, and D is above 0 and finite; mend or drop the row",
         ),
-        ("finished,b", "finished,", {"trunk": "run"}, "row 2: run is empty, and every row has a trunk; name it"),
-        ("3.5,4", "3.5,-4", {}, "runs.csv, row 1: bits is -4, and P_w is above 0; mend or drop the row"),
+        ("finished,b", "finished,", {"trunk": "run"}, "row 2: 'run' is empty, and every row has a trunk; name it"),
+        (
+            "1e6,2e8",
+            "1e999,2e8",
+            {},
+            "row 2: 'params' is inf, and N is above 0 and finite; mend or drop the row",
+        ),
+        ("1e6,2e8", "1e6,inf", {}, "row 2: 'tokens' is inf, and D is above 0 and finite; mend or drop the row"),
+        (
+            "tokens,val",
+            " tokens,val",
+            {},
+            "has no column 'tokens' for D: its columns are 'params', ' tokens', 'val', 'bits', 'state', 'run'",
+        ),
+        ("3.5,4", "3.5,-4", {}, "runs.csv, row 1: 'bits' is -4, and P_w is above 0; mend or drop the row"),
         ("", "", {"unit": "dB"}, "unit='dB': losses are in 'nats' or 'bits' per token, or in bits per byte, 'bpb'"),
         (
             "",

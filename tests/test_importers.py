@@ -82,7 +82,7 @@ def test_a_history_counts_by_the_last_row_that_has_the_loss():
     assert seen.y.tolist() == [3.5, 3.5]
     assert dict(seen.left_out) == {"failed": 1, "without a loss": 0, "before the end of their run": 9}
     history[1]["tokens"] = -3  # the row that counts is named by its place in the whole
-    with pytest.raises(SimlawError, match="the table, row 2: tokens is -3, and D is above 0"):
+    with pytest.raises(SimlawError, match="the table, row 2: 'tokens' is -3, and D is above 0 and finite"):
         load_wandb(history, N="n", D="tokens", loss="loss")
 
 
@@ -115,9 +115,9 @@ def test_a_run_exported_twice_is_named(table):
         ),
         (
             TABLE.replace("n_params", "params"),
-            "wandb.csv has no column 'n_params' for N: its columns are Name, ",
+            "wandb.csv has no column 'n_params' for N: its columns are 'Name', ",
         ),
-        (TABLE.replace("151000000", "151M", 1), "wandb.csv, row 3: n_params is '151M', not a number; mend the cell"),
+        (TABLE.replace("151000000", "151M", 1), "wandb.csv, row 3: 'n_params' is '151M', not a number; mend the cell"),
     ],
 )
 def test_other_exports_get_one_sentence(table, text, sentence):
@@ -187,14 +187,14 @@ def test_bits_per_byte_of_a_ladder_need_the_length_of_a_token(tmp_path):
         (
             "CrossEntropyLoss",
             "Perplexity",
-            f"run.csv has no column '{C4}' for loss: its columns are _step, eval/c4_en-valid",
+            f"run.csv has no column '{C4}' for loss: its columns are '_step', 'eval/c4_en-valid",
         ),
         (
             "batch_size",
             "size",
             "run.csv has neither throughput/total_tokens nor _step with batch_size_in_tokens, so nobody",
         ),
-        ("\n2,", "\ntwo,", "run.csv, row 2: _step is 'two', not a number; mend the cell"),
+        ("\n2,", "\ntwo,", "run.csv, row 2: '_step' is 'two', not a number; mend the cell"),
     ],
 )
 def test_a_csv_that_does_not_fit_is_named(tmp_path, old, new, sentence):

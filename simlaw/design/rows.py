@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, AbstractPenalty
+from simlaw.laws import ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def planned(x: Mapping[str, ArrayLike], trunk: Sequence[object] | None) -> Rows:
     if not each or each[0].ndim != 1 or not each[0].size:
         raise SimlawError("a design needs rows: give x={'N': …, 'D': …} with one value for each planned run")
     for name, values in zip(x, each, strict=True):
-        wrong = np.isnan(values) | (values < 0 if not name.startswith(("N", "D", "P_")) else values <= 0)
+        wrong = np.isnan(values) | (values < 0 if name in ZERO else values <= 0)
         if wrong.any():
             raise SimlawError(
                 f"row {int(np.flatnonzero(wrong)[0]) + 1} has {name} = {values[wrong][0]:g}: sizes, tokens and bits "

@@ -33,3 +33,5 @@ _ALL: tuple[type[AbstractLaw], ...] = (
     Downstream,
 )
 FORMS: dict[str, type[AbstractLaw]] = {form.__name__: form for form in _ALL}
+#: Variables that some form allows to be 0.
+ZERO: frozenset[str] = frozenset(name for form in _ALL for name in form.zero)
