@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import simlaw as sl
 from simlaw.cli import cli
 from simlaw.design import design, power
+from simlaw.design.candidates import candidates
 from simlaw.design.information import errors, information, rank
 from simlaw.design.plausible import plausible
 from simlaw.design.power import power_table
@@ -18,7 +19,17 @@ from simlaw.design.prospect import needed
 from simlaw.design.rows import Rows, planned
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
-from simlaw.laws import Chinchilla, ExponentialPenalty, FreePenalty, PowerPenalty, PrecisionWeights, StepPenalty
+from simlaw.laws import (
+    Chinchilla,
+    Downstream,
+    EffectiveFree,
+    ExponentialPenalty,
+    FreePenalty,
+    GroupPenalty,
+    PowerPenalty,
+    PrecisionWeights,
+    StepPenalty,
+)
 from simlaw.simulate import TYPICAL, Noise, simulate
 from tests.conftest import ROOT
 
@@ -105,6 +116,80 @@ def test_what_a_term_needs_follows_from_the_rank(form, levels):
     x |= {"P_post": np.array([3.0, 4, 5])} if "P_post" in levels else {}
     laws = plausible(form, x)
     assert {name: needed(laws, x, name) for name in levels} == levels
+
+
+WIDTHS = [(3, 4), (3,), (2, 3, 4, 5, 6, 7, 8), (5, 6, 7, 8)]
+
+
+def trained(form, bits, **rest):
+    """The design of three seeds of each size, token count and training precision."""
+    N, D, P_w, seed = (a.ravel() for a in np.meshgrid(SIZES, TOKENS, bits, range(3), indexing="ij"))
+    return design(
+        form, {"N": N, "D": D, "P_w": P_w}, [f"{n:g}-{b:g}-{s:g}" for n, b, s in zip(N, P_w, seed, strict=True)], **rest
+    )
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_shares_of_bits_need_one_unquantized_run_and_no_more_bits(bits):
+    found = trained(EffectiveFree, bits)
+    shares = ", ".join(f"eff_{one}" for one in bits)
+    assert said(found) == (
+        f"EffectiveFree: no cell has an unquantized P_w, and without one A, {shares} do the same work: add cells with "
+        "P_w infinite"
+    )
+    # and the first thing to add is that, which makes a share known
+    assert found.extras[0].what == "N = 6.66k, D = 328k, P_w = 16 bit"
+    assert math.isinf(found.extras[0].before)
+    assert all(np.isfinite(extra.after) for extra in found.extras)
+    mended = trained(EffectiveFree, (*bits, math.inf))
+    assert mended.refusals == ()
+    assert mended.prospects[0].rank == 5 + len(bits)
+    assert not any("P_w are just enough" in note for note in mended.notes)
+
+
+def test_an_unquantized_run_is_asked_for_where_it_is_all_that_is_missing():
+    assert "no cell has an unquantized P_w, and without one A, g_w do the same work" in said(
+        trained(PrecisionWeights, (3, 4))
+    )
+    assert "1 level of P_w cannot hold its term, which needs 3: add 2 of P_w" in said(trained(PrecisionWeights, (3,)))
+    assert trained(PrecisionWeights, (3, 4, 5)).prospects[0].rank == 7
+
+
+def test_levels_that_have_parameters_of_their_own_are_not_short():
+    found = design(FreePenalty, *grid(sizes=SIZES[:1], evals=(3, 4)))
+    assert said(found) == "FreePenalty: 1 level of N cannot hold its term, which needs 2: add 1 of N"
+
+
+def test_additions_that_make_nothing_known_are_not_told():
+    one = trained(EffectiveFree, (3, 4), extra=1)
+    assert [extra.what for extra in one.extras] == ["N = 6.66k, D = 328k, P_w = 16 bit"]
+    # of one size no single addition holds the term of three levels
+    assert all(np.isfinite(extra.after) for extra in design(Chinchilla, *grid(sizes=SIZES[:1]), extra=1).extras)
+
+
+def test_a_penalty_of_training_is_judged_by_the_floor_of_the_noise():
+    N, D, G, seed = (a.ravel() for a in np.meshgrid(SIZES, TOKENS, (32, 128), range(3), indexing="ij"))
+    x, trunk = {"N": N, "D": D, "G": G}, [f"{n:g}-{s:g}" for n, s in zip(N, seed, strict=True)]
+    with pytest.raises(SimlawError, match=r"two of a trunk would be exact: give floor=…$"):
+        design(GroupPenalty, x, trunk)
+    found = design(GroupPenalty, x, trunk, noise=Noise(trunk=0.0, relative=0.1, floor=0.002))
+    assert found.prospects[0].rank == 4
+    assert "N = 1.66k, D = 328k, G = 32 (3 runs, " in str(found)
+
+
+def test_a_law_of_accuracies_has_a_design_without_flops():
+    found = design(Downstream, {"L": np.repeat([2.0, 2.5, 3.0, 3.5], 2)})
+    assert found.refusals == ()
+    assert str(found.extras[0]).startswith("a seed more at L = 2.5 (1 run): the error of gamma (Downstream) falls from")
+    assert math.isnan(found.extras[0].flops)
+
+
+def test_formats_are_written_as_numbers_and_bits_as_precisions():
+    x = {"N": 1e6, "D": 2e7, "X": 2, "M": 1, "G": 256, "P_w": 4}
+    told = [one.what for one in candidates(planned(x, None))]
+    assert told[0] == "N = 250k, D = 20M, X = 2, M = 1, G = 256, P_w = int4"
+    assert told[-1] == "a seed more at N = 1M, X = 2, M = 1, G = 256, P_w = int4"
+    assert "N = 1M, D = 20M, X = 2, M = 1, G = 256, P_w = 16 bit" in told
 
 
 def test_three_points_for_three_parameters_are_refused():
@@ -313,6 +398,8 @@ def test_a_planned_external_sweep_needs_no_trunks_or_bits():
     [
         ({"N": [1e6, 1e7], "D": [1e9]}, {"trunk": ["a"]}, "1 trunks for 2 rows: give one for each row"),
         ({"N": [1e6, 1e7], "D": [1e9, 2e9, 3e9]}, {}, r"the variables differ in length \(N 2, D 3\)"),
+        ({"N": ["a"], "D": [1e9]}, {}, r"N is \['a'\]: give a number for each row, infinite bits as math.inf"),
+        ({"N": [1e6], "D": {}}, {}, "D is {}: give a number for each row"),
         ({"N": [1e6, -1.0], "D": 1e9}, {}, "row 2 has N = -1: sizes, tokens and bits are above 0"),
         ({"N": [1e6, 1e7]}, {}, "Chinchilla needs D, which the rows lack"),
         ({"N": 1e6, "D": [1e9, 2e9], "P_post": 4}, {}, "no row is one that Chinchilla could be fitted to"),

@@ -85,8 +85,10 @@ class _Grid:
                 levels = everywhere if name != "D" else _extended(name, {key[at] for key in line})
                 for key in (line[0], line[-1]):
                     i = levels.index(key[at])
-                    for value in (levels[i - 1] if i else None, levels[i + 1] if i + 1 < len(levels) else None):
-                        if value is None or (new := (*key[:at], value, *key[at + 1 :])) in done:
+                    steps = [*levels[max(i - 1, 0) : i], *levels[i + 1 : i + 2]]
+                    # the unquantized run is one step from any other: what the effect of bits is measured against
+                    for value in steps + [np.inf] * name.startswith("P_"):
+                        if (new := (*key[:at], value, *key[at + 1 :])) in done:
                             continue
                         done.add(new)
                         trunks = self._trunks(new, len(self.cells[key].trunks))
@@ -142,7 +144,13 @@ class _Grid:
 
     def _says(self, key: _Key, without: str = "") -> str:
         by_name = [(name, value) for name, value in zip(self.trained, key, strict=True) if name != without]
-        return ", ".join(f"{name} = {count(value) if name in _STEP else precision(value)}" for name, value in by_name)
+        return ", ".join(f"{name} = {_written(name, value)}" for name, value in by_name)
+
+
+def _written(name: str, value: float) -> str:
+    if name in _STEP:
+        return count(value)
+    return precision(value) if name.startswith("P_") else f"{value:g}"
 
 
 def _extended(name: str, values: Iterable[float]) -> list[float]:

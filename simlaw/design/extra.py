@@ -28,7 +28,8 @@ _LAWS = 8
 class Extra:
     """Rows to add to a design: what they are, their training FLOPs (6·N·D of every run), and what they are good for.
 
-    `before` and `after` are the expected errors of `parameter` of `form`, of those that are worst known before.
+    FLOPs are NaN where the rows have no N and D. `before` and `after` are the expected errors of `parameter` of `form`,
+    of those that are worst known before.
     """
 
     what: str
@@ -41,9 +42,8 @@ class Extra:
     after: float
 
     def __str__(self) -> str:
-        cost = (
-            f"{self.runs} run{'s' * (self.runs > 1)}, {power_of_ten(self.flops)} FLOPs" if self.runs else "no training"
-        )
+        flops = f", {power_of_ten(self.flops)} FLOPs" if np.isfinite(self.flops) else ""
+        cost = f"{self.runs} run{'s' * (self.runs > 1)}{flops}" if self.runs else "no training"
         name = f"{self.parameter} ({self.form.__name__})"
         if not np.isfinite(self.before):
             found = f"{self.after:.2g}, and is unknown without" if np.isfinite(self.after) else "unknown still"
@@ -57,11 +57,12 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
     Help is the fall of the mean variance of the scaled parameters (A-optimality), summed over the forms, with a
     tenfold spread as what is known of each parameter before, so that directions that no row holds count too.
     Candidates are the neighbouring sizes, token counts and training precisions of every cell, a seed more of a size,
-    and bit-widths more of every checkpoint; none is further than one step, since laws are not believed far away.
+    and bit-widths more of every checkpoint; none is further than one step, since laws are not believed far away. An
+    addition that leaves what it is for unknown is told only before one that makes something known.
     """
     found: list[Extra] = []
     laws = [some(one, _LAWS) for one in laws]
-    each = candidates(rows)
+    each = [one for one in candidates(rows) if all(_known(law, one.rows) for law in laws)]
     old = [information(each, rows.of(type(each)), noise) for each in laws]
     for _ in range(most):
         if not each:
@@ -70,12 +71,19 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
         after = [_matrices(law, base, each, noise) for law, base in zip(laws, old, strict=True)]
         for base, matrices in zip(old, after, strict=True):
             gains += _spread(base.matrix[:, None])[0] - _spread(matrices)
-        useful = [i for i in range(len(each)) if gains[i] >= max(_SHARE * gains.max(), _HELP)]
+        told = {
+            i: _told(laws, [one.matrix for one in old], [one[:, i] for one in after])
+            for i in np.flatnonzero(gains >= _HELP)
+        }
+        # what makes a parameter known comes before what is a part of that
+        found_out = [i for i, (_, _, before, then) in told.items() if np.isinf(before) and np.isfinite(then)]
+        useful = found_out or list(told)
+        useful = [i for i in useful if gains[i] >= _SHARE * max(gains[useful])]
         if not useful:
             break
-        best = max(useful, key=lambda i: gains[i] / max(each[i].flops, 1e-300))
+        best = max(useful, key=lambda i: gains[i] / _cost(each[i]))
         picked = each[best]
-        form, parameter, before, then = _told(laws, [one.matrix for one in old], [one[:, best] for one in after])
+        form, parameter, before, then = told[best]
         if then > _WORTH * before:
             break
         found.append(
@@ -93,7 +101,20 @@ def extras(laws: Sequence[AbstractLaw], rows: Rows, noise: Noise, most: int = 3)
         each.pop(best)
         rows = rows.joined(picked.rows)
         old = [information(each, rows.of(type(each)), noise) for each in laws]
+    while found and not np.isfinite(found[-1].after):
+        found.pop()
     return tuple(found)
+
+
+def _known(law: AbstractLaw, rows: Rows) -> bool:
+    """Whether the law says anything of the rows that it sees; one of measured shares knows no other bits."""
+    seen = rows.of(type(law))
+    return not seen.trunk or bool(np.isfinite(law.log_slopes(seen.x)[1]).all())
+
+
+def _cost(candidate: Candidate) -> float:
+    """The FLOPs of a candidate, next to nothing where it trains nothing; its runs where nobody knows its FLOPs."""
+    return max(candidate.flops, 1e-300) if np.isfinite(candidate.flops) else float(candidate.runs)
 
 
 def _matrices(law: AbstractLaw, base: Information, each: Sequence[Candidate], noise: Noise) -> np.ndarray:

@@ -61,12 +61,13 @@ def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
     log, slopes = laws.log_slopes(rows.x)
     if isinstance(laws, AbstractPenalty):
         value = np.exp(log)
-        own, slopes = noise.alone(rows.x["P_post"])[:, None], value[:, :, None] * slopes
+        alone = noise.alone(rows.x["P_post"]) if "P_post" in rows.x else np.full(log.shape[1], noise.floor)
+        own, slopes = alone[:, None], value[:, :, None] * slopes
         common = noise.relative * value
     else:
         own, common = np.full((log.shape[1], 1), noise.row), np.full_like(log, noise.trunk)
     if not (own > 0).all():
-        what = "floor=… or per_step=…" if isinstance(laws, AbstractPenalty) else "row=…"
+        what = "floor=…" + " or per_step=…" * ("P_post" in rows.x) if isinstance(laws, AbstractPenalty) else "row=…"
         raise SimlawError(f"the noise gives rows no part of their own, so two of a trunk would be exact: give {what}")
     slopes, common = slopes / own, common / own[:, 0]
     names, place = np.unique(np.asarray(rows.trunk, np.str_), return_inverse=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from simlaw.design.information import TENFOLD, errors, information, rank
 from simlaw.design.plausible import some
 from simlaw.design.rows import Rows
-from simlaw.law import AbstractLaw
+from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.laws.factors import Coefficient
 from simlaw.report import columns, power_of_ten
 from simlaw.simulate import Noise
@@ -124,15 +124,21 @@ def prospect_table(prospects: Sequence[Prospect]) -> str:
 
 
 def needed(laws: AbstractLaw, x: Mapping[str, Float[np.ndarray, " n"]], name: str) -> int:
-    """How many levels of one variable the form needs when the others have plenty: found from the Jacobian's rank."""
-    few = some(laws, 4)
+    """How many levels of one variable the form needs when the others have plenty: found from the Jacobian's rank.
+
+    1 where each level has a parameter of its own: then more of them tell no more of it.
+    """
     plenty = {other: _levels(other, values, _LEVELS) for other, values in x.items()}
-    ranks = []
-    for count in range(1, _LEVELS + 1):
-        axes = {**plenty, name: plenty[name][:count]}
-        grid = np.array(list(itertools.product(*axes.values()))).T
-        _, slopes = few.log_slopes(dict(zip(axes, grid, strict=True)))
-        ranks.append(rank(slopes)[0])
+    grid = dict(zip(plenty, np.array(list(itertools.product(*plenty.values()))).T, strict=True))
+    _, slopes = some(laws, 4).log_slopes(grid)
+    # a form of measured shares knows no other bits
+    known = np.isfinite(slopes).all(axis=(0, 2))
+    at, slopes = grid[name][known], slopes[:, known]
+    levels = [level for level in plenty[name] if (at == level).any()]
+    moved = np.array([(slopes[:, at == level] != 0).any(axis=(0, 1)) for level in levels])
+    if len(levels) > 1 and (moved.sum(axis=0) == 1).any():
+        return 1
+    ranks = [rank(slopes[:, np.isin(at, levels[: count + 1])])[0] for count in range(len(levels))]
     return 1 + ranks.index(ranks[-1])
 
 
@@ -152,9 +158,12 @@ def _refusals(
         if error > TENFOLD and type(laws).parameters()[name].scale == "log"
     ]
     line = _line(x)
+    plain = _unquantized(laws, x, names, loose) if held < len(names) else None
     short = _short(laws, x) if held < len(names) else []
     if line is not None:
         found.append(line)
+    elif plain is not None:
+        found.append(plain)
     elif short:
         found += short
     elif kinds <= len(names):
@@ -200,6 +209,24 @@ def _line(x: Mapping[str, Float[np.ndarray, " n"]]) -> Refusal | None:
     else:
         reason = f"D follows N in every cell (as N^{slope:.2g}), so nothing tells size from data"
     return Refusal(reason=reason, mend="give each size several token counts")
+
+
+def _unquantized(
+    laws: AbstractLaw, x: Mapping[str, Float[np.ndarray, " n"]], names: Sequence[str], loose: Sequence[str]
+) -> Refusal | None:
+    """The precision that all cells have, if runs without it are all that is missing."""
+    columns = [list(laws.parameters()).index(name) for name in names]
+    for bits, values in x.items():
+        if isinstance(laws, AbstractPenalty) or not bits.startswith("P_") or np.isinf(values).any():
+            continue
+        both = {name: np.tile(one, 2) for name, one in x.items()}
+        both[bits][len(values) :] = np.inf
+        if rank(laws.log_slopes(both)[1][:, :, columns])[0] == len(names):
+            return Refusal(
+                reason=f"no cell has an unquantized {bits}, and without one {', '.join(loose)} do the same work",
+                mend=f"add cells with {bits} infinite",
+            )
+    return None
 
 
 def _short(laws: AbstractLaw, x: Mapping[str, Float[np.ndarray, " n"]]) -> list[Refusal]:

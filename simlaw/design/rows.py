@@ -47,10 +47,19 @@ class Rows:
 def planned(x: Mapping[str, ArrayLike], trunk: Sequence[object] | None) -> Rows:
     """The rows of some variables, broadcast; without `trunk` every row is one of its own.
 
-    Raises `SimlawError` for lengths that differ, and for sizes, tokens or bits that are not above 0.
+    Raises `SimlawError` for values that are no numbers, lengths that differ, and sizes, tokens or bits that are not
+    above 0.
     """
+    columns = []
+    for name, value in x.items():
+        try:
+            columns.append(np.atleast_1d(np.asarray(value, np.float64)))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SimlawError(
+                f"{name} is {value!r:.60}: give a number for each row, infinite bits as math.inf"
+            ) from error
     try:
-        each = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, np.float64)) for value in x.values()))
+        each = np.broadcast_arrays(*columns)
     except ValueError as error:
         lengths = ", ".join(f"{name} {np.size(value)}" for name, value in x.items())
         raise SimlawError(f"the variables differ in length ({lengths}): give one value for each row") from error
