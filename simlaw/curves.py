@@ -67,13 +67,21 @@ def bands(found: Fit, seen: Observations, *, along: str = "D", margin: float = 4
     """The law of a fit along a variable, once for each set of values that the rows have in the others.
 
     Curves go `margin` times beyond the rows (of bits: one bit). Unquantized rows have no place on an axis of bits and
-    are left out there. `seen.keep(…)` chooses fewer curves. Raises `SimlawError` for an axis that the rows lack.
+    left out there. Of losses and penalties in one table a law of the loss is drawn with the losses alone, and a law of
+    the penalty with the penalties: a penalty is the difference of two losses. `seen.keep(…)` chooses fewer curves.
+    Raises `SimlawError` for an axis that the rows lack, and where none of the rows can be drawn.
     """
+    penalty = isinstance(found.law, AbstractPenalty)
+    added = np.full(len(seen.y), seen.response == "delta") if seen.paired is None else seen.pairs
+    seen = seen.keep(added == penalty)
     if along not in seen.x:
         raise SimlawError(f"the rows have no {along}: they have {', '.join(seen.x)}")
     on_axis = seen.keep(np.isfinite(seen.x[along]))
     if not len(on_axis.y):
-        raise SimlawError(f"no row has a finite {along}, so nothing can be drawn along it")
+        kind = "penalty" if penalty else "loss"
+        raise SimlawError(
+            f"no row that is a {kind} has a finite {along}, so nothing can be drawn along it: take another axis or rows"
+        )
     others = [name for name in seen.x if name != along]
     first, last = on_axis.x[along].min(), on_axis.x[along].max()
     bits = along.startswith("P_")
@@ -93,7 +101,7 @@ def bands(found: Fit, seen: Observations, *, along: str = "D", margin: float = 4
             Band(
                 along=along,
                 fixed=fixed,
-                penalty=isinstance(found.law, AbstractPenalty),
+                penalty=penalty,
                 x=x,
                 law=found.law.evaluate(at),
                 low=low,

@@ -12,13 +12,14 @@ from jaxtyping import Float
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
+from simlaw.fitting.quantized import QuantizedFit
 from simlaw.law import AbstractLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations, loss_observations, relative_step, seed_noise, usable
 from simlaw.published import Published
 from simlaw.table import Table
 
 #: Whatever holds a law.
-AnyLaw = AbstractLaw | QuantizedLaw | Published | Fit
+AnyLaw = AbstractLaw | QuantizedLaw | Published | Fit | QuantizedFit
 #: Variables by name, one value for each row.
 Variables = Mapping[str, Float[np.ndarray, " n"]]
 
@@ -40,8 +41,8 @@ class Noise:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not (np.isfinite(value) and value >= 0):
-                raise SimlawError(f"the noise {name} is {value:g}: a standard deviation is 0 or more; mend it")
+            if not (isinstance(value, int | float | np.number) and np.isfinite(value) and value >= 0):
+                raise SimlawError(f"the noise {name} is {value!r:.60}: a standard deviation is 0 or more; mend it")
 
     def alone(self, bits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The standard deviation, in nats, of each row's own error of a penalty; what is not quantized has none."""
@@ -58,11 +59,11 @@ def simulate(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: Noise, s
     """Observations drawn from a law at the variables `x` of n rows that belong to these trunks, in nats per token.
 
     `sigma` is the noise that they were drawn with, at the law's own values. Of a law that joins a loss with a penalty,
-    each part has its own noise. Equal arguments give equal rows. Raises `SimlawError` where the lengths differ, where
-    the law does not take the variables, and where a row would have no noise at all, and so no weight in a fit.
+    each part has its own noise. Equal arguments give equal rows. Raises `SimlawError` for what is no law, for variables
+    that are no lists of numbers or differ in length, where the law does not take them, for a seed below 0, and where a
+    row would have no noise at all, and so no weight in a fit.
     """
-    one = law_of(law)
-    _check(x, trunk)
+    one, x = law_of(law), _columns(x, trunk, seed)
     if isinstance(one, AbstractPenalty):
         return replace(_observed(x, trunk, *_penalty(one.evaluate(x), x, trunk, noise, seed)), response="delta")
     if isinstance(one, AbstractLaw):
@@ -81,14 +82,17 @@ def simulate_delta(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: No
         return simulate(one.penalty if isinstance(one, QuantizedLaw) else one, x, trunk, noise=noise, seed=seed)
     if "P_post" not in one.takes:
         raise SimlawError(f"{type(one).__name__} knows no P_post, and so no penalty: join it with a law of the penalty")
-    _check(x, trunk)
+    x = _columns(x, trunk, seed)
     delta = one.evaluate(x) - one.evaluate({**x, "P_post": math.inf})
     return replace(_observed(x, trunk, *_penalty(delta, x, trunk, noise, seed)), response="delta")
 
 
 def law_of(law: AnyLaw) -> AbstractLaw | QuantizedLaw:
-    """The law itself, of whatever holds one."""
-    return law.law if isinstance(law, Published | Fit) else law
+    """The law itself, of whatever holds one; raises `SimlawError` where nothing does."""
+    found = law.law if isinstance(law, Published | Fit | QuantizedFit) else law
+    if not isinstance(found, AbstractLaw | QuantizedLaw):
+        raise SimlawError(f"{law!r:.60} is no law: give a law with its parameters, a fit, or a published law")
+    return found
 
 
 def noise_of(table: Table) -> Noise:
@@ -119,10 +123,24 @@ def noise_of(table: Table) -> Noise:
     )
 
 
-def _check(x: Variables, trunk: Sequence[str]) -> None:
-    lengths = {name: len(values) for name, values in x.items()} | {"trunk": len(trunk)}
+def _columns(x: Variables, trunk: Sequence[str], seed: int) -> dict[str, Float[np.ndarray, " n"]]:
+    """The variables as arrays of one length."""
+    found: dict[str, Float[np.ndarray, " n"]] = {}
+    for name, values in x.items():
+        try:
+            found[name] = np.asarray(values, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SimlawError(f"{name} is {values!r:.60}: give a number for each row") from error
+        if found[name].ndim != 1:
+            raise SimlawError(f"{name} is {values!r:.60}: give a list, with one value for each row")
+    if isinstance(trunk, str) or not isinstance(trunk, Sequence | np.ndarray):
+        raise SimlawError(f"trunk is {trunk!r:.60}: give a list, with one name for each row")
+    lengths = {name: len(values) for name, values in found.items()} | {"trunk": len(trunk)}
     if len(set(lengths.values())) != 1:
         raise SimlawError(f"the columns differ in length ({lengths}): give one value and one trunk for each row")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise SimlawError(f"seed={seed!r}: it must be a whole number, 0 or more")
+    return found
 
 
 def _loss(

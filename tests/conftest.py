@@ -1,5 +1,8 @@
 """Test settings: annotated shapes are checked, dtypes and ranks must be written out, and one tiny shape serves all."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,25 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).parent.parent
+
+#: Calls of a notebook, where no annotation is checked; each prints the type and the text of what it raises.
+_NOTEBOOK = """
+import json, math, sys
+import numpy as np
+import simlaw as sl
+for line in json.loads(sys.argv[1]):
+    try:
+        exec(line)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}".splitlines()[0])
+"""
+
+
+def said_in_a_notebook(*lines: str) -> list[str]:
+    """What each line of a notebook that has numpy and simlaw raises: the type of the exception, then its sentence."""
+    command = [sys.executable, "-c", _NOTEBOOK, json.dumps(lines)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
 
 #: The one shape that the tests compile.
 MODEL = ModelSpec(vocab=16, context=16, width=16, layers=1, heads=2, hidden=48)

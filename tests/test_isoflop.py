@@ -7,6 +7,7 @@ import simlaw as sl
 from simlaw.errors import SimlawError
 from simlaw.laws import Chinchilla, JointPower
 from simlaw.published import besiroglu2024, kumar2024
+from tests.conftest import said_in_a_notebook
 
 EVEN = Chinchilla(E=1.8, A=400.0, B=2000.0, alpha=0.35, beta=0.35)
 UNEVEN = Chinchilla(E=1.8, A=400.0, B=9000.0, alpha=0.30, beta=0.45)
@@ -279,7 +280,7 @@ def test_budgets_are_named_or_found():
             r"the runs differ in P_w \(4, 8\), and have an optimum for each: choose runs of",
         ),
         (runs(UNEVEN), {"approach": "spline"}, "approach='spline': it is 'akima', 'parabola' or 'envelope'"),
-        (runs(UNEVEN), {"tolerance": 0}, "tolerance=0: it must be a number above 0"),
+        (runs(UNEVEN), {"tolerance": 0}, "tolerance=0: it must be above 0"),
         (runs(UNEVEN), {"budgets": [1e18, -1]}, r"budget=-1: it must be a number above 0"),
         (
             grid(UNEVEN),
@@ -314,6 +315,40 @@ def test_a_table_without_sizes_and_a_law_without_an_optimum():
         sl.compute_optimal(size_alone, BUDGETS)
     with pytest.raises(SimlawError, match="2 of 2 optima are left"):
         sl.compute_optimal(EVEN, [1e18, 1e19])
+
+
+def test_settings_of_another_kind_get_one_sentence():
+    said = said_in_a_notebook(
+        "n = np.geomspace(1e6, 1e8, 20)",
+        "runs = sl.load_table({'n': n, 'd': 1e18 / 6 / n, 'l': 2 + np.log(n / 1e7) ** 2}, N='n', D='d', loss='l')",
+        "sl.isoflop(runs, bootstrap=-1)",
+        "sl.isoflop(runs, bootstrap=2.5)",
+        "sl.isoflop(runs, noise='a')",
+        "sl.isoflop(runs, noise=[0.1, 0.2])",
+        "sl.isoflop(runs, tolerance='a')",
+        "sl.isoflop(runs, min_sizes='a')",
+        "sl.isoflop(runs, seed=-1)",
+        "sl.isoflop(runs, budgets='x')",
+        "sl.isoflop(3)",
+        "sl.compute_optimal(sl.published.kumar2024, 'x')",
+        "sl.compute_optimal(sl.published.kumar2024, [1e18, 1e19, 1e20], P_w=np.array([3.0, 4.0]))",
+        "sl.compute_optimal(sl.published.kumar2024, [1e18, 1e19, 1e20], P_w='int4')",
+        "sl.compute_optimal(sl.published.kumar2024, [1e18, 1e19, 1e20], P_w=np.float32(4))",  # a number
+    )
+    assert said == [
+        "SimlawError: bootstrap=-1: it must be at least 0",
+        "SimlawError: bootstrap=2.5: it must be a whole number",
+        "SimlawError: noise='a': give a number of nats, or a function of the losses",
+        "SimlawError: noise=[0.1, 0.2]: give a number of nats, or a function of the losses",
+        "SimlawError: tolerance='a': it must be a finite number",
+        "SimlawError: min_sizes='a': it must be a whole number",
+        "SimlawError: seed=-1: it must be at least 0",
+        "SimlawError: budgets='x': give numbers of FLOPs, for example [1e18, 1e19, 1e20]",
+        "SimlawError: int is no set of runs: give what load_table(…) gives",
+        "SimlawError: budgets='x': give numbers of FLOPs, for example [1e18, 1e19, 1e20]",
+        "SimlawError: P_w=array([3., 4.]): give one number of bits, and ask again for each other one",
+        "SimlawError: P_w='int4': give one number of bits, and ask again for each other one",
+    ]
 
 
 def test_the_report():

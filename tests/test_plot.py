@@ -17,8 +17,10 @@ from simlaw.decision.frontier import frontier
 from simlaw.decision.maps import best_bits_map, loss_map
 from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
+from simlaw.fitting.fit import fit
 from simlaw.fitting.residuals import residuals
-from simlaw.observations import loss_observations, penalty_cells, penalty_observations
+from simlaw.laws import PrecisionExponential
+from simlaw.observations import joint_observations, loss_observations, penalty_cells, penalty_observations
 from simlaw.plot import plot_bands, plot_bits, plot_frontier, plot_penalty, plot_residuals, plot_surface
 from simlaw.plot.palette import GREY, PRECISION, SIZE_SHADES, colour, keys, shade
 from simlaw.plot.save import save
@@ -28,6 +30,7 @@ from tests.planted import BITS, SIZES, planted
 
 TABLE = planted(log_loss=0.01, relative=0.2, token=5e-4)
 ANALYSIS = analyse(TABLE, draws=100)
+JOINT = fit(PrecisionExponential, joint_observations(TABLE), fixed={"b": 0.0})
 
 
 def luminance(hexadecimal):
@@ -171,6 +174,23 @@ def test_bands_are_dashed_beyond_their_rows_and_show_every_cell(along):
     labels = [text.get_text() for text in ax.texts]
     assert sorted(labels) == sorted(f"{other} = {count(band.fixed[other])}" for band in found)
     assert ax.get_ylabel() == "loss (nats per token)"
+
+
+def test_bands_of_a_joint_fit_show_its_losses_alone():
+    joint, losses = joint_observations(TABLE), loss_observations(TABLE)
+    found = bands(JOINT, joint)
+    assert {band.fixed["P_post"] for band in found} == {math.inf}
+    apart = bands(ANALYSIS.base, losses)
+    assert len(found) == len(apart)
+    for one, other in zip(found, apart, strict=True):
+        assert np.allclose(one.means, other.means)
+        assert np.allclose(np.interp(one.cells, one.x, one.law), one.means, rtol=0.05)
+    with pytest.raises(
+        SimlawError, match="no row that is a loss has a finite P_post, so nothing can be drawn along it"
+    ):
+        bands(JOINT, joint, along="P_post")
+    with pytest.raises(SimlawError, match="no row that is a loss has a finite D"):
+        bands(ANALYSIS.base, penalty_observations(TABLE))
 
 
 def test_labels_of_close_curves_do_not_touch():

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
-from simlaw.fitting.uncertainty import bootstrap, interval
-from simlaw.laws import FORMS, Chinchilla, Overtrained, StepPenalty
+from simlaw.lawfile import load_law
+from simlaw.laws import FORMS, Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations, usable
 from simlaw.published import kumar2024, ouyang2024
 from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta
 from simlaw.table import read_table
-from tests.conftest import ROOT
+from tests.conftest import ROOT, said_in_a_notebook
 
 BASE = {"E": 1.8, "A": 400.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}
 WEIGHTS = {"P_w": (3.0, 4.0, 6.0, math.inf)}
@@ -97,25 +97,7 @@ def design(seeds=4, **axes):
     return x, [f"{n:g}-{s}" for n, s in zip(x["N"], number, strict=True)]
 
 
-COVERED = {
-    "Chinchilla": (Chinchilla(**BASE), {}),
-    "Overtrained": (Overtrained(E=1.8, a=160.0, b=370.0, eta=0.27), {}),
-    "StepPenalty": (StepPenalty(C_T=0.03, gD=0.5, gN=0.35), {"P_post": np.array([3.0, 4.0, 5.0])}),
-}
-
-
-@pytest.mark.parametrize("name", COVERED)
-def test_intervals_hold_the_truth(name):
-    truth, axes = COVERED[name]
-    x, trunk = design(**axes)
-    inside = []
-    for seed in range(20):
-        seen = simulate(truth, x, trunk, noise=TYPICAL, seed=seed)
-        found = fit(type(truth), seen, bootstrap(trunk, x["N"], draws=50, seed=seed), starts=3, seed=seed)
-        ends = [interval(found.draws.values[key]) for key in truth.values]
-        inside.append([low <= value <= high for value, (low, high) in zip(truth.values.values(), ends, strict=True)])
-    # 18 of 20 expected for each parameter; at a coverage of 85 %, fewer than 12 has a probability of 0.1 %
-    assert (np.sum(inside, axis=0) >= 12).all()
+STEP = StepPenalty(C_T=0.03, gD=0.5, gN=0.35)
 
 
 def test_errors_scatter_as_they_are_declared():
@@ -127,9 +109,7 @@ def test_errors_scatter_as_they_are_declared():
     assert error.std() == pytest.approx(np.hypot(0.03, 0.01), rel=0.04)
     assert (error[::2] - error[1::2]).std() == pytest.approx(np.sqrt(2) * 0.01, rel=0.04)
     bits = {**x, "P_post": np.full(2 * count, 4.0)}
-    seen = simulate(
-        StepPenalty(C_T=0.03, gD=0.5, gN=0.35), bits, trunk, noise=Noise(trunk=0.0, relative=0.2, per_step=0.01)
-    )
+    seen = simulate(STEP, bits, trunk, noise=Noise(trunk=0.0, relative=0.2, per_step=0.01))
     pairs = seen.y.reshape(-1, 2)
     assert seen.y.std() == pytest.approx(seen.sigma[0], rel=0.04)
     assert (pairs[:, 0] - pairs[:, 1]).std() == pytest.approx(np.sqrt(2) * 0.01 / 7, rel=0.04)
@@ -166,6 +146,15 @@ def test_the_penalty_of_a_law_of_the_loss_is_what_bits_add():
         simulate_delta(Chinchilla(**BASE), x, ["a"], noise=TYPICAL)
 
 
+def test_the_file_of_a_sweep_is_a_law_to_draw_from():
+    law = load_law(ROOT / "sweeps" / "quickstart" / "law.json")
+    x, trunk = design(P_post=np.array([3.0, math.inf]))
+    found = simulate(law, x, trunk, noise=TYPICAL)
+    assert np.array_equal(found.y, simulate(law.law, x, trunk, noise=TYPICAL).y)
+    x["P_post"] = np.full(len(trunk), 4.0)
+    assert simulate_delta(law, x, trunk, noise=TYPICAL).response == "delta"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -178,6 +167,27 @@ def test_what_cannot_be_drawn_is_refused(change, sentence):
     given = {"x": {"N": np.ones(2), "D": np.ones(2)}, "trunk": ["a", "b"], "noise": TYPICAL, **change}
     with pytest.raises(SimlawError, match=sentence):
         simulate(Chinchilla(**BASE), **given)
+
+
+def test_what_is_no_law_number_or_list_gets_one_sentence():
+    said = said_in_a_notebook(
+        "law, noise = sl.laws.Chinchilla(E=1.8, A=4e2, B=2e3, alpha=0.35, beta=0.37), sl.Noise(trunk=0.01)",
+        "sl.simulate(law, {'N': [1e6, 1e7], 'D': 1e8}, ['a', 'b'], noise=noise)",
+        "sl.simulate(law, {'N': [1e6, 1e7], 'D': ['x', 'y']}, ['a', 'b'], noise=noise)",
+        "sl.simulate(law, {'N': [1e6, 1e7], 'D': [1e8, 1e9]}, 'ab', noise=noise)",
+        "sl.simulate(law, {'N': [1e6, 1e7], 'D': [1e8, 1e9]}, ['a', 'b'], noise=noise, seed=-1)",
+        "sl.simulate('law.json', {'N': [1e6], 'D': [1e8]}, ['a'], noise=noise)",
+        "sl.Noise(trunk='a')",
+        "sl.simulate(law, {'N': [1e6, 1e7], 'D': [1e8, 1e9]}, ['a', 'b'], noise=noise).y",  # lists do
+    )
+    assert said == [
+        "SimlawError: D is 100000000.0: give a list, with one value for each row",
+        "SimlawError: D is ['x', 'y']: give a number for each row",
+        "SimlawError: trunk is 'ab': give a list, with one name for each row",
+        "SimlawError: seed=-1: it must be a whole number, 0 or more",
+        "SimlawError: 'law.json' is no law: give a law with its parameters, a fit, or a published law",
+        "SimlawError: the noise trunk is 'a': a standard deviation is 0 or more; mend it",
+    ]
 
 
 def test_a_noise_below_zero_is_refused():
@@ -248,7 +258,7 @@ def test_a_loss_and_a_penalty_may_come_from_two_files(tmp_path):
     fit(Chinchilla, simulate(Chinchilla(**BASE), {k: x[k] for k in "ND"}, trunk, noise=TYPICAL)).save(
         tmp_path / "l.json"
     )
-    fit(StepPenalty, simulate(COVERED["StepPenalty"][0], x, trunk, noise=TYPICAL)).save(tmp_path / "p.json")
+    fit(StepPenalty, simulate(STEP, x, trunk, noise=TYPICAL)).save(tmp_path / "p.json")
     laws = ["--law", str(tmp_path / "l.json"), "--law", str(tmp_path / "p.json")]
     out = str(tmp_path / "rows.csv")
     said = CliRunner().invoke(cli, ["simulate", str(ROOT / "sweeps" / "smoke"), *laws, "--out", out, "--json"])

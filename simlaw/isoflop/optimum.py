@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from simlaw.decision.allocate import Lawful, parts_of, require_budget
+from simlaw.declared import mismatch
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import interval
 from simlaw.report import FitReport, columns, count, power_of_ten
@@ -103,10 +104,14 @@ def compute_optimal(law: Lawful, budgets: ArrayLike, **precisions: float) -> Com
     """The compute-optimal size of a law of the loss at some budgets of 6·N·D, and its power law (approach 3).
 
     Of E + A/N^alpha + B/D^beta the exponent is beta / (alpha + beta); every law has its numerical optimum. The draws of
-    a fit give the errors. `precisions` (P_w, P_post …) are the same everywhere. Raises `SimlawError` for fewer than
-    three budgets, and where the best is one parameter, or one token.
+    a fit give the errors. `precisions` (P_w, P_post …) are the same everywhere, one number each. Raises `SimlawError`
+    for budgets and precisions that are no numbers, for fewer than three budgets, and where the best is one parameter,
+    or one token.
     """
     _, estimate, draws = parts_of(law)
+    for name, bits in precisions.items():
+        if not (np.ndim(bits) == 0 and isinstance(bits, int | float | np.number)):
+            raise SimlawError(f"{name}={bits!r:.60}: give one number of bits, and ask again for each other one")
     found = []
     for flops in distinct(budgets):
         at = _optimum(estimate, flops, precisions)
@@ -122,10 +127,20 @@ def compute_optimal(law: Lawful, budgets: ArrayLike, **precisions: float) -> Com
 
 def distinct(budgets: ArrayLike) -> list[float]:
     """Budgets in rising order, each once; raises `SimlawError` for one that is no number above 0."""
-    found = sorted({float(flops) for flops in np.ravel(np.asarray(budgets))})
+    try:
+        found = sorted({float(flops) for flops in np.ravel(np.asarray(budgets, np.float64))})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SimlawError(f"budgets={budgets!r:.60}: give numbers of FLOPs, for example [1e18, 1e19, 1e20]") from error
     for flops in found:
         require_budget(budget=flops)
     return found
+
+
+def require(hint: Any, **given: Any) -> None:
+    """Nothing; raises `SimlawError` where a setting is not of the type."""
+    for name, value in given.items():
+        if wrong := mismatch(value.item() if isinstance(value, np.generic) else value, hint):
+            raise SimlawError(f"{name}={value!r:.60}: {wrong}")
 
 
 def power_law(

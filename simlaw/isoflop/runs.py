@@ -7,18 +7,18 @@ whose best size is its smallest or its largest is dropped, and said to be.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from simlaw.decision.allocate import require_budget
+from simlaw.declared import Between, Positive
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import bootstrap as resample
 from simlaw.isoflop.akima import lowest
 from simlaw.isoflop.envelope import stairs
-from simlaw.isoflop.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law
+from simlaw.isoflop.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law, require
 from simlaw.observations import Observations
 
 #: The standard deviation of a loss between seeds in nats: one of all runs, or a function of their losses.
@@ -48,12 +48,15 @@ def isoflop(
     are drawn anew, with one number for each trunk; otherwise whole trunks are resampled. A budget that half of the
     draws do not bracket is dropped.
 
-    Raises `SimlawError` where runs differ in something besides N and D, where compute forms no groups, and where fewer
-    than three budgets are left.
+    Raises `SimlawError` for settings that are no such numbers, where runs differ in something besides N and D, where
+    compute forms no groups, and where fewer than three budgets are left.
     """
     if approach not in ("akima", "parabola", "envelope"):
         raise SimlawError(f"approach={approach!r}: it is 'akima', 'parabola' or 'envelope'")
-    require_budget(tolerance=tolerance)
+    if not isinstance(runs, Observations):
+        raise SimlawError(f"{type(runs).__name__} is no set of runs: give what load_table(…) gives")
+    require(Positive, tolerance=tolerance)
+    require(Annotated[int, Between(0)], min_sizes=min_sizes, bootstrap=bootstrap, seed=seed)
     n, d, c, convention = _axes(runs)
     losses, weights = _draws(runs, noise, bootstrap, seed)
     left_out = Counter(runs.left_out)
@@ -90,7 +93,11 @@ def _draws(
     if noise is None and not np.isfinite(runs.sigma).all():
         weights[1:] = resample(runs.trunk, runs.x["N"], draws=draws, seed=seed).rows(runs.trunk)
         return losses, weights
-    sd = runs.sigma if noise is None else noise(runs.y) if callable(noise) else np.full(len(runs.y), float(noise))
+    given = runs.sigma if noise is None else noise(runs.y) if callable(noise) else noise
+    try:
+        sd = np.broadcast_to(np.asarray(given, np.float64), runs.y.shape)
+    except (TypeError, ValueError) as error:
+        raise SimlawError(f"noise={given!r:.60}: give a number of nats, or a function of the losses") from error
     if (wrong := ~((sd >= 0) & np.isfinite(sd))).any():
         raise SimlawError(f"the noise is {sd[wrong][0]:g}: a standard deviation in nats is 0 or above")
     names, place = np.unique(runs.trunk, return_inverse=True)

@@ -1,12 +1,14 @@
 """How often 90 % intervals hold the truth: many designs drawn from planted laws, each fitted with a bootstrap.
 
-`make calibration` runs it; `table.csv` beside it is committed. Every finished design is a line of `rows.csv`: after
-Ctrl-C the same command goes on from there.
+`make calibration` runs it; `table.csv` beside it is committed. The lines of every finished design are in
+`rows-SOURCES.csv`, which is named by a hash of the sources that fits depend on: after Ctrl-C the same command goes on
+from there, and changed sources start anew.
 """
 
 import argparse
 import contextlib
 import csv
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -15,21 +17,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.calibration.designs import DESIGNS, Design
+
 HERE = Path(__file__).parent
+#: What intervals depend on, besides NumPy: fits, laws, the rows that are drawn, and the designs.
+SOURCES = (
+    *("simlaw/fitting", "simlaw/laws", "simlaw/law.py", "simlaw/observations.py", "simlaw/simulate.py"),
+    "tests/calibration",
+)
 FIELDS = ("form", "design", "draws", "health", "seconds", "quantity", "truth", "low", "high")
 #: The name of the quantity that is no parameter.
 PREDICTION = "3 x the largest N and D"
 
 
-def one_design(task: tuple[str, int, int]) -> list[tuple[object, ...]]:
+def one_design(task: tuple[Design, str, int, int]) -> list[tuple[object, ...]]:
     """The lines of one design: the interval of every estimated parameter, and of a prediction outside the rows."""
     from simlaw.fitting.fit import fit
     from simlaw.fitting.uncertainty import bootstrap, interval
     from simlaw.simulate import simulate
-    from tests.calibration.designs import DESIGNS
 
-    name, number, draws = task
-    design = DESIGNS[name]
+    design, name, number, draws = task
     began = time.perf_counter()
     x, trunk = design.rows()
     seen = simulate(design.truth, x, trunk, noise=design.noise, seed=number)
@@ -90,6 +97,13 @@ def summary(lines: list[dict[str, str]]) -> list[dict[str, str]]:
     return table
 
 
+def sources(root: Path = HERE.parent.parent) -> str:
+    """Twelve digits that change with any of the sources."""
+    files = [one for name in SOURCES for one in ([root / name] if name.endswith(".py") else (root / name).glob("*.py"))]
+    text = [f"{one.relative_to(root)}\n{one.read_text()}" for one in sorted(files)]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:12]
+
+
 def read(path: Path) -> list[dict[str, str]]:
     """The lines of whole designs so far; the last one may have been cut off."""
     if not path.is_file():
@@ -101,32 +115,34 @@ def read(path: Path) -> list[dict[str, str]]:
 def main() -> None:
     """Run what is missing of the designs, then write the table."""
     from simlaw.cli.progress import progress
-    from tests.calibration.designs import DESIGNS
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--designs", type=int, default=500, help="designs of each form")
     parser.add_argument("--draws", type=int, default=300, help="bootstrap draws of each fit")
     parser.add_argument("--forms", nargs="+", default=list(DESIGNS), choices=list(DESIGNS), metavar="FORM")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rows", type=Path, default=HERE / "rows.csv", help="what is finished; kept out of git")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where rows-SOURCES.csv is; kept out of git")
     parser.add_argument("--out", type=Path, default=HERE / "table.csv")
     options = parser.parse_args()
-    done = read(options.rows)
+    rows = options.folder / f"rows-{sources()}.csv"
+    done = read(rows)
+    others = sorted(one.name for one in options.folder.glob("rows*.csv") if one != rows)
+    print(f"{rows}: {len(done)} lines of these sources" + f"; of others, not used: {', '.join(others)}" * bool(others))
     have = {(line["form"], int(line["design"]), int(line["draws"])) for line in done}
     tasks = [(form, number, options.draws) for number in range(options.designs) for form in options.forms]
     left = [task for task in tasks if task not in have]
     # forms of equal numbers of designs, whenever it is stopped
-    with options.rows.open("a", newline="") as file, contextlib.suppress(KeyboardInterrupt):
+    with rows.open("a", newline="") as file, contextlib.suppress(KeyboardInterrupt):
         writer = csv.writer(file, lineterminator="\n")
         if not done:
             writer.writerow(FIELDS)
         with progress("designs", len(left)) as tell:
-            for lines in results(left, options.workers):
+            for lines in results([(DESIGNS[task[0]], *task) for task in left], options.workers):
                 writer.writerows(lines)
                 file.flush()
                 tell(1)
     wanted = set(tasks)
-    lines = [line for line in read(options.rows) if (line["form"], int(line["design"]), int(line["draws"])) in wanted]
+    lines = [line for line in read(rows) if (line["form"], int(line["design"]), int(line["draws"])) in wanted]
     table = summary(lines)
     if not table:
         sys.exit("nothing is finished yet: run it again")
@@ -138,7 +154,7 @@ def main() -> None:
     print(f"{finished} of {len(tasks)} designs are in {options.out}")
 
 
-def results(tasks: list[tuple[str, int, int]], workers: int) -> Iterator[list[tuple[object, ...]]]:
+def results(tasks: list[tuple[Design, str, int, int]], workers: int) -> Iterator[list[tuple[object, ...]]]:
     """The lines of each design as it is finished, from processes of one thread each."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     with multiprocessing.get_context("spawn").Pool(workers, initializer=_ignore) as pool:
