@@ -204,7 +204,7 @@ def test_the_report_is_pinned():
     assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree, and so does variable projection)")
     assert [line.split()[0] for line in lines[1:]] == [
         *("C_T", "gD", "gN"),
-        *("rows", "left", "N", "D", "P_post", "residual", "gradient", "correlated", "chi2"),
+        *("rows", "left", "N", "D", "C", "P_post", "residual", "gradient", "correlated", "chi2"),
     ]
     assert lines[4] == "  rows        324 from 9 trunks"
 

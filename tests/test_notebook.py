@@ -58,7 +58,7 @@ def test_a_form_whose_fields_are_no_parameters_says_so():
 
 def test_a_variable_that_no_row_differs_in_is_left_out():
     found = sl.fit(sl.laws.Chinchilla, runs(P_w=np.full(len(N), 4.0)), bootstrap=0)
-    assert set(found.ranges) == {"N", "D"}
+    assert set(found.ranges) == {"N", "D", "C"}
     with pytest.raises(SimlawError, match="Chinchilla knows no P_w, in which the rows differ: fit rows of one P_w"):
         sl.fit(sl.laws.Chinchilla, runs(P_w=np.where(np.arange(len(N)) % 2, 4.0, 8.0)), bootstrap=0)
 

@@ -29,6 +29,8 @@ STARTS = 24
 _DRAW_STEPS = 150
 #: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
 _FLOOR = 1e-3
+#: What a report adds to the range of a variable.
+_UNITS = {"N": " ({})", "C": " FLOPs, 6·N·D"}
 #: A correlation of two parameters from which a report names it.
 STRONG = 0.9
 
@@ -99,7 +101,7 @@ class Fit(AbstractReported):
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
             *(
-                (name, span(low, high) + f" ({self.counts})" * (name == "N"))
+                (name, span(low, high) + _UNITS.get(name, "").format(self.counts))
                 for name, (low, high) in self.ranges.items()
             ),
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
@@ -224,7 +226,11 @@ def _draws(
 
 
 def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:
-    return {name: (float(values.min()), float(values.max())) for name, values in seen.x.items()}
+    """The least and the most of each variable, and of training FLOPs, "C" = 6·N·D."""
+    x = dict(seen.x)
+    if "N" in x and "D" in x:
+        x = {"N": x["N"], "D": x["D"], "C": 6 * x["N"] * x["D"], **x}
+    return {name: (float(values.min()), float(values.max())) for name, values in x.items()}
 
 
 def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:
