@@ -13,7 +13,7 @@ from simlaw.law import AbstractLossLaw, positive
 from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionExponential, StepPenalty
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations, penalty_observations
-from tests.planted import LOSS, planted
+from tests.planted import planted
 
 
 def noisy(seed=0, **changes):
