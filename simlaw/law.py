@@ -101,11 +101,8 @@ class AbstractLaw(abc.ABC):
         p, x = self._shaped(variables)
         top, _, whole = _over_largest(_totals(p, [[factor.log(p, x) for factor in term] for term in self.terms]))
         found = np.exp(top) * whole if self.power is None else np.exp(p[self.power] * (top + _log(whole)))
-        if np.isnan(found).any() and (unknown := [name for name, value in p.items() if np.isnan(value).all()]):
-            raise SimlawError(
-                f"{type(self).__name__} does not know {', '.join(unknown)}: no run that it was fitted to has such a "
-                "precision; leave it out, or fit runs that have it"
-            )
+        if np.isnan(found).any():
+            raise SimlawError(self._silence(p, x, np.asarray(np.isnan(found))))
         return found
 
     def log_slopes(self, variables: Mapping[str, ArrayLike]) -> tuple[Nats, NDArray[np.float64]]:
@@ -133,6 +130,18 @@ class AbstractLaw(abc.ABC):
             rows[self.power] += scales[self.power] * total
             total = p[self.power] * total
         return total, np.moveaxis(slopes, 0, -1)
+
+    def _silence(self, p: Named, x: Named, silent: NDArray[np.bool_]) -> str:
+        """Why the law says nothing at some points."""
+        name = type(self).__name__
+        at = {one: np.broadcast_to(value, silent.shape)[silent].flat[0] for one, value in x.items()}
+        where = ", ".join(f"{one}={value:g}" for one, value in at.items() if np.isfinite(value))
+        if unknown := [one for one, value in p.items() if np.isnan(value).all()]:
+            return (
+                f"{name} does not know {', '.join(unknown)}, and says nothing at {where}: no run that it was fitted to "
+                "has such a precision; leave it out, or fit runs that have it"
+            )
+        return f"{name} says nothing at {where}: it holds for other values of its variables (see its equation)"
 
     def _shaped(self, variables: Mapping[str, ArrayLike]) -> tuple[Named, Named]:
         accepted = (*self.needs, *self.takes)
@@ -183,7 +192,13 @@ class QuantizedLaw:
 
 @functools.cache
 def _parameters(form: type[AbstractLaw]) -> Mapping[str, Parameter]:
-    return {field.name: field.metadata["parameter"] for field in dataclasses.fields(form)}  # type: ignore[arg-type]
+    fields = dataclasses.fields(form)  # type: ignore[arg-type]
+    for field in fields:
+        if "parameter" not in field.metadata:
+            raise SimlawError(
+                f"{form.__name__}.{field.name} is no parameter: make it one by `= positive(low, high)` or `= real(…)`"
+            )
+    return {field.name: field.metadata["parameter"] for field in fields}
 
 
 def _totals(p: Named, logs: list[list[Any]]) -> list[Any]:

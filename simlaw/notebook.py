@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import contest
@@ -25,6 +26,7 @@ def fit(
     fixed: Mapping[str, float] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     objective: Objective | None = None,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> Fit:
     """The fit of a form to a table, or of the simplest of several forms that is not beaten beyond noise.
@@ -34,17 +36,34 @@ def fit(
     compared by their error on `holdout` (such as `LargestN()`, or several), or by AICc without one; the comparison is
     in `Fit.contest`. `bootstrap` is the number of draws, 0 for none; its cluster is the trunk. `fixed` and `bounds` are
     by the parameters' names. `objective` is "huber" for losses (the default), or least squares of log losses, "log", or
-    of losses, "nats". Raises `SimlawError` where the table cannot hold a form.
+    of losses, "nats"; `threshold` is that of the Huber function on log losses, by default 1e-3, or 1.345 standard
+    deviations of the noise where replicates show that this is more. Raises `SimlawError` where the table cannot hold a
+    form.
     """
-    each = [forms] if isinstance(forms, type) else list(forms)
+    each = [forms] if isinstance(forms, type | str) else list(forms)
+    for form in each:
+        if not (isinstance(form, type) and issubclass(form, AbstractLaw)):
+            raise SimlawError(f"{form!r} is no form of law: give a class, such as sl.laws.Chinchilla")
     if not each:
         raise SimlawError("no form was given: fit(sl.laws.Chinchilla, …)")
+    holdouts: tuple[Any, ...] = tuple(holdout) if isinstance(holdout, Sequence) else (holdout,)
+    for one in holdouts:
+        if not isinstance(one, Holdout):
+            raise SimlawError(f"holdout={getattr(one, '__name__', one)!r} is no holdout: give one, as sl.LargestN()")
+    if not isinstance(table, Table | Observations):
+        raise SimlawError(
+            f"{type(table).__name__} is no table of runs: give what sl.load_table or sl.read_table returns"
+        )
+    if not (isinstance(seed, int) and seed >= 0):
+        raise SimlawError(f"seed={seed!r}: give a whole number from 0")
     seen = _taken(each, table) if isinstance(table, Table) else table
     weights = draw(seen.trunk, seen.x.get("N"), draws=bootstrap, seed=seed) if bootstrap else None
-    holdouts = (holdout,) if isinstance(holdout, Holdout) else tuple(holdout)
+    held = {name: _number(f"fixed {name}", value) for name, value in fixed.items()}
+    limits = {name: _ends(name, ends) for name, ends in bounds.items()}
+    given: dict[str, Any] = {"fixed": held, "bounds": limits, "objective": objective, "threshold": threshold}
     if len(each) == 1 and not holdouts:
-        return fit_one(each[0], seen, weights, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
-    found = contest(each, seen, weights, holdouts, fixed=fixed, bounds=bounds, objective=objective, seed=seed)
+        return fit_one(each[0], seen, weights, **given, seed=seed)
+    found = contest(each, seen, weights, holdouts, **given, seed=seed)
     return replace(found.chosen.fit, contest=found)
 
 
@@ -54,3 +73,18 @@ def _taken(forms: Sequence[type[AbstractLaw]], table: Table) -> Observations:
         return penalty_observations(table)
     knows = any("P_post" in (*form.needs, *form.takes) for form in forms)
     return joint_observations(table) if knows else loss_observations(table)
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise SimlawError(f"{what}={value!r} is no number: give one") from error
+
+
+def _ends(name: str, ends: Any) -> tuple[float, float]:
+    try:
+        low, high = ends
+    except (TypeError, ValueError) as error:
+        raise SimlawError(f"bounds {name}={ends!r}: give two numbers, the lower end first") from error
+    return _number(f"bounds {name}", low), _number(f"bounds {name}", high)

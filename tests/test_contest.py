@@ -8,6 +8,7 @@ import pytest
 import simlaw as sl
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
+from simlaw.fitting.objective import deviance
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.laws import Chinchilla, Overtrained, PrecisionShifted, PrecisionWeights, StepPenalty
 
@@ -124,3 +125,59 @@ def test_a_precision_without_effect_collapses():
 def test_losses_and_penalties_do_not_compete():
     with pytest.raises(SimlawError, match="laws of the loss and laws of the penalty do not compete: fit them apart"):
         sl.fit([Chinchilla, StepPenalty], runs(TRUTH, 0.003), bootstrap=0)
+
+
+def test_a_better_form_without_a_valid_fit_is_named():
+    seen = runs(TRUTH, 0.003)
+    found = sl.fit([PrecisionWeights, Blind], seen, holdout=sl.LargestN(), bootstrap=0, bounds={"beta": (0.1, 0.4)})
+    rivals = {entry.name: entry for entry in found.contest.entries}
+    assert rivals["PrecisionWeights"].fit.health == "AT_BOUND"
+    assert not found.contest.decided
+    assert found.contest.verdict.startswith("UNDECIDED: ")
+
+
+def test_too_few_trunks_tell_nothing():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 6.4e7, 4), np.geomspace(1e8, 1e10, 4)))
+    law = Chinchilla(E=1.8, A=420.0, B=1800.0, alpha=0.34, beta=0.36)
+    rng = np.random.default_rng(1)
+    seen = load_table(
+        {"n": n, "d": d, "l": law.loss(N=n, D=d) * np.exp(0.003 * rng.normal(size=16))}, N="n", D="d", loss="l"
+    )
+    found = sl.fit([Chinchilla, Overtrained], seen, holdout=sl.LargestN(), bootstrap=0).contest
+    assert found.rows == (4,)
+    assert np.isnan([entry.behind for entry in found.entries if entry is not found.best]).all()
+    assert "unknown" in str(found)
+    assert found.verdict.endswith("too few trunks are held out to tell a lead from noise")
+
+
+def test_a_form_alone_wins_nothing():
+    found = sl.fit(PrecisionWeights, runs(TRUTH, 0.003), holdout=sl.LargestN(), bootstrap=0).contest
+    assert not found.decided
+    assert found.verdict == "PrecisionWeights has no rival here"
+
+
+def test_errors_of_refits_that_are_not_valid_are_marked():
+    # the lowest bits held out leave two levels for scale and offset
+    found = sl.fit(
+        [PrecisionWeights, PrecisionShifted],
+        runs(TRUTH, 0.003, bits=(3.0, 4.0, np.inf)),
+        holdout=sl.LowestBits("P_w"),
+        bootstrap=0,
+    ).contest
+    assert any(health != "VALID" for entry in found.entries for health in entry.refits)
+    assert "?: of a fit to the other rows that is not valid" in str(found)
+
+
+def test_akaikes_criterion_is_that_of_the_density_whose_mode_is_sought():
+    rng = np.random.default_rng(0)
+    normal, laplace = 0.01 * rng.normal(size=2000), 0.005 * rng.laplace(size=2000)
+
+    def huber_sum(r, limit):
+        size = np.abs(r)
+        return float(np.where(size > limit, limit * (size - limit / 2), r * r / 2).sum())
+
+    wide = deviance(huber_sum(normal, 1.0), 2000, "huber", 1.0)
+    assert wide == pytest.approx(2000 * np.log(np.mean(normal**2)), abs=0.05)
+    narrow = deviance(huber_sum(laplace, 1e-6), 2000, "huber", 1e-6)
+    exact = 2 * 2000 * (np.log(2 * np.mean(np.abs(laplace))) + 1) - 2000 * (1 + np.log(2 * np.pi))
+    assert narrow == pytest.approx(exact, abs=0.05)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
+from simlaw.external import load_table
+from simlaw.fitting import fit as fitting
 from simlaw.fitting.fit import bits_error, fit
 from simlaw.fitting.lm import BLOCK, huber, minimise
 from simlaw.fitting.uncertainty import trunk_weights
-from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
+from simlaw.fitting.varpro import Projected
+from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, PrecisionWeights, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations
 from simlaw.table import make_table
 from tests.planted import LOSS, PENALTY, planted
@@ -201,6 +204,37 @@ def test_the_report_is_pinned():
     assert lines[0].startswith("StepPenalty: VALID (100% of 24 starts agree, and so does variable projection)")
     assert [line.split()[0] for line in lines[1:]] == [
         *("C_T", "gD", "gN"),
-        *("rows", "left", "N", "D", "P_post", "residual", "gradient", "correlated", "chi2"),
+        *("rows", "left", "N", "D", "C", "P_post", "residual", "gradient", "correlated", "chi2"),
     ]
     assert lines[4] == "  rows        324 from 9 trunks"
+
+
+def test_rows_without_any_trend_identify_nothing():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e10, 4)))
+    seen = load_table({"n": n, "d": d, "l": np.full(20, 2.0)}, N="n", D="d", loss="l")
+    assert fit(Chinchilla, seen).health != "VALID"
+
+
+def test_a_precision_without_effect_is_never_valid():
+    # with noise and without, with a bootstrap and without
+    grid = [
+        (n, d, p, s) for n in (1e6, 4e6, 1.6e7) for d in (1e8, 1e9, 1e10) for p in (3, 4, 6, np.inf) for s in (0, 1)
+    ]
+    n, d, p, _ = np.array(grid).T
+    for seed in range(20):
+        noise = 0.003 * np.random.default_rng(seed).normal(size=len(n)) if seed else 0.0
+        table = {"n": n, "d": d, "p": p, "l": LOSS.loss(N=n, D=d) * np.exp(noise) * (1 + 1e-12 * np.arange(len(n)))}
+        found = fit(PrecisionWeights, load_table(table, N="n", D="d", P_w="p", loss="l"))
+        assert found.health != "VALID", (seed, found.sentence, found.law)
+
+
+def test_engines_that_disagree_are_not_valid(monkeypatch):
+    seen = loss_observations(planted(**NOISE))
+    found = fit(Chinchilla, seen)
+    other = Projected(theta=np.zeros(5), objective=1.5 * found.objective)
+    monkeypatch.setattr(fitting, "project", lambda *_: other)
+    apart = fit(Chinchilla, seen)
+    assert apart.health == "ENGINES_DISAGREE"
+    assert (
+        "but variable projection ended 0.5 above them, relatively: bound the parameters, or add rows" in apart.sentence
+    )

@@ -190,7 +190,7 @@ def test_refusals(variables, sentence):
 def test_what_was_not_fitted_is_not_made_up():
     law = PrecisionExponential(**{**KUMAR, "g_a": math.nan, "n_a": math.nan})
     assert law.loss(N=1e8, D=1e10, P_w=4, P_post=4) == kumar2024.loss(N=1e8, D=1e10, P_w=4, P_post=4)
-    with pytest.raises(SimlawError, match="PrecisionExponential does not know g_a, n_a: no run that it was fitted to"):
+    with pytest.raises(SimlawError, match="PrecisionExponential does not know g_a, n_a, and says nothing at P_a=4"):
         law.loss(N=1e8, D=1e10, P_a=4)
 
 
@@ -210,7 +210,15 @@ def test_quantizing_to_the_training_precision_costs_nothing():
 
 def test_free_shares_know_whole_bits_only():
     law = EffectiveFree(**POINTS[EffectiveFree][0])
-    assert np.isnan(law.loss(N=1e8, D=1e10, P_w=3.5))
+    with pytest.raises(
+        SimlawError, match=r"EffectiveFree says nothing at P_w=3.5, N=1e\+08, D=1e\+10: it holds for other"
+    ):
+        law.loss(N=1e8, D=1e10, P_w=3.5)
+
+
+def test_a_grid_of_less_than_one_bit_has_no_penalty():
+    with pytest.raises(SimlawError, match=r"StepPenalty says nothing at N=1e\+06, D=1e\+08, P_post=0.5"):
+        StepPenalty(C_T=1.0, gD=0.5, gN=0.3).penalty(N=1e6, D=1e8, P_post=[3, 0.5])
 
 
 @pytest.mark.parametrize(

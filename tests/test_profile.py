@@ -78,3 +78,25 @@ def test_what_has_no_profile():
         profile(fit(Chinchilla, seen), seen, "alpha")
     with pytest.raises(SimlawError, match="alpha was not estimated, so it has no profile: take one of E, A, B, beta"):
         profile(fit(Chinchilla, seen, fixed={"alpha": 0.35}), seen, "alpha")
+
+
+def test_a_profile_stays_inside_the_bounds_of_its_fit():
+    seen = noisy(seeds=4)
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=100)
+    free = profile(fit(Chinchilla, seen, weights), seen, "alpha")
+    low = float(free.interval[0] + free.best) / 2
+    inside = profile(fit(Chinchilla, seen, weights, bounds={"alpha": (low, 2.0)}), seen, "alpha")
+    assert inside.values.min() >= low * (1 - 1e-9)
+    assert inside.interval[0] == 0.0  # the bound, and not the data, ends it there
+    # the others keep theirs while one is held
+    bounded = fit(Chinchilla, seen, weights, bounds={"beta": (0.45, 0.55)})
+    assert profile(bounded, seen, "alpha").interval == pytest.approx(free.interval, rel=0.2)
+
+
+def test_rows_of_another_fit_have_no_profile():
+    seen = noisy(seeds=4)
+    found = drawn(Chinchilla, seen, 50)
+    with pytest.raises(
+        SimlawError, match="these are not the rows that the fit was made from: give those, or fit these"
+    ):
+        profile(found, noisy(seeds=4, seed=7), "alpha")

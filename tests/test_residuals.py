@@ -10,7 +10,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.fitting.residuals import Level, residuals
 from simlaw.law import AbstractLossLaw, positive
-from simlaw.laws import Chinchilla, ExponentialPenalty, StepPenalty
+from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionExponential, StepPenalty
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations, penalty_observations
 from tests.planted import planted
@@ -128,3 +128,40 @@ def test_too_few_rows_and_missing_variables_are_refused():
         residuals(found, seen.keep(np.arange(len(seen.y)) < 5))
     with pytest.raises(SimlawError, match="Chinchilla needs D"):
         residuals(found, replace(seen, x={"N": seen.x["N"]}))
+
+
+def test_residuals_of_a_joint_fit_are_those_of_both_parts():
+    truth = PrecisionExponential(
+        **{
+            "E": 1.8,
+            "A": 400.0,
+            "B": 2000.0,
+            "alpha": 0.35,
+            "beta": 0.37,
+            "g_w": 2.0,
+            "n_w": 0.0,
+            "g_a": 2.0,
+            "n_a": 0.0,
+        },
+        **{"g_kv": 1.0, "n_kv": 0.0, "C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 0.0},
+    )
+    grid = [(n, d, p) for n in (1e7, 4e7, 1.6e8, 6.4e8) for d in (2e8, 1e9, 5e9, 2.5e10) for p in (np.inf, 3, 4, 5)]
+    n, d, p = np.array([row for row in grid for _ in range(3)]).T
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=len(n))
+    loss = truth.loss(N=n, D=d) * np.exp(0.003 * noise)
+    added = truth.loss(N=n, D=d, P_post=p) - truth.loss(N=n, D=d)
+
+    def residuals_of(factor):
+        delta = np.where(np.isinf(p), np.nan, added * factor * (1 + 0.05 * noise))
+        table = {"n": n, "d": d, "p": p, "l": loss, "a": delta, "s": np.where(np.isinf(p), 0.003 * loss, 0.05 * added)}
+        seen = sl.load_table(table, N="n", D="d", P_post="p", loss="l", delta="a", sigma="s")
+        found = sl.fit(PrecisionExponential, seen, bootstrap=0, fixed={"b": 0.0})
+        return residuals(found, seen)
+
+    sound = residuals_of(1.0)
+    assert sound.sentences == ("nothing stands out beyond 3.5 standard errors",)
+    assert np.std(sound.standard) == pytest.approx(1.0, abs=0.15)
+    # a penalty that rises and falls again with data is no power of it
+    bent = residuals_of(np.where((d > 5e8) & (d < 1e10), 1.4, 1.0))
+    assert any(" D" in sentence for sentence in bent.sentences)

@@ -50,6 +50,26 @@ def test_freedom_is_what_the_strata_leave():
     weights = trunk_weights(TRUNKS, SIZES, draws=5)
     assert weights.freedom == 4
     assert weights.stretch == pytest.approx(2.132 / 1.645, abs=2e-3)
-    alone = bootstrap([str(i) for i in range(240)], np.arange(240.0), draws=5)
+    alone = bootstrap([str(i) for i in range(240)], np.arange(240.0), draws=20)
     assert alone.freedom == 239
     assert alone.stretch == pytest.approx(1.0, abs=0.005)
+
+
+def test_trunks_that_span_sizes_are_drawn_together_in_any_order():
+    trunk = [f"{s}" for _ in range(3) for s in range(4)]
+    size = np.repeat([1.0, 2.0, 3.0], 4)
+    rng = np.random.default_rng(0)
+    found = bootstrap(trunk, size, draws=20)
+    assert found.freedom == 3
+    for _ in range(5):
+        order = rng.permutation(12)
+        again = bootstrap([trunk[i] for i in order], size[order], draws=20)
+        assert again.trunks == found.trunks
+        assert np.array_equal(again.weights, found.weights)
+    mixed = trunk_weights([*trunk, "a", "b"], np.append(size, [3.0, 3.0]), draws=5)
+    assert mixed.freedom == 4  # the two of one size are a stratum of their own
+
+
+def test_draws_that_tell_no_spread_are_refused():
+    with pytest.raises(SimlawError, match="bootstrap=3: 20 draws or more tell a spread; 0 does without"):
+        bootstrap(TRUNKS, SIZES, draws=3)

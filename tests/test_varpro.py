@@ -82,7 +82,7 @@ def test_an_engine_that_finds_a_lower_minimum_is_believed(monkeypatch):
     seen = penalty_observations(planted(**NOISE))
     good = project(posed(ExponentialPenalty, seen))
     stuck = posed(ExponentialPenalty, seen)
-    monkeypatch.setattr(fitting, "project", lambda _: good)
+    monkeypatch.setattr(fitting, "project", lambda *_: good)
     monkeypatch.setattr(fitting, "search", _stuck(stuck))
     found = fitting.fit(ExponentialPenalty, seen)
     assert found.objective == pytest.approx(good.objective, rel=1e-9)

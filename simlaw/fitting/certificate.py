@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from simlaw.fitting.lm import FLAT, NOTHING, Minima, minimise
 from simlaw.fitting.newton import polish
+from simlaw.fitting.objective import deviance
 from simlaw.fitting.problem import Problem
 from simlaw.fitting.varpro import Projected
 
@@ -15,12 +16,20 @@ from simlaw.fitting.varpro import Projected
 AGREE = 1e-6
 #: Steps after which most starts have arrived; if they have, the stragglers are counted and not waited for.
 _ARRIVED = 80
+#: Relative excess of the second engine's objective from which it found another minimum, and not this one.
+_APART = 1e-3
+#: A parameter whose factor of e moves every row by less than this, in the units of the objective, does nothing.
+_NO_EFFECT = 1e-6
+#: The likelihood ratio from which a precision has an effect: chi-squared of scale and offset at 1 %.
+_WORTH = 9.21
 #: Draws that may fail, or end at a bound, before the fit counts as not identified.
 LOST_DRAWS = 0.05
 #: Scales of precision: at their lower bound the precision has no effect, whatever the bits.
 COLLAPSING = ("g_w", "g_a", "g_kv", "g_post")
 
-Health = Literal["VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "AT_BOUND", "COLLAPSED", "NOT_IDENTIFIED"]
+Health = Literal[
+    "VALID", "NOT_CONVERGED", "STARTS_DISAGREE", "ENGINES_DISAGREE", "AT_BOUND", "COLLAPSED", "NOT_IDENTIFIED"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +109,19 @@ def condition(jacobian: Float[np.ndarray, "n p"]) -> float:
 
 
 def health(
-    problem: Problem, reached: Search, excess: float | None, conditioned: float, drawn: Minima | None
+    problem: Problem, reached: Search, excess: float | None, jacobian: Float[np.ndarray, "n p"], drawn: Minima | None
 ) -> tuple[Health, str]:
     """The health of a fit and a sentence; the first thing that speaks against it decides.
 
-    `excess` is by how much the second engine ended above the best start, relatively; None without one.
+    `excess` is by how much the second engine ended above the best start, relatively; None without one. `jacobian` is
+    that of the residuals at the best. Without draws, the slopes and the residuals say how uncertain a parameter is.
     """
     low, high, names = problem.low, problem.high, problem.free
     theta = reached.theta
     at = [name for name, value, a, b in zip(names, theta, low, high, strict=True) if min(value - a, b - value) < 1e-6]
-    if collapsed := [
-        name for name in at if name in COLLAPSING and theta[names.index(name)] - low[names.index(name)] < 1e-6
-    ]:
+    idle = [name for name, most in zip(names, np.abs(jacobian).max(axis=0), strict=True) if most < _NO_EFFECT]
+    gone = [name for name in at if theta[names.index(name)] - low[names.index(name)] < 1e-6] + idle
+    if collapsed := [name for name in COLLAPSING if name in gone]:
         return "COLLAPSED", (
             f"{', '.join(collapsed)} ran to 0: the rows show no effect of that precision; add lower bits or fix it"
         )
@@ -119,28 +129,59 @@ def health(
         return "AT_BOUND", f"{', '.join(at)} ended at a bound: the data do not hold it; fix it or add data"
     if not reached.converged:
         return "NOT_CONVERGED", f"the gradient is still {reached.gradient:.1e}: no minimum was reached"
+    if idle:
+        return "NOT_IDENTIFIED", f"{', '.join(idle)} moves no row: add rows that it acts on, or fix it"
+    if lost := [name for name in COLLAPSING if name in names and not _acts(problem, reached, name)]:
+        return "COLLAPSED", (
+            f"without {', '.join(lost)} the rows are as likely: they show no effect of that precision beyond the "
+            "noise; add lower bits or fix it"
+        )
+    conditioned = condition(jacobian)
     if conditioned > 1e7:
         return "NOT_IDENTIFIED", f"the condition number is {conditioned:.1e}: two parameters do the same work; fix one"
-    if drawn is not None:
-        lost = ~drawn.converged | ((drawn.theta - low < 1e-6) | (high - drawn.theta < 1e-6)).any(axis=1)
-        if lost.mean() > LOST_DRAWS:
-            return "NOT_IDENTIFIED", f"{lost.mean():.0%} of the draws reach no minimum inside the bounds: add data"
-        loose = [
-            name
-            for name, spread in zip(names, drawn.theta.std(axis=0), strict=True)
-            if problem.scale(name) == "log" and spread > np.log(10)
-        ]
-        if loose:
-            return "NOT_IDENTIFIED", f"{', '.join(loose)} varies more than tenfold between draws: add data or fix it"
+    if drawn is None:
+        spread, whence = _by_slopes(problem, reached, jacobian), "by the slopes"
+    else:
+        spread, whence = drawn.theta.std(axis=0), "between draws"
+        failed = ~drawn.converged | ((drawn.theta - low < 1e-6) | (high - drawn.theta < 1e-6)).any(axis=1)
+        if failed.mean() > LOST_DRAWS:
+            return "NOT_IDENTIFIED", f"{failed.mean():.0%} of the draws reach no minimum inside the bounds: add data"
+    if loose := [
+        name for name, one in zip(names, spread, strict=True) if problem.scale(name) == "log" and one > np.log(10)
+    ]:
+        return "NOT_IDENTIFIED", f"{', '.join(loose)} varies more than tenfold {whence}: add data or fix it"
     agreeing = reached.agree.mean()
     if agreeing < 0.5:
         return "STARTS_DISAGREE", f"only {agreeing:.0%} of the starts reached the best objective: look at the others"
     sentence = f"{agreeing:.0%} of {len(reached.agree)} starts agree"
     if excess is None:
         return "VALID", sentence
-    if excess <= AGREE:
-        return "VALID", f"{sentence}, and so does variable projection"
-    return "VALID", f"{sentence}; variable projection ended {excess:.2g} above them, relatively"
+    if excess > _APART:
+        return "ENGINES_DISAGREE", (
+            f"{sentence}, but variable projection ended {excess:.2g} above them, relatively: bound the parameters, or "
+            "add rows"
+        )
+    return "VALID", f"{sentence}, and so does variable projection"
+
+
+def _acts(problem: Problem, reached: Search, name: str) -> bool:
+    """Whether a scale of precision is worth its parameters: a likelihood ratio against the fit with it at its bound."""
+    i = problem.free.index(name)
+    start, high = reached.theta.copy(), problem.high.copy()
+    start[i] = high[i] = problem.low[i]
+    without = minimise(problem.residuals(), start[None], problem.low, high).cost[0]
+    rows, told = len(problem.seen.y), (problem.kind, problem.threshold)
+    return deviance(float(without), rows, *told) - deviance(reached.objective, rows, *told) > _WORTH
+
+
+def _by_slopes(problem: Problem, reached: Search, jacobian: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " p"]:
+    """Standard errors of the scaled parameters from the slopes at the best, as if rows were independent."""
+    freedom = max(1, len(problem.seen.y) - len(problem.free))
+    variance = 2 * reached.objective / freedom
+    if problem.kind == "weighted":
+        variance = max(1.0, variance)
+    covariance = variance * np.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
+    return np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
 
 
 def _slope(problem: Problem, theta: Float[np.ndarray, " p"]) -> float:

@@ -1,7 +1,7 @@
 """Fitting: a form and observations to a law with its health, errors and draws. A fit is a new value; nothing mutates.
 
-Losses are fitted by the summed Huber function (1e-3) of the log residual, penalties by weighted least squares on delta
-itself. Many starts; a fit says how many of them agree, and is VALID only where nothing speaks against it.
+Losses are fitted by the summed Huber function of the log residual, penalties by weighted least squares on delta itself.
+Many starts; a fit says how many of them agree, and is VALID only where nothing speaks against it.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.fitting.certificate import Health, condition, health, reconsidered, rounding, search
+from simlaw.fitting.certificate import AGREE, Health, condition, health, reconsidered, rounding, search
 from simlaw.fitting.lm import Minima, minimise
 from simlaw.fitting.objective import Objective, predicted, residuals
 from simlaw.fitting.problem import Problem, pose
 from simlaw.fitting.uncertainty import TrunkWeights
-from simlaw.fitting.varpro import lifted, project
+from simlaw.fitting.varpro import ROUNDS, lifted, project
 from simlaw.law import AbstractLaw
 from simlaw.observations import Observations
 from simlaw.report import AbstractReported, FitReport, span
@@ -29,6 +29,8 @@ STARTS = 24
 _DRAW_STEPS = 150
 #: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
 _FLOOR = 1e-3
+#: What a report adds to the range of a variable.
+_UNITS = {"N": " ({})", "C": " FLOPs, 6·N·D"}
 #: A correlation of two parameters from which a report names it.
 STRONG = 0.9
 
@@ -99,7 +101,7 @@ class Fit(AbstractReported):
             ("rows", f"{self.rows} from {self.trunks} trunks"),
             ("left out", ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n) or "none"),
             *(
-                (name, span(low, high) + f" ({self.counts})" * (name == "N"))
+                (name, span(low, high) + _UNITS.get(name, "").format(self.counts))
                 for name, (low, high) in self.ranges.items()
             ),
             ("residual", f"{self.residual:.4f} nats; the form's own error is {own}"),
@@ -141,20 +143,26 @@ def fit(
     fixed: Mapping[str, float] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     objective: Objective | None = None,
+    threshold: float | None = None,
     starts: int = STARTS,
     seed: int = 0,
 ) -> Fit:
     """The form's parameters at the best of many starts, with bootstrap draws where `weights` are given.
 
     `fixed` holds parameters at values, `bounds` narrows their ranges. Losses are fitted by the Huber sum, or by the
-    least squares of another `objective`. Parameters that no row depends on (of a precision that the rows do not have)
-    stay unknown, NaN. Raises `SimlawError` for names that the form lacks, and where there are fewer kinds of rows than
-    parameters.
+    least squares of another `objective`; its threshold is 1e-3, or 1.345 standard deviations of the rows where they are
+    more (`objective.threshold`), or what `threshold` says. Parameters that no row depends on (of a precision that the
+    rows do not have) stay unknown, NaN. Raises `SimlawError` for names that the form lacks, and where there are fewer
+    kinds of rows than parameters.
     """
-    problem = pose(form, seen, fixed=fixed, bounds=bounds, objective=objective, starts=starts, seed=seed)
+    problem = pose(
+        form, seen, fixed=fixed, bounds=bounds, objective=objective, limit=threshold, starts=starts, seed=seed
+    )
     problem = lifted(problem)
-    second = project(problem)
-    reached = reconsidered(problem, search(problem), second)
+    reached, second = search(problem), project(problem)
+    if second is not None and second.objective > reached.objective * (1 + AGREE) + rounding(problem):
+        second = project(problem, len(problem.starts), 4 * ROUNDS)
+    reached = reconsidered(problem, reached, second)
     law = problem.law(reached.theta)
     _, jacobian = problem.residuals()(reached.theta[None], np.arange(1))
     drawn = None if weights is None else _draws(problem, reached.theta, jacobian[0], weights.rows(seen.trunk))
@@ -168,7 +176,7 @@ def fit(
     if second is not None:
         gap = second.objective - reached.objective
         excess = 0.0 if abs(gap) <= rounding(problem) else gap / reached.objective
-    status, sentence = health(problem, reached, excess, conditioned, drawn)
+    status, sentence = health(problem, reached, excess, jacobian[0], drawn)
     said = predicted(law, problem.seen)
     return Fit(
         health=status,
@@ -186,7 +194,7 @@ def fit(
         settings={
             "seed": seed,
             "starts": starts,
-            "bounds": {name: list(ends) for name, ends in bounds.items()},
+            "bounds": {name: [float(end) for end in ends] for name, ends in bounds.items()},
             "draws": 0 if weights is None else len(weights.weights),
             "stretch": 1.0 if weights is None else weights.stretch,
         },
@@ -218,7 +226,11 @@ def _draws(
 
 
 def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:
-    return {name: (float(values.min()), float(values.max())) for name, values in seen.x.items()}
+    """The least and the most of each variable, and of training FLOPs, "C" = 6·N·D."""
+    x = dict(seen.x)
+    if "N" in x and "D" in x:
+        x = {"N": x["N"], "D": x["D"], "C": 6 * x["N"] * x["D"], **x}
+    return {name: (float(values.min()), float(values.max())) for name, values in x.items()}
 
 
 def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:

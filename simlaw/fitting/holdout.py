@@ -14,7 +14,8 @@ from simlaw.observations import Observations
 class Holdout:
     """The rows at the outermost `levels` values of a variable.
 
-    "C" stands for N·D, of which values within 5 % count as one: runs of one budget differ by their rounding to batches.
+    "C" stands for training FLOPs, 6·N·D, of which values within 5 % count as one: runs of one budget differ by their
+    rounding to batches.
     """
 
     variable: str
@@ -24,7 +25,7 @@ class Holdout:
     def mask(self, seen: Observations) -> Bool[np.ndarray, " n"]:
         """Which rows are held out; raises `SimlawError` where nothing would be left, or the variable is missing."""
         if self.variable == "C":
-            values = _budgets(seen.x["N"] * seen.x["D"])
+            values = _budgets(6 * seen.x["N"] * seen.x["D"])
         elif self.variable in seen.x:
             values = seen.x[self.variable]
         else:

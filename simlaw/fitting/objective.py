@@ -5,6 +5,7 @@ a penalty by weighted least squares. Rows that are `paired` (the added loss of a
 of a law that knows P_post: their residual, of the difference of two losses, is weighed by how much noisier they are.
 """
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -118,6 +119,23 @@ def terms(
             rise = full[..., None] * slopes - plain[..., None] * slopes_plain
         j = np.where(seen.pairs[:, None], rise * scale[:, None], j)
     return huber(r, j, limit) if kind == "huber" else (r, j)
+
+
+def deviance(total: float, rows: int, kind: Objective, limit: float | None) -> float:
+    """Twice the negative log-likelihood of residuals with this objective, at the likeliest scale, up to a constant.
+
+    The likelihood is the one whose mode the objective finds: normal for sums of squares; for a Huber sum the density
+    exp(-huber(r) / t) / z(t), which far below the noise is Laplace's.
+    """
+    total = max(total, 1e-300)
+    if kind != "huber" or limit is None:
+        return rows * math.log(2 * total / rows)
+    scales = np.geomspace(1e-4, 1e4, 801) * total / rows
+    ratio = limit / np.sqrt(2 * scales)
+    inside = np.sqrt(2 * np.pi * scales) * np.array([math.erf(one) for one in ratio])
+    outside = 2 * scales / limit * np.exp(-(ratio**2))
+    each = 2 * rows * np.log(inside + outside) + 2 * total / scales
+    return float(each.min()) - rows * (1 + math.log(2 * math.pi))
 
 
 def _unquantized(seen: Observations) -> dict[str, Float[np.ndarray, " n"]]:

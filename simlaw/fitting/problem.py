@@ -9,7 +9,7 @@ from jaxtyping import Float
 from simlaw.errors import SimlawError
 from simlaw.fitting.lm import Residuals
 from simlaw.fitting.objective import Objective, objective_of, shown, terms, threshold
-from simlaw.law import AbstractLaw, Parameter
+from simlaw.law import AbstractLaw, AbstractPenalty, Parameter
 from simlaw.observations import Observations
 
 
@@ -72,6 +72,7 @@ def pose(
     fixed: Mapping[str, float],
     bounds: Mapping[str, tuple[float, float]],
     objective: Objective | None,
+    limit: float | None = None,
     starts: int,
     seed: int,
 ) -> Problem:
@@ -82,12 +83,20 @@ def pose(
     """
     parameters = form.parameters()
     seen = shown(form, seen)
+    if limit is not None and not (limit > 0 and np.isfinite(limit)):
+        raise SimlawError(f"threshold={limit:g}: the threshold of the Huber function is a number above 0")
+    _require_numbers(seen, weighted=issubclass(form, AbstractPenalty))
     for name in (*fixed, *bounds):
         if name not in parameters:
             raise SimlawError(f"{form.__name__} has no parameter {name}: it has {', '.join(parameters)}")
     for name, value in fixed.items():
         if not _sensible(parameters[name], value):
             raise SimlawError(f"fixed {name}={value:g}: {form.__name__} takes {_range(parameters[name])}")
+        if name in bounds and not bounds[name][0] <= value <= bounds[name][1]:
+            low, high = bounds[name]
+            raise SimlawError(
+                f"fixed {name}={value:g} is outside its bounds {low:g} to {high:g}: leave one of them out"
+            )
     for name, (first, last) in bounds.items():
         if not (first < last and _sensible(parameters[name], first) and _sensible(parameters[name], last)):
             raise SimlawError(
@@ -107,7 +116,7 @@ def pose(
         form=form,
         seen=seen,
         kind=objective_of(form, objective),
-        threshold=threshold(seen),
+        threshold=threshold(seen) if limit is None else limit,
         free=tuple(parameters),
         held={},
         unknown=(),
@@ -132,6 +141,8 @@ def pose(
         low=everything.low[free],
         high=everything.high[free],
     )
+    if not posed.free:
+        raise SimlawError(f"no parameter of {form.__name__} is left to fit: leave one of {', '.join(parameters)} free")
     kinds = np.unique(np.stack(list(seen.x.values())), axis=1).shape[1]
     if kinds < len(posed.free) or len(seen.y) <= len(posed.free):
         raise SimlawError(
@@ -139,6 +150,17 @@ def pose(
             f"{kinds} kinds: add cells, or fix parameters"
         )
     return posed
+
+
+def _require_numbers(seen: Observations, *, weighted: bool) -> None:
+    """Nothing; raises `SimlawError` for rows that no fit can weigh."""
+    if not np.isfinite(seen.y).all():
+        raise SimlawError(f"a row has the {seen.response} {seen.y[~np.isfinite(seen.y)][0]:g}: leave such rows out")
+    if weighted and not (np.isfinite(seen.sigma) & (seen.sigma > 0)).all():
+        raise SimlawError(
+            "penalties are weighed by their standard deviations, and those of these rows are not known: name their "
+            "column, sigma=…, or give cells that are repeated"
+        )
 
 
 def _scaled(parameter: Parameter, value: float) -> float:

@@ -1,8 +1,8 @@
 """The profile of one parameter: how far the objective rises when it is held and all others follow.
 
 The rise says what a spread of draws cannot: whether an interval closes at all, and on which side. Its unit comes from
-the noise: of a penalty the objective is half a chi-squared; of a loss, the bootstrap's spread of the parameter says
-which rise is one standard error (a Huber sum is no likelihood, and the rows of a trunk move together).
+the draws, whose spread (stretched by Student's factor) says which rise is one standard error: a Huber sum is no
+likelihood, and the rows of a trunk move together. Of a penalty without draws the objective is half a chi-squared.
 """
 
 from dataclasses import dataclass
@@ -57,6 +57,8 @@ def profile(fit: Fit, seen: Observations, name: str) -> Profile:
     if name in (*fit.fixed, *fit.unknown) or name not in form.parameters():
         estimated = ", ".join(one for one in form.parameters() if one not in (*fit.fixed, *fit.unknown))
         raise SimlawError(f"{name} was not estimated, so it has no profile: take one of {estimated}")
+    if fit.table and fit.table != seen.sha256:
+        raise SimlawError("these are not the rows that the fit was made from: give those, or fit these")
     if fit.kind != "weighted" and fit.draws is None:
         raise SimlawError("the profile of a loss fit takes its unit from the draws: fit with bootstrap=1000")
     values = {one: float(value) for one, value in fit.law.values.items()}
@@ -64,8 +66,9 @@ def profile(fit: Fit, seen: Observations, name: str) -> Profile:
         form,
         seen,
         fixed={one: values[one] for one in fit.fixed},
-        bounds={},
+        bounds={one: (low, high) for one, (low, high) in fit.settings.get("bounds", {}).items()},
         objective=fit.kind,
+        limit=fit.threshold,
         starts=1,
         seed=0,
     )

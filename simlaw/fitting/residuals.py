@@ -6,14 +6,15 @@ hold a spread between trunks beside that of the rows, since the rows of one trun
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
-from simlaw.law import AbstractPenalty
+from simlaw.fitting.objective import predicted
+from simlaw.law import AbstractLaw, AbstractLossLaw
 from simlaw.observations import Observations
 from simlaw.report import AbstractReported, TableReport, count, with_error
 
@@ -76,7 +77,7 @@ class Residuals(AbstractReported):
     """What the law of a fit leaves over, observed less predicted, in standard deviations of the noise.
 
     That is each row's own for a penalty, and for a loss the rows' common relative one. `standard` is one number for
-    each observation, `x` its place on every axis (C is N·D). Where the noise is not known (`noise_known` is false),
+    each observation, `x` its place on every axis (C is 6·N·D). Where the noise is not known (`noise_known` is false),
     the unit is the root mean square of the residuals.
     """
 
@@ -90,6 +91,8 @@ class Residuals(AbstractReported):
     def sentences(self) -> tuple[str, ...]:
         """What stands out, an axis each; or that nothing does."""
         found = tuple(axis.sentence for axis in self.axes if axis.sentence)
+        if not found and not any(level.error > 0 for axis in self.axes for level in axis.levels):
+            return ("the rows are too few to know what stands out",)
         return found or (f"nothing stands out beyond {STANDS_OUT:g} standard errors",)
 
     @property
@@ -107,7 +110,7 @@ class Residuals(AbstractReported):
 
 
 def residuals(found: Fit, seen: Observations) -> Residuals:
-    """The residuals of a fit on observations, its own as a rule, against N, D, C = N·D and every precision.
+    """The residuals of a fit on observations, its own as a rule, against N, D, C = 6·N·D and every precision.
 
     Residuals are those of the log of a loss, or of a penalty itself. They are taken after one more least-squares step
     of the parameters, because the optimum of the Huber function leaves a residual that the law could still absorb.
@@ -115,26 +118,28 @@ def residuals(found: Fit, seen: Observations) -> Residuals:
     or are no more than its parameters.
     """
     known = (*found.law.needs, *found.law.takes)
-    log, slopes = found.law.log_slopes({name: values for name, values in seen.x.items() if name in known})
+    visible = replace(seen, x={name: values for name, values in seen.x.items() if name in known})
     names = list(found.law.values)
     free = [i for i, name in enumerate(names) if name not in (*found.fixed, *found.unknown)]
     if len(seen.y) <= len(free):
         raise SimlawError(f"{len(seen.y)} rows leave nothing over of {len(free)} parameters: give the rows of the fit")
-    penalty = isinstance(found.law, AbstractPenalty)
-    raw = seen.y - np.exp(log) if penalty else np.log(seen.y) - log
-    slopes = slopes[:, free] * (np.exp(log)[:, None] if penalty else 1.0)
+    added = seen.pairs if isinstance(found.law, AbstractLossLaw) else np.full(len(seen.y), seen.response == "delta")
+    raw, slopes = _left(found.law, visible, added)
+    slopes = slopes[:, free]
     noise_known = bool((seen.sigma > 0).all())
+    unit = np.full_like(raw, _rms(raw))
     if noise_known:
         # a fit weighs all losses alike, whatever noise each row claims
-        unit = seen.sigma if penalty else np.full_like(raw, _rms(seen.sigma / seen.y))
-    else:
-        unit = np.full_like(raw, _rms(raw))
+        common = _rms((seen.sigma / seen.y)[~added]) if not added.all() else 1.0
+        unit = np.where(added, seen.sigma, common)
+    elif added.any() and not added.all():
+        unit = np.where(added, _rms(raw[added]), _rms(raw[~added]))
     absorbed = _basis(slopes / unit[:, None])
     standard = raw / unit
     standard = standard - absorbed @ (absorbed.T @ standard)
     x = {name: np.broadcast_to(values, raw.shape) for name, values in seen.x.items()}
     if {"N", "D"} <= set(x):
-        x = {"N": x["N"], "D": x["D"], "C": x["N"] * x["D"], **x}
+        x = {"N": x["N"], "D": x["D"], "C": 6 * x["N"] * x["D"], **x}
     trunk = np.unique(seen.trunk, return_inverse=True)[1].ravel()
     return Residuals(
         form=type(found.law).__name__,
@@ -143,6 +148,22 @@ def residuals(found: Fit, seen: Observations) -> Residuals:
         noise_known=noise_known,
         axes=tuple(_axis(name, at, standard, absorbed, trunk) for name, at in x.items() if len(set(at)) > 1),
     )
+
+
+def _left(
+    law: AbstractLaw, seen: Observations, added: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n p"]]:
+    """Observed less predicted, of the log of a loss or of a penalty itself, and the slopes of what is predicted."""
+    log, slopes = law.log_slopes(seen.x)
+    if not added.any():
+        return np.log(seen.y) - log, slopes
+    said = predicted(law, seen)
+    value = np.exp(log)[:, None] * slopes
+    if seen.pairs.any():
+        plain, plain_slopes = law.log_slopes({**seen.x, "P_post": np.full_like(seen.y, np.inf)})
+        value = value - np.exp(plain)[:, None] * plain_slopes
+    raw = np.where(added, seen.y - said, np.log(np.where(added, 1.0, seen.y)) - log)
+    return raw, np.where(added[:, None], value, slopes)
 
 
 def _axis(

@@ -17,6 +17,8 @@ from simlaw.errors import SimlawError
 
 #: Two-sided probability of every interval.
 COVERAGE = 0.90
+#: Fewer draws have no spread to speak of.
+LEAST_DRAWS = 20
 #: The two-sided quantile of `COVERAGE` of a normal number.
 _NORMAL = 1.6448536269514722
 
@@ -44,22 +46,33 @@ class TrunkWeights:
 
 
 def trunk_weights(trunk: Sequence[str], size: Float[np.ndarray, " n"], *, draws: int, seed: int = 0) -> TrunkWeights:
-    """`draws` sets of weights for the trunks of some rows, resampled within the rows' `size` strata.
+    """`draws` sets of weights for the trunks of some rows, resampled within strata of equal size.
 
-    Raises `SimlawError` where a stratum has one trunk, whose spread nobody can know.
+    A trunk that spans sizes is of the stratum of all that it spans. Raises `SimlawError` where a stratum has one trunk,
+    whose spread nobody can know.
     """
-    strata: dict[float, list[str]] = {}
-    for name, n in dict(zip(trunk, size, strict=True)).items():
-        strata.setdefault(float(n), []).append(name)
-    order = tuple(name for n in sorted(strata) for name in sorted(strata[n]))
+    strata = _strata(trunk, size)
+    order = tuple(name for key in sorted(strata) for name in strata[key])
     rng = np.random.default_rng(seed)
     columns = []
-    for n in sorted(strata):
-        m = len(strata[n])
+    for key in sorted(strata):
+        m = len(strata[key])
         if m < 2:
-            raise SimlawError(f"the size N = {n:g} has one trunk, so its spread is unknown: add a seed to bootstrap")
+            what = f"size N = {key[0]:g} has" if len(key) == 1 else f"sizes N = {', '.join(f'{n:g}' for n in key)} have"
+            raise SimlawError(f"the {what} one trunk, so its spread is unknown: add a seed to bootstrap")
         columns.append(rng.multinomial(m - 1, np.full(m, 1 / m), size=draws) * (m / (m - 1)))
     return TrunkWeights(trunks=order, weights=np.concatenate(columns, axis=1), freedom=len(order) - len(strata))
+
+
+def _strata(trunk: Sequence[str], size: Float[np.ndarray, " n"]) -> dict[tuple[float, ...], list[str]]:
+    """The trunks by the sizes that they span, whatever the order of the rows."""
+    spans: dict[str, set[float]] = {}
+    for name, n in zip(trunk, size, strict=True):
+        spans.setdefault(name, set()).add(float(n))
+    strata: dict[tuple[float, ...], list[str]] = {}
+    for name in sorted(spans):
+        strata.setdefault(tuple(sorted(spans[name])), []).append(name)
+    return strata
 
 
 def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
@@ -69,12 +82,15 @@ def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
 
 
 def bootstrap(trunk: Sequence[str], size: Float[np.ndarray, " n"] | None, *, draws: int, seed: int = 0) -> TrunkWeights:
-    """`draws` sets of weights: within sizes where each has two trunks or more, else of all trunks together."""
+    """`draws` sets of weights: within strata where each has two trunks or more, else of all trunks together.
+
+    Raises `SimlawError` for fewer than three trunks, and for draws too few to tell a spread.
+    """
+    if draws < LEAST_DRAWS:
+        raise SimlawError(f"bootstrap={draws}: {LEAST_DRAWS} draws or more tell a spread; 0 does without")
+    if size is not None and min(map(len, _strata(trunk, size).values())) > 1:
+        return trunk_weights(trunk, size, draws=draws, seed=seed)
     names = sorted(set(trunk))
-    if size is not None:
-        alone = [n for n in np.unique(size) if len({t for t, s in zip(trunk, size, strict=True) if s == n}) < 2]
-        if not alone:
-            return trunk_weights(trunk, size, draws=draws, seed=seed)
     if len(names) < 3:
         raise SimlawError(f"{len(names)} trunks say nothing of their spread: add runs, or fit with bootstrap=0")
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ from simlaw.laws.factors import Coefficient
 #: Starts of the second engine: enough to look beyond one valley.
 STARTS = 3
 #: Rounds of reweighting, each a few steps.
-_ROUNDS, _STEPS = 6, 6
+ROUNDS, _STEPS = 6, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def multipliers(form: type[AbstractLaw]) -> tuple[str, ...]:
     return tuple(name for name in heads if named.count(name) == 1)
 
 
-def project(problem: Problem) -> Projected | None:
+def project(problem: Problem, starts: int = STARTS, rounds: int = ROUNDS) -> Projected | None:
     """The best minimum that variable projection finds; None where the problem has no part to eliminate.
 
     Rows that are paired differences are no linear part of one law, so joint fits have no second engine.
@@ -48,11 +48,11 @@ def project(problem: Problem) -> Projected | None:
     if view is None or problem.seen.pairs.any():
         return None
     rest = list(view.rest)
-    phi = problem.starts[:STARTS, rest]
+    phi = problem.starts[:starts, rest]
     y = problem.seen.y
     weights = np.tile(_first_weights(problem), (len(phi), 1))
     least_squares = problem.kind in ("nats", "weighted")
-    for _ in range(1 if least_squares else _ROUNDS):
+    for _ in range(1 if least_squares else rounds):
         found = minimise(
             view.residuals(weights),
             phi,

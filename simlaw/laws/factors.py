@@ -174,7 +174,7 @@ class StepSquared(AbstractFactor):
         return ()
 
     def log(self, p: Named, x: Named) -> Any:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # below 1 bit there is no grid
             return -2.0 * np.log(2.0 ** (x[self.bits] - 1) - 1)
 
 
