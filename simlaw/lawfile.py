@@ -276,7 +276,7 @@ def _holds(body: Mapping[str, Any], form: type[AbstractLaw], path: Path) -> None
             path, f"draws has {' and '.join(map(str, lengths))} numbers, and every parameter has as many, 1 or more"
         )
     for name, (low, high) in body["ranges"].items():
-        if name not in (*form.needs, *form.takes) or _end(low) > _end(high):
+        if name not in (*form.needs, *form.takes, "C") or _end(low) > _end(high):
             _refuse(path, f"ranges.{name} is {[low, high]}: it is a variable of {form.__name__}, the lower end first")
     kind = body["kind"]
     try:

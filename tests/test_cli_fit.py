@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 TRUTH = sl.laws.Chinchilla(E=1.7, A=400.0, B=1500.0, alpha=0.35, beta=0.37)
 MAP = ("-c", "N=params", "-c", "D=tokens", "-c", "loss=val", "-c", "trunk=run", "-c", "status=state")
+FORM = ("--form", "Chinchilla")
 
 
 @pytest.fixture
@@ -74,6 +75,26 @@ def test_forms_compete_on_a_holdout_with_parameters_held_and_bounded(folder):
     assert "fixed" in said.output
 
 
+def test_another_objective_and_seed_are_those_of_a_notebook(folder):
+    said = call("runs.csv", *MAP, *FORM, "--objective", "log", "--seed", "7", "--bootstrap", "20")
+    assert said.exit_code == 0, said.output
+    runs = sl.load_table("runs.csv", N="params", D="tokens", loss="val", trunk="run", status="state")
+    found = sl.fit(sl.laws.Chinchilla, runs, objective="log", seed=7, bootstrap=20)
+    assert said.output == f"{found}\n"
+    assert said.output != call("runs.csv", *MAP, *FORM, "--bootstrap", "20").output
+    assert "squares of log residuals" in said.output
+
+
+def test_json_lines_without_columns_are_told_to_name_them(folder):
+    (folder / "runs.jsonl").write_text('{"n": 1}\n')
+    said = call("runs.jsonl")
+    assert said.exit_code == 2
+    assert said.stderr == (
+        "simlaw: runs.jsonl is a table of your own: name its columns to `simlaw fit`, for example -c N=params "
+        "-c D=tokens -c loss=val_loss\n"
+    )
+
+
 def test_bits_per_byte_and_json_lines(folder):
     rows = [
         {"n": float(n), "d": 20.0 * n, "bpb": float(TRUTH.loss(N=n, D=20 * n)) / np.log(2) / 4} for n in (1e7, 1e8, 1e9)
@@ -106,9 +127,6 @@ def test_the_help_shows_each_kind_of_rows_apart():
     assert f"simlaw fit runs.csv {' '.join(MAP[:4])} -c loss=val_loss" in said
 
 
-FORM = ("--form", "Chinchilla")
-
-
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -124,6 +142,8 @@ FORM = ("--form", "Chinchilla")
             ("--save", "law.json"),
             "--save is for a table of your own: name its columns, for example -c N=params -c D=tok",
         ),
+        (("--seed", "1"), "--seed is for a table of your own: name its columns, for example -c N=params -c D=tok"),
+        (("--objective", "log"), "--objective is for a table of your own: name its columns, for example -c N=params"),
         (("-c", "N"), "--columns N: it must read NAME=VALUE, for example N=params"),
         (("-c", "N=params", "-c", "N=tokens"), "--columns gives N twice, params and tokens: give it once"),
         (("-c", "unit=val", *FORM), "--columns unit=val: unit is no column; see `simlaw fit --help`"),

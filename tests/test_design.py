@@ -413,6 +413,14 @@ def test_bad_designs_get_one_sentence(x, rest, sentence):
         design(Chinchilla, x, **rest)
 
 
+def test_the_file_of_a_sweep_is_a_law_to_judge_by():
+    law = sl.load_law(ROOT / "sweeps" / "quickstart" / "law.json")
+    x, trunk = grid(evals=EVALS)
+    found = design((Chinchilla, StepPenalty), x, trunk, law=law, extra=0)
+    apart = design((Chinchilla, StepPenalty), x, trunk, law=[law.base, law.penalty], extra=0)
+    assert [one.error for one in found.prospects] == [one.error for one in apart.prospects]
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch):
     monkeypatch.setenv("SIMLAW_STORE", str(tmp_path / "store"))

@@ -5,6 +5,8 @@ import pytest
 
 from simlaw.errors import SimlawError
 from simlaw.external import _DONE, load_table
+from simlaw.fitting.fit import fit
+from simlaw.laws import Chinchilla
 
 GOOD = """params,tokens,val,bits,state,run
 1e6,1e8,3.5,4,finished,a
@@ -257,6 +259,16 @@ def test_what_is_no_table(tmp_path):
         load_table(3, **MAP)
     with pytest.raises(SimlawError, match="the columns differ in length"):
         load_table({"n": [1, 2], "l": [1]}, loss="l", N="n")
+
+
+def test_a_table_of_penalties_is_no_table_of_losses():
+    columns = {"n": [1e6, 2e6, 4e6], "d": [1e8, 2e8, 4e8], "bits": [4, 4, 3], "added": [0.1, 0.05, 0.2]}
+    seen = load_table(columns, delta="added", N="n", D="d", P_post="bits")
+    assert seen.response == "delta"
+    assert seen.paired is None
+    assert load_table({**columns, "loss": [3, 3.1, 3.2]}, loss="loss", N="n").response == "loss"
+    with pytest.raises(SimlawError, match="Chinchilla is a law of the loss, and the rows are penalties: name the col"):
+        fit(Chinchilla, seen)
 
 
 def test_losses_and_penalties_in_one_table():

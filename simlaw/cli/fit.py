@@ -22,7 +22,10 @@ from simlaw.notebook import fit
 
 #: The options of each kind of rows, by their parameters; the help shows them apart, and a call has one kind.
 _SWEEP = ("own", "chosen", "repeats", "write")
-_TABLE = ("columns", "forms", "holdouts", "fixed", "bounds", "unit", "bytes_per_token", "counts", "bootstrap", "save")
+_TABLE = (
+    *("columns", "forms", "holdouts", "fixed", "bounds", "objective", "seed"),
+    *("unit", "bytes_per_token", "counts", "bootstrap", "save"),
+)
 
 
 class _Command(click.Command):
@@ -68,6 +71,12 @@ class _Command(click.Command):
 )
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter, for example beta=0.3.")
 @click.option("--bound", "bounds", multiple=True, metavar="NAME=LOW:HIGH", help="Bound a parameter, as alpha=0.1:1.")
+@click.option(
+    "--objective",
+    type=click.Choice(["huber", "log", "nats"]),
+    help="Of losses: the Huber sum of log residuals (the default), or least squares of log losses or of nats.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the starts and the draws.")
 @click.option(
     "--unit",
     type=click.Choice(["nats", "bits", "bpb"]),
@@ -143,6 +152,8 @@ def _fit_table(source: str, columns: Mapping[str, str], options: Mapping[str, An
             for name, text in named("--fix", options["fixed"], "beta=0.3").items()
         },
         bounds={name: _range(name, text) for name, text in named("--bound", options["bounds"], "alpha=0.1:1").items()},
+        objective=options["objective"],
+        seed=options["seed"],
     )
     click.echo(str(found))
     if options["save"]:

@@ -24,8 +24,14 @@ class Source:
 def open_source(where: str, own: bool, chosen: Sequence[str]) -> Source:
     """The rows of a sweep by name or path, or of a table by its path; those that `chosen` (COLUMN=VALUE) accepts.
 
-    A table by itself needs neither corpus nor JAX. Raises `SimlawError` where there is no row.
+    A table by itself needs neither corpus nor JAX. Raises `SimlawError` where there is no row, and for JSON lines,
+    which are no table of simlaw's.
     """
+    if where.lower().endswith(".jsonl"):
+        raise SimlawError(
+            f"{where} is a table of your own: name its columns to `simlaw fit`, for example -c N=params -c D=tokens "
+            "-c loss=val_loss"
+        )
     source = _table(Path(where)) if where.endswith((".csv", *PARQUET)) else _sweep(where, own)
     rows = source.rows
     if not rows:
