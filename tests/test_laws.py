@@ -185,9 +185,9 @@ def test_each_variable_goes_to_the_parts_that_take_it():
     assert QuantizedLaw(base=base, penalty=step).loss(N=1e8, D=1e10, P_w=4, P_post=4) == (
         base.loss(N=1e8, D=1e10, P_w=4) + step.penalty(N=1e8, D=1e10, P_post=4)
     )
-    with pytest.raises(SimlawError, match="^Chinchilla [+] StepPenalty takes no P_w: it takes N, D, P_post$"):
+    with pytest.raises(SimlawError, match=r"^Chinchilla [+] StepPenalty takes no P_w: it takes N, D, P_post$"):
         QuantizedLaw(base=Chinchilla(**POINTS[Chinchilla][0]), penalty=step).loss(N=1e8, D=1e10, P_w=4)
-    with pytest.raises(SimlawError, match="^GroupPenalty needs G: it takes N, D, G$"):
+    with pytest.raises(SimlawError, match=r"^GroupPenalty needs G: it takes N, D, G$"):
         law.loss(N=1e8, D=1e10)
 
 
