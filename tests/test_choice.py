@@ -87,6 +87,7 @@ def test_a_sick_fit_decides_nothing():
         ),
         (besiroglu2024, {"penalty": BASE}, "Chinchilla is no law of the penalty: give one"),
         (ouyang2024, {"penalty": PENALTY}, "the law has a penalty of its own: leave penalty=… out"),
+        (kumar2024, {"penalty": PENALTY.law}, "the law has a penalty of its own: leave penalty=… out"),
     ],
 )
 def test_refusals(law, changes, sentence):
@@ -219,6 +220,19 @@ def test_a_fit_with_a_penalty_that_is_none_keeps_its_draws():
     found = sl.decide(BASE, penalty=PENALTY.law, bytes=29e3, flops=1e12)
     assert {c.option.how for c in found.candidates} == {"no", "after training"}
     assert all(c.interval[0] < c.loss < c.interval[1] for c in found.candidates)
+
+
+def test_the_forms_own_error_widens_the_intervals_with_a_penalty_that_is_no_fit_too():
+    bare, wide = (
+        sl.decide(replace(BASE, misfit=m), penalty=PENALTY.law, bytes=29e3, flops=1e12).candidates for m in (0.0, 0.2)
+    )
+    assert np.ptp(wide[0].interval) > 5 * np.ptp(bare[0].interval)
+
+
+def test_the_bits_of_a_penalty_fit_bound_the_formats_of_any_law():
+    found = sl.decide(BASE.law, penalty=PENALTY, bytes=29e3, flops=1e12)
+    assert "int2 g128" not in [c.format.name for c in found.candidates]
+    assert found.candidates[0].interval is not None  # the penalty's draws
 
 
 def test_a_fit_of_training_precision_decides_with_its_own_error():

@@ -6,21 +6,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.allocate import Lawful, beyond, factors, refuse_far
 from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
 from simlaw.decision.cache import Cache
 from simlaw.decision.cost import COSTS, FLOPS, CostTable
 from simlaw.decision.options import Plans, best_plans, options_of
 from simlaw.decision.resources import Option, Resources, Training
 from simlaw.decision.shipped import SHIPPED, Shipped
-from simlaw.decision.surface import Surface, offsets
+from simlaw.decision.surface import fits_behind, surface_of
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
-from simlaw.fitting.quantized import QuantizedFit
 from simlaw.fitting.uncertainty import interval
-from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
+from simlaw.law import AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations
-from simlaw.published import Published
 from simlaw.report import AbstractReported, TableReport, count, wrapped
 from simlaw.report import Cells as TableCells
 
@@ -163,22 +161,16 @@ def decide(
         cache=cache,
         cost=cost,
     )
-    whole = law if penalty is None else _with(law, penalty)
-    for part in (whole.base, whole.penalty) if isinstance(whole, QuantizedFit) else (whole, law, penalty):
-        if isinstance(part, Fit) and part.health != "VALID":
+    for part in fits_behind(law, penalty):
+        if part.health != "VALID":
             sick = f"the fit of {type(part.law).__name__} is {part.health}: {part.sentence}"
             return Choice(identified=False, sentence=f"not identified: {sick}.", candidates=())
-    ranges, estimate, draws = parts_of(whole)
-    if isinstance(law, Fit | Published):  # with a penalty that is no fit, the rows are still those of the loss
-        ranges = {**dict(law.ranges), **ranges}
-    if isinstance(law, Fit) and isinstance(whole, QuantizedLaw) and isinstance(law.draws, AbstractLossLaw):
-        draws = QuantizedLaw(base=law.draws, penalty=whole.penalty)
-    seen = {*ranges, "P_post"} if penalty is not None else {*ranges}
-    known = seen if isinstance(law, Fit | QuantizedFit) else None
-    options, left_out = options_of(estimate, ranges, formats, training, known=known)
+    surface = surface_of(law, penalty)
+    ranges, estimate, draws = surface.ranges, surface.law, surface.draws
+    options, left_out = options_of(surface, formats, training)
     plans = best_plans(estimate, resources, options, left_out)
     top = int(np.argmin(plans.loss))
-    drawn = _drawn(whole, draws, plans)
+    drawn = None if draws is None else surface.ensemble(plans.params, plans.tokens, **plans.precisions)
     candidates = _candidates(resources, plans, drawn, draws, top)
     best = candidates[0]
     far = _far(ranges, best)
@@ -194,41 +186,6 @@ def decide(
         baselines=() if measured is None else _baselines(measured, candidates),
     )
     return _verdict(choice, resources, ranges)
-
-
-def _with(law: Lawful, penalty: Fit | AbstractPenalty) -> Lawful:
-    """A law of the loss with a penalty; two fits stay fits, and keep all their errors."""
-    if isinstance(law, QuantizedFit | QuantizedLaw) or (
-        isinstance(law, Published) and isinstance(law.law, QuantizedLaw)
-    ):
-        raise SimlawError("the law has a penalty of its own: leave penalty=… out")
-    found = penalty.law if isinstance(penalty, Fit) else penalty
-    if not isinstance(found, AbstractPenalty):
-        raise SimlawError(f"{type(found).__name__} is no law of the penalty: give one")
-    if isinstance(law, Fit) and isinstance(penalty, Fit):
-        return QuantizedFit(base=law, penalty=penalty)
-    base = law if isinstance(law, AbstractLaw) else law.law
-    if not isinstance(base, AbstractLossLaw):
-        raise SimlawError(f"{type(base).__name__} is no law of the loss: give one")
-    return QuantizedLaw(base=base, penalty=found)
-
-
-def _drawn(law: Lawful, draws: AbstractLossLaw | QuantizedLaw | None, plans: Plans) -> Float[np.ndarray, "k f"] | None:
-    """The loss of every plan in every draw, with the forms' own errors where they are known."""
-    x = dict(plans.precisions)
-    if isinstance(law, QuantizedFit) and law.base.draws is not None and law.penalty.draws is not None:
-        low, high = law.base.ranges["N"]
-        bits = x.pop("P_post", np.full_like(plans.params, np.inf))
-        surface = Surface.of(law.base, law.penalty, np.geomspace(low, high, 3))
-        return surface.ensemble(plans.params, plans.tokens, bits, **x)
-    if draws is None:
-        return None
-    drawn: Float[np.ndarray, "k f"] = draws.loss(N=plans.params, D=plans.tokens, **x)
-    if isinstance(law, Fit) and "N" in law.ranges and np.isfinite(law.misfit):
-        sizes = np.geomspace(*law.ranges["N"], 3)
-        errors = np.random.default_rng(0).normal(0.0, law.misfit, (len(drawn), 3))
-        drawn = drawn * (1 + offsets(sizes, errors, plans.params))
-    return drawn
 
 
 def _candidates(

@@ -1,6 +1,6 @@
 """Options: the formats that a law can weigh, each quantized after training or in it, at its best size."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from simlaw.decision.resources import WEIGHTS, Option, Resources, Training
 from simlaw.decision.shipped import Shipped
+from simlaw.decision.surface import Surface
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.report import span
@@ -29,22 +30,14 @@ class Plans:
 
 
 def options_of(
-    law: AbstractLossLaw | QuantizedLaw,
-    ranges: Mapping[str, tuple[float, float]],
-    formats: Sequence[Shipped],
-    training: Sequence[Training] | None,
-    *,
-    known: Collection[str] | None = None,
+    surface: Surface, formats: Sequence[Shipped], training: Sequence[Training] | None
 ) -> tuple[list[Option], dict[str, str]]:
     """The options that the law can weigh, and why others are left out, by their names.
 
-    `training` are the ways to train in a format; None is weights alone where the law knows P_w. `known` are the
-    variables that a fit has rows of; it knows no other precision. Raises `SimlawError` where the law knows no
-    precision, or not those of a training that was asked for.
+    `training` are the ways to train in a format; None is weights alone where the law knows P_w. Raises `SimlawError`
+    where the law knows no precision, or not those of a training that was asked for.
     """
-    knows = _knows(law)
-    if known is not None:
-        knows = [name for name in knows if name in known]
+    law, ranges, knows = surface.law, surface.ranges, surface.precisions
     kinds: list[Training | None] = [None] if "P_post" in knows else []
     if training is None:
         kinds += [WEIGHTS] if "P_w" in knows else []
@@ -128,11 +121,6 @@ def _refused(law: AbstractLossLaw | QuantizedLaw, option: Option) -> str | None:
 
 def _parts(law: AbstractLossLaw | QuantizedLaw) -> tuple[AbstractLaw, ...]:
     return (law.base, law.penalty) if isinstance(law, QuantizedLaw) else (law,)
-
-
-def _knows(law: AbstractLossLaw | QuantizedLaw) -> list[str]:
-    names = [name for part in _parts(law) for name in (*part.needs, *part.takes)]
-    return [name for name in dict.fromkeys(names) if name.startswith("P_")]
 
 
 def _name(law: AbstractLossLaw | QuantizedLaw) -> str:
