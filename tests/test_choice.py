@@ -253,8 +253,12 @@ def test_a_fit_of_training_precision_decides_with_its_own_error():
     assert np.mean([low <= gap <= high for (low, high), gap in gaps]) >= 0.7  # each is one in ten
     for c in choice.candidates:
         assert c.loss == pytest.approx(best[c.option], rel=0.003)  # the noise of one run
-    assert [b.name for b in choice.baselines] == ["nearest measured cell", "rank at the largest rung"]
-    assert "without a law: nearest measured cell " in str(choice)
+    assert [b.name for b in choice.baselines] == ["best measured cell", "rank at the largest rung"]
+    for b in choice.baselines:  # a cell that was measured, and fits: 16 bits are 2 bytes
+        assert (b.params, b.tokens, b.bits) in grid
+        assert b.params * min(b.bits, 16) / 8 <= 60e6 * 1.1
+        assert 6 * b.params * b.tokens <= 1.01 * 6e18
+    assert "without a law, of the measured cells within the budget: best measured cell" in str(choice)
     wide = sl.decide(replace(found, misfit=0.05), bytes=60e6, flops=6e18)
     assert np.ptp(wide.candidates[0].interval) > 3 * np.ptp(choice.candidates[0].interval)
 

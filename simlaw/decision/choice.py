@@ -9,7 +9,7 @@ from jaxtyping import Float
 from simlaw.decision.allocate import Lawful, beyond, factors, refuse_far
 from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
 from simlaw.decision.cache import Cache
-from simlaw.decision.cost import COSTS, FLOPS, CostTable
+from simlaw.decision.cost import FLOPS, CostTable, named_with
 from simlaw.decision.options import Plans, best_plans, options_of
 from simlaw.decision.resources import Option, Resources, Training
 from simlaw.decision.shipped import SHIPPED, Shipped
@@ -183,7 +183,7 @@ def decide(
         by_cost=_by_cost(estimate, resources, options),
         outside=far,
         left_out=left_out,
-        baselines=() if measured is None else _baselines(measured, candidates),
+        baselines=() if measured is None else _baselines(measured, resources, candidates),
     )
     return _verdict(choice, resources, ranges)
 
@@ -245,7 +245,7 @@ def _by_cost(
     if not resources.serve_tokens and not any(option.computed and not option.plain for option in options):
         return ()
     found = []
-    for table in {**COSTS, resources.cost.name: resources.cost}.values():
+    for table in named_with(resources.cost):
         try:
             plans = best_plans(estimate, replace(resources, cost=table), options, {})
         except SimlawError:
@@ -263,14 +263,11 @@ def _by_cost(
     return tuple(found)
 
 
-def _baselines(measured: Observations, candidates: Sequence[Candidate]) -> tuple[Baseline, ...]:
-    """What the cells say of those candidates that are quantized as the rows are."""
+def _baselines(measured: Observations, resources: Resources, candidates: Sequence[Candidate]) -> tuple[Baseline, ...]:
+    """What somebody without a law would take of the cells within the resources."""
     role = "P_w" if "P_w" in measured.x else "P_post"
-    asked = [c for c in candidates if c.option.plain or role in c.option.precisions]
-    n, d, bits = (
-        np.array(column) for column in zip(*((c.params, c.tokens, c.format.bits) for c in asked), strict=True)
-    )
-    return baselines(Cells.of(measured, role), n, d, bits, candidates[0].format.bits)
+    asked = [c.option for c in candidates if c.option.plain or role in c.option.precisions]
+    return baselines(Cells.of(measured, role).within(resources, asked), candidates[0].format.bits)
 
 
 def _far(ranges: Mapping[str, tuple[float, float]], c: Candidate) -> dict[str, float]:
