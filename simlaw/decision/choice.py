@@ -10,7 +10,7 @@ from simlaw.decision.allocate import Lawful, beyond, factors, refuse_far
 from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
 from simlaw.decision.cache import Cache
 from simlaw.decision.cost import COSTS, FLOPS, CostTable
-from simlaw.decision.options import Plans, best_plans, options_of
+from simlaw.decision.options import Plans, best_plans, options_of, own_sizes
 from simlaw.decision.resources import Option, Resources, Training
 from simlaw.decision.shipped import SHIPPED, Shipped
 from simlaw.decision.surface import fits_behind, surface_of
@@ -24,8 +24,6 @@ from simlaw.report import Cells as TableCells
 
 #: A lead of less than half a thousandth nat is none: no run shows it.
 _NOTHING = 5e-4
-#: Of the sizes of an option, one in this many is tried in every draw.
-_EVERY = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +200,7 @@ def _candidates(
     found = []
     for i, option in enumerate(plans.options):
         n, d = float(plans.params[i]), float(plans.tokens[i])
-        own = None if draws is None else _own_sizes(resources, option, draws)
+        own = None if draws is None else own_sizes(draws, resources, [option])[:, 0]
         found.append(
             Candidate(
                 option=option,
@@ -213,30 +211,11 @@ def _candidates(
                 interval=None if drawn is None else _ends(drawn[:, i]),
                 gap_interval=None if drawn is None else _ends(drawn[:, i] - drawn[:, top]),
                 best=float(share[i]),
-                params_interval=None if own is None else _ends(own[0]),
-                tokens_interval=None if own is None else _ends(own[1]),
+                params_interval=None if own is None else _ends(own),
+                tokens_interval=None if own is None else _ends(resources.tokens_for(own, option)),
             )
         )
     return sorted(found, key=lambda c: c.loss)
-
-
-def _own_sizes(
-    resources: Resources, option: Option, draws: AbstractLossLaw | QuantizedLaw
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """The best size, and its tokens, of an option in every draw."""
-    n = resources.sizes(option)[::-1][::_EVERY]
-    loss = draws.loss(N=n, D=resources.tokens_for(n, option), **option.precisions)
-    at, rows = np.argmin(loss, axis=1), np.arange(len(loss))
-    log = np.log(n)[at]
-    if len(n) > 2:  # between the sizes tried, the vertex of a parabola
-        inner = np.clip(at, 1, len(n) - 2)
-        left, middle, right = (loss[rows, inner + step] for step in (-1, 0, 1))
-        curve = left - 2 * middle + right
-        inside = (at == inner) & (curve > 0)
-        shift = 0.5 * (left - right) / np.where(inside, curve, 1.0) * np.log(n[1] / n[0])
-        log = np.where(inside, log + shift, log)
-    own = np.exp(log)
-    return own, resources.tokens_for(own, option)
 
 
 def _by_cost(
