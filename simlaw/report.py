@@ -82,14 +82,14 @@ def wrapped(text: str) -> str:
 
 
 #: A table: its head and its rows.
-Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
+TableCells = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableReport:
     """Tables and the sentences that they come to; a table without rows is left out."""
 
-    tables: Sequence[Cells] = ()
+    tables: Sequence[TableCells] = ()
     sentences: Sequence[str]
 
     def text(self) -> str:

@@ -1,6 +1,5 @@
 """The best precision along an axis: published optima, brute force, intervals, honest ends."""
 
-import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -143,6 +142,6 @@ def test_laws_of_whole_bits_have_whole_optima():
         ({"along": "C", "at": [1e20], "bytes": 1e8, "N": 1e12}, "at most one of the precisions fits within 100 MB"),
     ],
 )
-def test_refusals(arguments, sentence):
-    with pytest.raises(SimlawError, match=sentence):  # without the tests' own check of types
-        inspect.unwrap(best_bits)(kumar2024, **arguments)
+def test_refusals(unchecked, arguments, sentence):
+    with pytest.raises(SimlawError, match=sentence):
+        best_bits(kumar2024, **arguments)

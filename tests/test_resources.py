@@ -112,7 +112,7 @@ def test_resources_in_words():
     [
         ({"flops": 0}, "flops=0: it must be a number above 0"),
         ({"bytes": np.inf}, "bytes=inf: it must be a number above 0"),
-        ({"serve_tokens": -1}, "serve_tokens=-1: it must be a number of tokens, or 0"),
+        ({"serve_tokens": -1}, "serve_tokens=-1: it must be a number above 0, or 0"),
         ({"tokens": 1e9}, "give the training budget once: flops=… (equal compute) or tokens=… (equal data)"),
         ({"flops": None}, "give the training budget once: flops=… (equal compute) or tokens=… (equal data)"),
         ({"flops": None, "tokens": 1e9}, "tokens=… bound no size: give bytes=… too, or flops=… instead"),

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 #: Sizes tried: from one parameter to the most at first, then between the neighbours of the best so far.
-_FIRST, _THEN, _ROUNDS = 64, 17, 4
+_FIRST, _THEN, _ROUNDS = 64, 17, 6
 
 
 def best_sizes(

@@ -27,7 +27,13 @@ class Training:
     roles: tuple[str, ...]
     computed: bool
 
+    def __str__(self) -> str:
+        what = ", ".join(_ROLES.get(role, role) for role in self.roles)
+        products = "computed in it too" if self.computed else "computed in 16 bits"
+        return f"in training: {self.name} means {what} in the format while training, products {products}"
 
+
+_ROLES = {"P_w": "weights", "P_a": "activations", "P_kv": "keys, values"}
 #: Weights in the format, activations in 16 bits: quantization-aware training.
 WEIGHTS = Training(name="weights", roles=("P_w",), computed=False)
 #: Weights, activations, keys and values in the format; products are computed in it.
