@@ -162,7 +162,8 @@ def test_refusals():
         next_runs(kumar2024, BEST, RIVAL)
     other = {"N": 45e3, "D": 3.7e6}
     for wrong, sentence in (
-        ({"most": 1.0}, "there is no run to choose from: give candidates=…, or a larger most=…"),
+        ({"most": 1.0}, "most=1: the cheapest run to choose from takes 1.3e10 FLOPs; raise it"),
+        ({"candidates": []}, "candidates=… has no run to choose from: give some, or leave it out"),
         ({"noise": 0.0}, "noise=0: it must be a number above 0"),
         ({"penalty_noise": -1.0}, "penalty_noise=-1: it must be a number above 0"),
         ({"count": 0}, "count=0: it must be a whole number of runs, 1 or more"),

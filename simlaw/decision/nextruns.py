@@ -180,12 +180,15 @@ def _pairs(
     if any(not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2 for pair in candidates):
         raise SimlawError(f"candidates={candidates!r}: give pairs of parameters and tokens, one for each run")
     pairs = [(require_amount("N", n), require_amount("D", d)) for n, d in candidates]
-    if most is not None:
-        require_amount("most", most)
-        pairs = [(n, d) for n, d in pairs if 6 * n * d <= most]
     if not pairs:
-        raise SimlawError("there is no run to choose from: give candidates=…, or a larger most=…")
-    return pairs
+        raise SimlawError("candidates=… has no run to choose from: give some, or leave it out")
+    if most is None:
+        return pairs
+    within = [(n, d) for n, d in pairs if 6 * n * d <= require_amount("most", most)]
+    if not within:
+        least = power_of_ten(min(6 * n * d for n, d in pairs))
+        raise SimlawError(f"most={most:g}: the cheapest run to choose from takes {least} FLOPs; raise it")
+    return within
 
 
 def _greedy(

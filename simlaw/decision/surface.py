@@ -55,10 +55,16 @@ class Surface:
         return _surface(both.law, both.draws, both.ranges, base, penalty, sizes, counts=base.counts, seed=seed)
 
     @property
+    def name(self) -> str:
+        """The forms of the law: "Chinchilla + StepPenalty"."""
+        return " + ".join(type(part).__name__ for part in parts(self.law))
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """The variables of precision that the law takes; of a fit, those that it has rows of."""
-        parts = (self.law.base, self.law.penalty) if isinstance(self.law, QuantizedLaw) else (self.law,)
-        names = dict.fromkeys(name for part in parts for name in (*part.needs, *part.takes) if name.startswith("P_"))
+        names = dict.fromkeys(
+            name for part in parts(self.law) for name in (*part.needs, *part.takes) if name.startswith("P_")
+        )
         given = isinstance(self.law, QuantizedLaw)  # a penalty is there because somebody gave or fitted it
         return tuple(n for n in names if not self.rows or n in self.ranges or (given and n == "P_post"))
 
@@ -116,10 +122,15 @@ def surface_of(law: Lawful, penalty: Fit | Published | AbstractPenalty | None = 
     return _surface(joined, both, ranges, base, penalty, counts=counts, rows=rows, seed=seed)
 
 
+def parts(law: AbstractLossLaw | QuantizedLaw) -> tuple[AbstractLaw, ...]:
+    """The law, or the loss and the penalty that it joins."""
+    return (law.base, law.penalty) if isinstance(law, QuantizedLaw) else (law,)
+
+
 def fits_behind(law: Any, penalty: Any = None) -> tuple[Fit, ...]:
     """The fits that a surface rests on, healthy or not: none where laws were given as they are."""
-    parts = (law.base, law.penalty) if isinstance(law, QuantizedFit) else (law,)
-    return tuple(part for part in (*parts, penalty) if isinstance(part, Fit))
+    each = (law.base, law.penalty) if isinstance(law, QuantizedFit) else (law,)
+    return tuple(part for part in (*each, penalty) if isinstance(part, Fit))
 
 
 def _surface(
@@ -157,8 +168,7 @@ def _surface(
 
 def _count(draws: AbstractLossLaw | QuantizedLaw) -> int:
     """How many draws there are; those of the parts are paired, so they must be as many."""
-    parts: tuple[AbstractLaw, ...] = (draws.base, draws.penalty) if isinstance(draws, QuantizedLaw) else (draws,)
-    found = {np.size(value) for part in parts for value in part.values.values()} - {1}
+    found = {np.size(value) for part in parts(draws) for value in part.values.values()} - {1}
     if len(found) > 1:
         raise SimlawError(
             f"the fits have {' and '.join(map(str, sorted(found)))} draws, which pair no trunks: fit both with the "
