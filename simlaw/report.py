@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+#: The columns of a line of text.
+WIDTH = 100
 #: The badge of a fit's health: a colour that white text stands out from on light and dark pages, and a mark.
 _HEALTHY, _SICK = ("#1a7f37", "✓"), ("#b00020", "✗")
 
@@ -78,7 +80,7 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
 
 def wrapped(text: str) -> str:
     """A sentence in lines of at most 100 columns."""
-    return textwrap.fill(text, 100)
+    return textwrap.fill(text, WIDTH)
 
 
 #: A table: its head and its rows.

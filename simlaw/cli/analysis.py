@@ -16,7 +16,7 @@ from simlaw.fitting.holdout import LargestC, LargestD, LargestN
 from simlaw.fitting.residuals import residuals
 from simlaw.law import AbstractPenalty
 from simlaw.observations import rate_checks
-from simlaw.report import columns, count, precision, size, with_error
+from simlaw.report import columns, count, precision, size, with_error, wrapped
 from simlaw.table import Table
 from simlaw.trends import trends
 
@@ -135,8 +135,8 @@ def decision_report(decision: Decision) -> str:
         ],
     )
     null = baselines_text(decision.baselines)
-    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [null] * bool(null)
-    return "\n\n".join([*parts, decision.sentence])
+    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [wrapped(null)] * bool(null)
+    return "\n\n".join([*parts, wrapped(decision.sentence)])
 
 
 def answer(analysis: Analysis, question: Question) -> Decision:

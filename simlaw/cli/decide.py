@@ -68,7 +68,7 @@ def command(
     \b
     Example:
       simlaw decide quickstart --bytes 29e3 --flops 1e12
-      simlaw decide kumar2024 --bytes 16e9 --flops 1e21 --serve-tokens 1e12 --cost H200 --force
+      simlaw decide kumar2024 --bytes 16e9 --flops 1e21 --serve-tokens 1e12 --cost H200
     """
     if flops is not None and tokens is not None:
         raise SimlawError("--flops and --tokens are two conventions: give one of them")
@@ -157,9 +157,11 @@ def _cost(name: str | None) -> CostTable:
     if not Path(name).is_file():
         raise SimlawError(f"--cost {name}: there is no such table or file; the tables are {', '.join(COSTS)}")
     try:
-        plain = json.loads(Path(name).read_text())
+        plain = json.loads(Path(name).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise SimlawError(f"--cost {name}: line {error.lineno} is no JSON; mend the file") from error
+    except UnicodeDecodeError as error:
+        raise SimlawError(f"--cost {name}: byte {error.start} is no UTF-8 text; save the file as UTF-8") from error
     if not isinstance(plain, dict):
         raise SimlawError(f"--cost {name}: it holds no object: give the fields of a cost table by name")
     return cost_table(plain)

@@ -10,7 +10,7 @@ from simlaw.decision.allocate import Lawful, beyond, factors, refuse_far
 from simlaw.decision.amounts import NOTHING
 from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
 from simlaw.decision.cache import Cache
-from simlaw.decision.cost import COSTS, FLOPS, CostTable
+from simlaw.decision.cost import FLOPS, CostTable, named_with
 from simlaw.decision.named import cost_of, formats_of, trainings_of
 from simlaw.decision.options import Plans, best_plans, options_of, own_sizes
 from simlaw.decision.resources import Option, Resources, Training
@@ -236,7 +236,7 @@ def _by_cost(
     if not resources.serve_tokens and not any(option.computed and not option.plain for option in options):
         return ()
     found = []
-    for table in {**COSTS, resources.cost.name: resources.cost}.values():
+    for table in named_with(resources.cost):
         try:
             plans = best_plans(estimate, replace(resources, cost=table), options, {})
         except SimlawError:
@@ -279,7 +279,7 @@ def _notes(choice: Choice, resources: Resources, counts: str) -> tuple[str, ...]
     if resources.bytes is not None and best.bytes < 0.99 * resources.bytes:
         found.append(f"bytes do not bind: the best plan takes {size(best.bytes)} of {size(resources.bytes)}")
     if resources.serve_tokens and resources.cache is None:
-        tables = {**COSTS, resources.cost.name: resources.cost}
+        tables = {table.name: table for table in named_with(resources.cost)}
         named = dict.fromkeys([resources.cost.name, *(one.cost for one in choice.by_cost)])
         if moved := [name for name in named if tables[name].byte > 0]:
             found.append(

@@ -85,6 +85,11 @@ def regret_of_table(
     FLOPs are the budget, and the held-out cells within it are the options. Raises `SimlawError` where no budget holds
     two sizes, or the rest is too little to fit.
     """
+    if not isinstance(table, Table):
+        raise SimlawError(
+            f"regret_of_table takes a table of simlaw's own, and this is a {type(table).__name__}: take regret "
+            "for the rows of load_table"
+        )
     kept, _ = usable(table)
     granularity = (*granularities(kept), "channel")[0]
     losses = loss_observations(table)
@@ -117,6 +122,11 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     The form is fitted to the rows that are not held out; held-out cells of nearly equal 6·N·D are one question. Raises
     `SimlawError` where no two sizes have equal FLOPs.
     """
+    if not isinstance(seen, Observations):
+        raise SimlawError(
+            f"regret takes rows as load_table gives them, and this is a {type(seen).__name__}: take regret_of_table "
+            "for a table of simlaw's own"
+        )
     bits = next((name for name in ("P_post", "P_w") if name in seen.x), None)
     extra = [name for name in seen.x if name not in ("N", "D", bits)]
     if extra:
