@@ -32,19 +32,7 @@ def fit_report(analysis: Analysis) -> str:
     if analysis.penalty is None:
         said = "no row is quantized, so there is no penalty to fit"
         return "\n\n".join(part for part in (str(analysis.base), said, *checks, rate_report(analysis.table)) if part)
-    held = columns(
-        ("penalty form", "health", "chi2", "dof", "held-out lowest bits (rms in sigmas)"),
-        [
-            (
-                type(rival.fit.law).__name__,
-                rival.fit.health,
-                f"{rival.fit.chi2:.0f}",
-                str(rival.fit.rows - rival.fit.estimated),
-                f"{rival.held_out:.2f}",
-            )
-            for rival in analysis.rivals
-        ],
-    )
+    held = "" if analysis.rivals is None else str(analysis.rivals)
     trend, rates = trend_report(analysis), rate_report(analysis.table)
     parts = [str(analysis.base), str(analysis.penalty), held, *checks, trend, rates]
     return "\n\n".join(part for part in parts if part)
