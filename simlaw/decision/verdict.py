@@ -65,7 +65,7 @@ class MeasuredCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossing:
+class PrecisionCrossover:
     """Where one precision overtakes another as the budget grows, and stays ahead as far as runs were measured.
 
     `share` of the draws have it between the cheapest and the dearest measured amount. An end of the interval is
@@ -94,7 +94,7 @@ class Decision:
     amount: float
     plans: tuple[Plan, ...]
     measured: tuple[MeasuredCell, ...]
-    crossing: Crossing | None
+    crossing: PrecisionCrossover | None
     baselines: tuple[Baseline, ...] = ()
 
 
@@ -245,7 +245,7 @@ def _crossing(
     storage: Storage,
     plans: tuple[Plan, ...],
     ends: tuple[float, float],
-) -> Crossing | None:
+) -> PrecisionCrossover | None:
     """Where the nearest other precision that is best above the budget (else below it) takes over.
 
     Searched where the runs were: between the cheapest and the dearest measured amount.
@@ -273,7 +273,7 @@ def _crossing(
     near = slice(0, at + 1) if above else slice(at, None)
     estimate = np.clip(rise(np.log(amounts[near]), ahead[near]), *np.log(ends))
     low, high = interval(places)
-    return Crossing(
+    return PrecisionCrossover(
         overtakes=float(bits[other] if above else bits[winner]),
         overtaken=float(bits[winner] if above else bits[other]),
         at=float(np.exp(estimate)),
