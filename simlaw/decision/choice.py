@@ -30,8 +30,9 @@ class Candidate:
     """The best size of one option: loss in nats per token, its interval, and the share of draws in which it is best.
 
     `params` and `tokens` are the estimate's, and the losses of all draws are taken there; their intervals are those of
-    the draws' own best sizes. `bytes` are those of the weights, and of the cache where there is one. Without draws
-    there is no interval, and the best has the share 1. Options that tie exactly share their draws.
+    the draws' own best sizes, without the forms' own errors. `bytes` are those of the weights, and of the cache where
+    there is one. Without draws there is no interval, and the best has the share 1. Options that tie exactly share their
+    draws.
     """
 
     option: Option
