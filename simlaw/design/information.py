@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from simlaw.design.rows import Rows
 from simlaw.errors import SimlawError
+from simlaw.fitting.certificate import spectrum
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.simulate import Noise
 
@@ -96,8 +97,7 @@ def errors(matrix: Float[np.ndarray, "k p p"]) -> Float[np.ndarray, "k p"]:
 
 def rank(slopes: Float[np.ndarray, "k n p"]) -> tuple[int, float]:
     """The rank of the Jacobian with columns of length 1, and its condition number: medians over the laws."""
-    length = np.sqrt(np.sum(slopes**2, axis=1, keepdims=True))
-    singular = np.linalg.svd(slopes / np.where(length > 0, length, 1.0), compute_uv=False)
+    singular = spectrum(slopes)
     held = np.zeros((len(slopes), slopes.shape[2]))
     held[:, : singular.shape[1]] = singular / singular[:, :1]
     ranks = np.sum(held > _RANK, axis=1)

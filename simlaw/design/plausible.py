@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
+from simlaw.fitting.problem import draw_starts
 from simlaw.law import AbstractLaw, AbstractPenalty
 
 #: How many laws a design is judged at.
@@ -37,7 +38,9 @@ def plausible(
     kinds = np.unique(np.stack(list(x.values())), axis=1)
     some = kinds[:, np.unique(np.linspace(0, kinds.shape[1] - 1, _CELLS).astype(int))]
     cells = dict(zip(x, some, strict=True))
-    drawn = form(**_starts(form))
+    parameters = form.parameters()
+    starts = draw_starts(form, {name: one.bounds for name, one in parameters.items()}, _DRAWS, seed=0)
+    drawn = form(**{name: np.exp(at) if parameters[name].scale == "log" else at for name, at in starts.items()})
     log, slopes = drawn.log_slopes(cells)
     seen = (slopes != 0).any(axis=(0, 1))
     good: np.ndarray = (np.abs(slopes).max(axis=1) > _MATTERS)[:, seen].all(axis=1)
@@ -51,16 +54,6 @@ def plausible(
         )
     picked = np.flatnonzero(good)[:LAWS]
     return form(**{name: np.asarray(value)[picked] for name, value in drawn.values.items()})
-
-
-def _starts(form: type[AbstractLaw]) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    drawn = {}
-    for name, one in form.parameters().items():
-        ends = np.log(one.starts) if one.scale == "log" else np.array(one.starts)
-        uniform = rng.uniform(ends[0], ends[1], _DRAWS)
-        drawn[name] = np.exp(uniform) if one.scale == "log" else uniform
-    return drawn
 
 
 def some(laws: AbstractLaw, count: int) -> AbstractLaw:

@@ -101,11 +101,15 @@ def rounding(problem: Problem) -> float:
 
 def condition(jacobian: Float[np.ndarray, "n p"]) -> float:
     """The condition number of the Jacobian with columns of length 1: collinearity, whatever the parameters' units."""
-    length = np.sqrt(np.sum(jacobian**2, axis=0))
-    if not (length > 0).all():
-        return float("inf")
-    singular = np.linalg.svd(jacobian / length, compute_uv=False)
-    return float(singular[0] / singular[-1]) if singular[-1] > 0 else float("inf")
+    singular = spectrum(jacobian)
+    known = (jacobian != 0).any(axis=0).all() and singular[-1] > 0
+    return float(singular[0] / singular[-1]) if known else float("inf")
+
+
+def spectrum(jacobian: Float[np.ndarray, "*k n p"]) -> Float[np.ndarray, "*k m"]:
+    """The singular values of each Jacobian with columns of length 1, the largest first."""
+    length = np.sqrt(np.sum(jacobian**2, axis=-2, keepdims=True))
+    return np.linalg.svd(jacobian / np.where(length > 0, length, 1.0), compute_uv=False)
 
 
 def health(

@@ -65,6 +65,19 @@ class Problem:
         return found
 
 
+def draw_starts(
+    form: type[AbstractLaw], limits: Mapping[str, tuple[float, float]], count: int, seed: int
+) -> dict[str, Float[np.ndarray, " k"]]:
+    """`count` starts of every parameter in its own scale, uniform in the range of its starts inside the limits."""
+    rng = np.random.default_rng(seed)
+    drawn = {}
+    for name, one in form.parameters().items():
+        low, high = (_scaled(one, end) for end in limits[name])
+        first, last = (float(np.clip(_scaled(one, end), low, high)) for end in one.starts)
+        drawn[name] = rng.uniform(first, last, count)
+    return drawn
+
+
 def pose(
     form: type[AbstractLaw],
     seen: Observations,
@@ -104,12 +117,7 @@ def pose(
                 f"{_range(parameters[name])}"
             )
     limits = {name: bounds.get(name, one.bounds) for name, one in parameters.items()}
-    rng = np.random.default_rng(seed)
-    drawn = {}
-    for name, one in parameters.items():
-        low, high = (_scaled(one, end) for end in limits[name])
-        first, last = (float(np.clip(_scaled(one, end), low, high)) for end in one.starts)
-        drawn[name] = rng.uniform(first, last, starts)
+    drawn = draw_starts(form, limits, starts, seed)
     for name, value in fixed.items():
         drawn[name] = np.full(starts, _scaled(parameters[name], value))
     everything = Problem(
