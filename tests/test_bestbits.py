@@ -107,6 +107,7 @@ def test_bits_outside_the_rows_are_not_tried():
     found = best_bits(kumar2024, along="D", at=[1e8, 1e13], bytes=82.5e6, force=True)
     assert found.outside[0]["D"] == pytest.approx(15)
     assert "D by 15 x" in str(found)
+    assert "N and bytes count parameters: non-embedding" in str(found)
     assert found.bits[0] == 3
     assert found.edge[0]
     assert best_bits(kumar2024, along="bytes", at=[1e11], flops=1e20, force=True).bits[0] == 8

@@ -311,11 +311,19 @@ def test_where_nothing_binds_16_bits_lose_in_no_draw():
         assert [c.format.stored for c in same] == sorted(c.format.stored for c in same)
 
 
+def test_of_formats_that_tie_exactly_the_one_that_stores_least_is_best():
+    found = sl.decide(kumar2024, flops=1e20, training="all", cost="bits", force=True)
+    best = found.candidates[0]
+    assert [c.format.bits for c in found.candidates[:3]] == [8, 8, 8]
+    assert (best.format.stored, best.best) == (8.0, 1.0)
+    assert next(one for one in found.by_cost if one.cost == "bits").option == best.option
+
+
 @pytest.mark.parametrize("serve", [1.6e11, 1e12, 1e13])
 def test_near_the_limit_of_serving_the_best_size_is_exact(serve):
     found = sl.decide(kumar2024, flops=1e21, serve_tokens=serve, training=(), force=True)
     most = 1e21 / (2 * serve)
-    sizes = most * (1 - np.geomspace(1e-6, 0.999, 200_001))
+    sizes = most * (1 - np.geomspace(1e-6, 0.999, 20_001))
     tokens = (1e21 - 2 * sizes * serve) / (6 * sizes)
     for c in found.candidates:
         exact = kumar2024.loss(N=sizes, D=tokens, **c.option.precisions).min()

@@ -16,13 +16,9 @@ from simlaw.decision.cache import Cache
 from simlaw.decision.choice import Choice
 from simlaw.decision.choice import decide as decide_by_law
 from simlaw.decision.cost import COSTS, CostTable, cost_table
-from simlaw.decision.resources import TIED, WEIGHTS
-from simlaw.decision.shipped import INTEGERS, SHIPPED
+from simlaw.decision.named import FORMAT_LISTS, TRAININGS
 from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
-
-_FORMATS = {"shipped": SHIPPED, "integers": INTEGERS, "all": (*SHIPPED, *INTEGERS[1:])}
-_TRAINING = {"none": (), "weights": (WEIGHTS,), "all": (WEIGHTS, TIED)}
 
 
 @click.command()
@@ -38,8 +34,8 @@ _TRAINING = {"none": (), "weights": (WEIGHTS,), "all": (WEIGHTS, TIED)}
 @click.option("--batch", type=float, help="LAW: sequences served at once; their cache counts as bytes.")
 @click.option("--context", type=float, help="LAW: tokens of each sequence in the cache.")
 @click.option("--cost", "cost", metavar="NAME|FILE", help=f"LAW: a cost table: {', '.join(COSTS)}, or a JSON file.")
-@click.option("--formats", type=click.Choice(list(_FORMATS)), default="shipped", help="LAW: the formats to weigh.")
-@click.option("--training", type=click.Choice(list(_TRAINING)), help="LAW: what may be trained in low precision.")
+@click.option("--formats", type=click.Choice(list(FORMAT_LISTS)), default="shipped", help="LAW: the formats to weigh.")
+@click.option("--training", type=click.Choice(list(TRAININGS)), help="LAW: what may be trained in low precision.")
 @click.option("--force", is_flag=True, help="LAW: answer even more than ten times outside the rows of the fit.")
 @json_option
 def command(
@@ -104,8 +100,8 @@ def command(
             serve_flops=serve_flops,
             cache=None if batch is None or context is None else Cache(batch=batch, context=context),
             cost=_cost(cost),
-            formats=_FORMATS[formats],
-            training=None if training is None else _TRAINING[training],
+            formats=formats,
+            training=training,
             force=force,
         )
         if as_json:

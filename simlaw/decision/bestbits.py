@@ -34,7 +34,7 @@ class BestBits:
     `low` and `high` are the ends of the intervals of the draws, with the forms' own errors (None without draws), each
     draw at the estimate's sizes.
     `edge` is true where the best is the first or the last number of bits tried: a bound, not an optimum. `outside` says
-    for each place by which factor N, D and C lie outside the rows of the fit.
+    for each place by which factor N, D and C lie outside the rows of the fit, `counts` what N counts.
     """
 
     along: Axis
@@ -46,6 +46,7 @@ class BestBits:
     tokens: Float[np.ndarray, " m"]
     edge: Bool[np.ndarray, " m"]
     outside: tuple[Mapping[str, float], ...]
+    counts: str = ""
 
     def __str__(self) -> str:
         head = [self.along, "best bits", "parameters", "tokens"]
@@ -66,7 +67,8 @@ class BestBits:
             head.append("outside the rows of the fit")
             for row, far in zip(rows, self.outside, strict=True):
                 row.append(factors(far))
-        return columns(head, rows)
+        table = columns(head, rows)
+        return f"{table}\n\nN and bytes count parameters: {self.counts}" if self.counts else table
 
 
 def best_bits(
@@ -141,6 +143,7 @@ def best_bits(
         tokens=np.array([top[2] for top in tops]),
         edge=np.array([top[3] for top in tops]),
         outside=tuple(outside),
+        counts=surface.counts,
     )
 
 

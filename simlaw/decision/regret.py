@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from simlaw.decision.amounts import NOTHING
 from simlaw.decision.baselines import BASELINES, SLACK, Cells, after_quantization, taken
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit, fit
@@ -22,8 +23,6 @@ from simlaw.observations import Observations, granularities, loss_observations, 
 from simlaw.report import columns
 from simlaw.table import Table
 
-#: A loss of less than half the last digit that reports show is none.
-_NOTHING = 5e-4
 #: Cells whose FLOPs differ by less than this factor are one budget.
 _SAME = 1.1
 
@@ -179,7 +178,7 @@ def _regret(
         best = [options.loss[q.options].min() for q in distinct]
         lost = options.loss[places] - np.array(best)
         followers.append(
-            Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < _NOTHING).mean()))
+            Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < NOTHING).mean()))
         )
     valid = all(one.health == "VALID" for one in fits)
     return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers), valid=valid)

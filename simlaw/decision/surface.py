@@ -84,7 +84,8 @@ class Surface:
         added, x = self.draws.penalty, {"N": n, "D": d, "P_post": bits, **training}
         penalty = added.penalty(**{name: x[name] for name in (*added.needs, *added.takes) if name in x})
         # unquantised takes the last place: its penalty is 0 anyway
-        bit_error = joined(_WHOLE, self.bit_errors, np.minimum(bits, _WHOLE[-1]))
+        few = np.minimum(P_post, _WHOLE[-1])
+        bit_error = joined(_WHOLE, self.bit_errors, few.reshape((1,) * (n.ndim - few.ndim) + few.shape))
         return self.draws.base.loss(N=n, D=d, **training) * offset + penalty * np.exp(bit_error)
 
 
@@ -226,4 +227,4 @@ def joined(
 ) -> Float[np.ndarray, "k ..."]:
     """Errors that are independent at some places, joined linearly between them, at other places."""
     weights = np.stack([np.interp(at.ravel(), places, row) for row in np.eye(len(places))], axis=1)
-    return (weights @ errors.T).T.reshape(len(errors), *at.shape)
+    return (errors @ weights.T).reshape(len(errors), *at.shape)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.decision.amounts import NOTHING
 from simlaw.decision.baselines import SLACK, Baseline, Cells, baselines
 from simlaw.decision.critical import rise
 from simlaw.decision.surface import UNQUANTIZED, Storage, Surface
@@ -22,8 +23,6 @@ from simlaw.table import Table
 
 #: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
 Convention = Literal["compute", "tokens"]
-#: A lead of less than half the last digit that reports show is none.
-_NOTHING = 5e-4
 #: Tokens this many times outside the measured ones are out of a law's reach.
 _FAR = 10.0
 #: Sizes tried between the smallest and the largest measured one.
@@ -309,13 +308,13 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
             f"{count(tokens[1])}."
         )
         return replace(decision, sentence=sentence)
-    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= _NOTHING]
+    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= NOTHING]
     what = "block bytes" if decision.bytes_column == "bytes_blocks" else "bytes in all"
     amount = "training FLOPs" if decision.convention == "compute" else "training tokens"
     budget = f"At {size(decision.bytes)} of {what} and {power_of_ten(decision.amount)} {amount}"
     plan = f"{count(best.params)} parameters at {precision(best.bits)}"
     other, far_end = rivals(plans)
-    for rival, least in ((other, 0.0), (far_end, _NOTHING)):
+    for rival, least in ((other, 0.0), (far_end, NOTHING)):
         if rival is not None and rival.gap_interval[0] <= least:
             sentence = (
                 f"not identified: {budget[0].lower()}{budget[1:]}, {plan} and {count(rival.params)} at "
@@ -366,7 +365,7 @@ def _losers(rivals: Sequence[Plan]) -> str:
     said = []
     for i, rival in enumerate(rivals):
         who = f"{count(rival.params)} at {precision(rival.bits)}"
-        if rival.gap <= _NOTHING:
+        if rival.gap <= NOTHING:
             said.append(f"{who} is as good to a thousandth")
         else:
             said.append(f"{who} loses to it by {_gap(rival, ' nats')}" if not i else f"{who} by {_gap(rival)}")
