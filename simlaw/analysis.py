@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from simlaw.fitting.fit import Fit, bits_error, fit
+from simlaw.errors import SimlawError
+from simlaw.fitting.contest import Contest, contest
+from simlaw.fitting.fit import Fit, fit
+from simlaw.fitting.holdout import LowestBits
 from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
@@ -16,19 +17,11 @@ PENALTIES = (StepPenalty, ExponentialPenalty, PowerPenalty)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
-    """One form of the penalty and how it fares on the lowest bits when it is fitted to the others."""
-
-    fit: Fit
-    held_out: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A table with its loss fit and its penalty fit; `rivals` are all penalty forms, in the order of `PENALTIES`.
+    """A table with its loss fit and its penalty fit; `rivals` is the contest of the penalty forms.
 
-    A table without quantized rows has neither penalty nor rivals. `granularity` is what shares a scale in the rows that
-    the penalty is fitted to. `losses` and `penalties` are the rows of the fits.
+    A table without quantized rows has no penalty, and one with too few bit-widths no rivals. `granularity` is what
+    shares a scale in the rows that the penalty is fitted to. `losses` and `penalties` are the rows of the fits.
     """
 
     table: Table
@@ -36,14 +29,15 @@ class Analysis:
     penalties: Observations | None
     base: Fit
     penalty: Fit | None
-    rivals: tuple[Rival, ...]
+    rivals: Contest | None
     granularity: str
 
 
 def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analysis:
-    """The analysis of a table: Chinchilla for the loss, and the penalty form that predicts the lowest bits best.
+    """The analysis of a table: Chinchilla for the loss, and the simplest penalty form that predicts the lowest bits.
 
-    The simplest form, where the table has one bit-width and nothing to predict. Scales per output channel where the
+    That is the one which no other beats there beyond noise, and the simplest of all where bits are too few to hold the
+    lowest out. Scales per output channel where the
     table has them. Runs that went over their data more than once stay out unless `repeats`. Raises `SimlawError` where
     the table has too few sizes or seeds.
     """
@@ -53,20 +47,22 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
     kinds = granularities(table)
     if not kinds:
         return Analysis(
-            table=table, losses=losses, penalties=None, base=base, penalty=None, rivals=(), granularity="channel"
+            table=table, losses=losses, penalties=None, base=base, penalty=None, rivals=None, granularity="channel"
         )
     first = penalty_observations(table, granularity=kinds[0], repeats=repeats)
     pilot = fit(PENALTIES[0], first).law
     assert isinstance(pilot, AbstractPenalty)
     seen = penalty_observations(table, granularity=kinds[0], repeats=repeats, expected=pilot)
-    rivals = tuple(Rival(fit=fit(f, seen, weights), held_out=bits_error(f, seen)) for f in PENALTIES)
-    best = min(rivals, key=lambda rival: rival.held_out) if np.isfinite(rivals[0].held_out) else rivals[0]
+    try:
+        rivals = contest(PENALTIES, seen, weights, (LowestBits(),), fixed={}, bounds={})
+    except SimlawError:
+        rivals = None
     return Analysis(
         table=table,
         losses=losses,
         penalties=seen,
         base=base,
-        penalty=best.fit,
+        penalty=fit(PENALTIES[0], seen, weights) if rivals is None else rivals.chosen.fit,
         rivals=rivals,
         granularity=kinds[0],
     )

@@ -14,7 +14,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,8 @@ Nats = Any
 _STEP = 1e-200
 #: Parameters or variables by name, shaped to broadcast against each other.
 Named = Mapping[str, Any]
+#: The value of a variable: a number, or an array of them.
+Variable = TypeVar("Variable", bound=ArrayLike)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,15 +181,36 @@ class AbstractPenalty(AbstractLaw):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedLaw:
-    """A law of the loss after post-training quantization: loss as trained + penalty."""
+    """A law of the loss after quantization: loss as trained + penalty.
+
+    Each variable goes to the parts that take it, and P_post, which is the penalty's own, to the base only where the
+    penalty takes none (quantization-aware training at one precision, say).
+    """
 
     base: AbstractLossLaw
     penalty: AbstractPenalty
 
-    def loss(self, *, P_post: ArrayLike = math.inf, **variables: ArrayLike) -> Nats:
-        """The loss in nats per token; without `P_post`, as trained."""
-        added = {name: variables[name] for name in self.penalty.needs if name in variables}
-        return self.base.loss(**variables) + self.penalty.penalty(P_post=P_post, **added)
+    def loss(self, **variables: ArrayLike) -> Nats:
+        """The loss in nats per token; without `P_post`, as trained.
+
+        Raises `SimlawError` for a variable that neither part takes, and for one that a part needs.
+        """
+        base, added = self.route(variables)
+        unrounded = {"P_post": math.inf} if "P_post" in self.penalty.needs else {}
+        return self.base.loss(**base) + self.penalty.penalty(**{**unrounded, **added})
+
+    def route(self, variables: Mapping[str, Variable]) -> tuple[dict[str, Variable], dict[str, Variable]]:
+        """The variables that go to the base, and those that go to the penalty."""
+        of_base, of_penalty = ((*part.needs, *part.takes) for part in (self.base, self.penalty))
+        accepted = dict.fromkeys((*of_base, *of_penalty))
+        for name in variables:
+            if name not in accepted:
+                forms = f"{type(self.base).__name__} + {type(self.penalty).__name__}"
+                raise SimlawError(f"{forms} takes no {name}: it takes {', '.join(accepted)}")
+        if "P_post" in of_penalty:
+            of_base = tuple(name for name in of_base if name != "P_post")
+        base = {name: value for name, value in variables.items() if name in of_base}
+        return base, {name: value for name, value in variables.items() if name in of_penalty}
 
 
 @functools.cache

@@ -144,12 +144,8 @@ def analysis_json(analysis: Analysis, table_sha256: str) -> str:
             "granularity": analysis.granularity,
             "penalty": None if analysis.penalty is None else _fit(analysis.penalty),
             "penalty_rivals": [
-                {
-                    "form": type(rival.fit.law).__name__,
-                    "held_out_lowest_bits": _number(rival.held_out),
-                    "chi2": rival.fit.chi2,
-                }
-                for rival in analysis.rivals
+                {"form": rival.name, "held_out_lowest_bits": _number(rival.held_out[0]), "chi2": rival.fit.chi2}
+                for rival in ([] if analysis.rivals is None else analysis.rivals.entries)
             ],
         }
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+#: The columns of a line of text.
+WIDTH = 100
 #: The badge of a fit's health: a colour that white text stands out from on light and dark pages, and a mark.
 _HEALTHY, _SICK = ("#1a7f37", "✓"), ("#b00020", "✗")
 
@@ -78,18 +80,18 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str = " 
 
 def wrapped(text: str) -> str:
     """A sentence in lines of at most 100 columns."""
-    return textwrap.fill(text, 100)
+    return textwrap.fill(text, WIDTH)
 
 
 #: A table: its head and its rows.
-Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
+TableCells = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableReport:
     """Tables and the sentences that they come to; a table without rows is left out."""
 
-    tables: Sequence[Cells] = ()
+    tables: Sequence[TableCells] = ()
     sentences: Sequence[str]
 
     def text(self) -> str:

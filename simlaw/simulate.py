@@ -68,8 +68,7 @@ def simulate(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: Noise, s
         return replace(_observed(x, trunk, *_penalty(one.evaluate(x), x, trunk, noise, seed)), response="delta")
     if isinstance(one, AbstractLaw):
         return _observed(x, trunk, *_loss(one.evaluate(x), trunk, noise, seed))
-    base = {name: x[name] for name in (*one.base.needs, *one.base.takes) if name in x}
-    added = {name: x[name] for name in x if name in (*one.penalty.needs, *one.penalty.takes) or name not in base}
+    base, added = one.route(x)
     loss, variance = _loss(one.base.evaluate(base), trunk, noise, seed)
     delta, more = _penalty(one.penalty.evaluate(added), x, trunk, noise, seed)
     return _observed(x, trunk, loss + delta, variance + more)
@@ -78,8 +77,10 @@ def simulate(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: Noise, s
 def simulate_delta(law: AnyLaw, x: Variables, trunk: Sequence[str], *, noise: Noise, seed: int = 0) -> Observations:
     """Penalties drawn from any law that knows them, as `simulate`: of a law of the loss, what P_post adds to it."""
     one = law_of(law)
-    if isinstance(one, AbstractPenalty | QuantizedLaw):
-        return simulate(one.penalty if isinstance(one, QuantizedLaw) else one, x, trunk, noise=noise, seed=seed)
+    if isinstance(one, QuantizedLaw):
+        return simulate(one.penalty, one.route(x)[1], trunk, noise=noise, seed=seed)
+    if isinstance(one, AbstractPenalty):
+        return simulate(one, x, trunk, noise=noise, seed=seed)
     if "P_post" not in one.takes:
         raise SimlawError(f"{type(one).__name__} knows no P_post, and so no penalty: join it with a law of the penalty")
     x = _columns(x, trunk, seed)

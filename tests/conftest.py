@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -78,3 +79,9 @@ def program(corpus: AbstractCorpus) -> Program:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("SIMLAW_STORE", str(tmp_path / "store"))
     return Store(root=tmp_path / "store")
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the check of annotated types, as a person has it who gives a wrong one."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -80,7 +80,8 @@ def test_two_fits_together_are_allocated_at_a_precision():
 def test_extrapolation_is_said_and_refused_beyond_ten():
     answer = allocate(besiroglu2024, flops=1e23)
     assert answer.outside["N"] > 1
-    assert "that extrapolates beyond the rows of the fit in N by" in str(answer)
+    assert "that extrapolates beyond the rows of the fit in N by" in str(answer).replace("\n", " ")
+    assert max(map(len, str(answer).splitlines())) <= 100
     with pytest.raises(SimlawError, match=r"outside the rows of the fit in N by .* more than 10 x: force=True"):
         allocate(besiroglu2024, flops=1e27)
     assert allocate(besiroglu2024, flops=1e27, force=True).outside["N"] > 10
@@ -91,6 +92,8 @@ def test_how_far_a_point_lies_outside():
     assert beyond(ranges, {"N": 1e7, "D": 1e9, "C": 6e16, "P_post": 4}) == {}
     assert beyond(ranges, {"N": 1e9}) == pytest.approx({"N": 10})
     assert beyond(ranges, {"D": 1e7, "C": 6e13}) == pytest.approx({"D": 10, "C": 10})
+    # where the rows' own FLOPs are known, the corners, which nobody ran, say nothing
+    assert beyond({**ranges, "C": (6e15, 6e16)}, {"N": 1e8, "D": 1e10, "C": 6e18}) == pytest.approx({"C": 100})
     assert beyond(ranges, {"P_post": 2}) == {"P_post": 2}
     assert beyond(ranges, {"P_post": np.inf}) == {}
 
@@ -98,9 +101,31 @@ def test_how_far_a_point_lies_outside():
 def test_refusals():
     with pytest.raises(SimlawError, match="flops=-1: it must be a number above 0"):
         allocate(besiroglu2024, flops=-1)
-    with pytest.raises(SimlawError, match="serve_tokens=-2: it must be a number of tokens, or 0"):
+    with pytest.raises(SimlawError, match="serve_tokens=-2: it must be a number above 0, or 0"):
         allocate(besiroglu2024, flops=1e20, serve_tokens=-2)
     with pytest.raises(SimlawError, match="GroupPenalty is no law of the loss: give one"):
         allocate(chen2025_w4a4.law.penalty, flops=1e20)
     with pytest.raises(SimlawError, match="Chinchilla takes no P_w: it takes N, D"):
         allocate(besiroglu2024, flops=1e20, P_w=4)
+    for name in ("N", "D", "C"):
+        with pytest.raises(
+            SimlawError, match=f"{name}=1e\\+09: allocate finds {name} itself: leave it out|{name}=1000000000"
+        ):
+            allocate(besiroglu2024, flops=1e20, **{name: 1e9})
+
+
+def test_a_budget_that_trains_nothing_says_what_would():
+    with pytest.raises(
+        SimlawError, match="flops=1 train no model of 1000 parameters on one token, which takes 6e3: rai"
+    ):
+        allocate(besiroglu2024, flops=1.0)
+    with pytest.raises(
+        SimlawError, match="on one token and serve 1B tokens with it, which takes 2e12: raise the budget"
+    ):
+        allocate(besiroglu2024, flops=1e6, serve_tokens=1e9)
+
+
+def test_variables_that_are_no_precision_are_passed_on():
+    low, high = (allocate(chen2025_w4a4, flops=1e20, G=g) for g in (32, 256))
+    assert low.loss < high.loss
+    assert low.loss == pytest.approx(float(chen2025_w4a4.loss(N=low.params, D=low.tokens, G=32)))

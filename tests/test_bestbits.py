@@ -10,7 +10,11 @@ from simlaw.decision.bestbits import best_bits
 from simlaw.decision.cost import BITS, FLOPS, H200
 from simlaw.decision.resources import TIED, WEIGHTS, Training
 from simlaw.errors import SimlawError
+from simlaw.fitting.fit import fit
 from simlaw.fitting.quantized import QuantizedFit
+from simlaw.fitting.uncertainty import trunk_weights
+from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.observations import loss_observations, penalty_observations
 from simlaw.published import kumar2024, quest2025
 from tests.planted import planted
 
@@ -74,6 +78,27 @@ def test_the_interval_holds_the_planted_optimum():
     assert "90 % interval of the bits" in str(found)
 
 
+def test_with_bytes_without_bound_the_best_size_is_that_of_the_budget():
+    found = best_bits(KUMAR, along="bytes", at=[1e10, 1e15], flops=1e18)
+    assert found.params[1] == pytest.approx(found.params[0])
+    assert 6 * found.params * found.tokens == pytest.approx([1e18] * 2)
+
+
+def test_a_place_and_a_training_may_be_given_as_they_are():
+    by_name = best_bits(KUMAR, along="C", at=1e20, training="all", cost="bits")
+    assert by_name.bits == best_bits(KUMAR, along="C", at=[1e20], training=TIED, cost=BITS).bits
+
+
+def test_intervals_hold_the_forms_own_error():
+    table = planted(log_loss=0.003, relative=0.1, token=1e-4, seeds=4)
+    seen, added = loss_observations(table), penalty_observations(table)
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=100)
+    base, penalty = fit(Chinchilla, seen, weights, starts=4), fit(StepPenalty, added, weights, starts=4)
+    each = [best_bits(base, penalty=replace(penalty, misfit=m), along="D", at=[3e6], bytes=20e3) for m in (0.0, 0.5)]
+    assert each[1].high - each[1].low > 1.5 * (each[0].high - each[0].low)
+    assert each[0].bits == each[1].bits
+
+
 def test_bits_outside_the_rows_are_not_tried():
     with pytest.raises(
         SimlawError, match=r"outside the rows of the fit in D by 15 x, more than 10 x: force=True gives"
@@ -82,6 +107,7 @@ def test_bits_outside_the_rows_are_not_tried():
     found = best_bits(kumar2024, along="D", at=[1e8, 1e13], bytes=82.5e6, force=True)
     assert found.outside[0]["D"] == pytest.approx(15)
     assert "D by 15 x" in str(found)
+    assert "N and bytes count parameters: non-embedding" in str(found)
     assert found.bits[0] == 3
     assert found.edge[0]
     assert best_bits(kumar2024, along="bytes", at=[1e11], flops=1e20, force=True).bits[0] == 8
@@ -107,10 +133,16 @@ def test_laws_of_whole_bits_have_whole_optima():
             {"along": "C", "at": [1e20], "bytes": 1e8, "bits": (20, 30)},
             "0 of the bits lie inside the 3 to 8 of the fit's",
         ),
-        ({"along": "C", "at": [-1e20], "bytes": 1e8}, "flops=-1e\\+20: it must be a number above 0"),
+        ({"along": "C", "at": [-1e20], "bytes": 1e8}, r"at has -1e\+20 in it: give one number above 0, or a list of"),
+        ({"along": "C", "at": [], "bytes": 1e8}, r"at has the shape \(0,\): give one number above 0, or a list"),
+        ({"along": "C", "at": [np.nan], "bytes": 1e8}, "at has nan in it: give one number above 0, or a list"),
+        ({"along": "C", "at": "abc", "bytes": 1e8}, "at='abc': give one number above 0, or a list of them"),
+        ({"along": "X", "at": [1e20], "bytes": 1e8}, "along='X': the best bits are along one of N, D, C, bytes"),
+        ({"along": "C", "at": [1e20], "training": "some"}, "'some' is no kind of training: give a Training, or the"),
+        ({"along": "C", "at": [1e20], "bytes": 1e8, "N": "big"}, "N='big': it must be a number above 0"),
         ({"along": "C", "at": [1e20], "bytes": 1e8, "N": 1e12}, "at most one of the precisions fits within 100 MB"),
     ],
 )
-def test_refusals(arguments, sentence):
+def test_refusals(unchecked, arguments, sentence):
     with pytest.raises(SimlawError, match=sentence):
         best_bits(kumar2024, **arguments)

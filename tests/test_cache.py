@@ -35,7 +35,9 @@ def test_bytes_are_proportional():
 def test_refusals():
     with pytest.raises(SimlawError, match=r"Shape: give the aspect \(width over layers\) or the layers, and None for"):
         Shape(layers=2)
-    with pytest.raises(SimlawError, match="Shape: kv_share is 0: it must be a number above 0"):
+    with pytest.raises(SimlawError, match="Shape: kv_share=0: it must be a number above 0"):
         Shape(kv_share=0)
-    with pytest.raises(SimlawError, match="Cache: batch is -1: it must be a number above 0"):
+    with pytest.raises(SimlawError, match="Cache: batch=-1: it must be a number above 0"):
         Cache(batch=-1, context=4)
+    with pytest.raises(SimlawError, match="Shape: kv_share=2: it is a share of the heads, so at most 1"):
+        Shape(kv_share=2)

@@ -55,7 +55,7 @@ def test_a_fit_and_its_penalty_decide_with_intervals():
 
 
 def test_what_cannot_be_told_apart_is_not_identified():
-    alike = (Shipped(name="bf16", bits=np.inf, stored=6.0 * 1.0355), Shipped(name="int6", bits=6, stored=6.0))
+    alike = (Shipped(name="bf16", bits=np.inf, stored=7.25), Shipped(name="int4", bits=4, stored=4.0))
     found = sl.decide(BASE, penalty=PENALTY, bytes=12e3, flops=1e12, formats=alike)
     assert not found.identified
     assert found.sentence.startswith("not identified: within 12 kB and 1e12 training FLOPs, N=")
@@ -87,6 +87,7 @@ def test_a_sick_fit_decides_nothing():
         ),
         (besiroglu2024, {"penalty": BASE}, "Chinchilla is no law of the penalty: give one"),
         (ouyang2024, {"penalty": PENALTY}, "the law has a penalty of its own: leave penalty=… out"),
+        (kumar2024, {"penalty": PENALTY.law}, "the law has a penalty of its own: leave penalty=… out"),
     ],
 )
 def test_refusals(law, changes, sentence):
@@ -205,7 +206,7 @@ def test_free_sizes_have_intervals_of_their_own():
     assert best.option.plain
     assert best.params_interval[0] < best.params < best.params_interval[1]
     assert 6 * best.params_interval[0] * best.tokens_interval[1] == pytest.approx(2e11, rel=0.01)  # neighbouring draws
-    assert "in fp8 is as good to a thousandth; the best size of 90 % of the draws is " in found.sentence
+    assert " in fp8, N=11.4k in int8, N=11.4k in mxfp8; the best size of 90 % of the draws is " in found.sentence
 
 
 def test_the_size_of_draws_that_are_the_estimate_is_the_estimates():
@@ -219,6 +220,19 @@ def test_a_fit_with_a_penalty_that_is_none_keeps_its_draws():
     found = sl.decide(BASE, penalty=PENALTY.law, bytes=29e3, flops=1e12)
     assert {c.option.how for c in found.candidates} == {"no", "after training"}
     assert all(c.interval[0] < c.loss < c.interval[1] for c in found.candidates)
+
+
+def test_the_forms_own_error_widens_the_intervals_with_a_penalty_that_is_no_fit_too():
+    bare, wide = (
+        sl.decide(replace(BASE, misfit=m), penalty=PENALTY.law, bytes=29e3, flops=1e12).candidates for m in (0.0, 0.2)
+    )
+    assert np.ptp(wide[0].interval) > 5 * np.ptp(bare[0].interval)
+
+
+def test_the_bits_of_a_penalty_fit_bound_the_formats_of_any_law():
+    found = sl.decide(BASE.law, penalty=PENALTY, bytes=29e3, flops=1e12)
+    assert "int2 g128" not in [c.format.name for c in found.candidates]
+    assert found.candidates[0].interval is not None  # the penalty's draws
 
 
 def test_a_fit_of_training_precision_decides_with_its_own_error():
@@ -239,8 +253,12 @@ def test_a_fit_of_training_precision_decides_with_its_own_error():
     assert np.mean([low <= gap <= high for (low, high), gap in gaps]) >= 0.7  # each is one in ten
     for c in choice.candidates:
         assert c.loss == pytest.approx(best[c.option], rel=0.003)  # the noise of one run
-    assert [b.name for b in choice.baselines] == ["nearest measured cell", "rank at the largest rung"]
-    assert "without a law: nearest measured cell " in str(choice)
+    assert [b.name for b in choice.baselines] == ["best measured cell", "rank at the largest rung"]
+    for b in choice.baselines:  # a cell that was measured, and fits: 16 bits are 2 bytes
+        assert (b.params, b.tokens, b.bits) in grid
+        assert b.params * min(b.bits, 16) / 8 <= 60e6 * 1.1
+        assert 6 * b.params * b.tokens <= 1.01 * 6e18
+    assert "without a law, of the measured cells within the budget: best measured cell" in str(choice)
     wide = sl.decide(replace(found, misfit=0.05), bytes=60e6, flops=6e18)
     assert np.ptp(wide.candidates[0].interval) > 3 * np.ptp(choice.candidates[0].interval)
 
@@ -263,10 +281,111 @@ def test_bits_that_a_law_was_never_run_at_are_left_out_by_name():
     assert found.candidates[0].format.bits == 4  # the optimum of that method
 
 
-def test_a_lead_that_no_run_shows_is_said_to_be_none():
+def test_a_lead_that_no_run_shows_is_none_and_identifies_nothing():
     found = sl.decide(kumar2024, bytes=1e10, flops=1e19)
-    assert found.sentence.startswith("train N=305M in bf16, within 10 GB")
-    assert "in mxfp8 is as good to a thousandth; within noise: " in found.sentence
+    assert found.sentence == (
+        "train N=304M in bf16, within 10 GB and 1e19 training FLOPs: 3.2926 nats; as good to a thousandth: N=304M in "
+        "fp8, N=304M in int8, N=304M in mxfp8."
+    )
+    assert not found.identified
+    assert sl.decide(kumar2024, bytes=82.5e6, flops=1.7e19).identified
+
+
+@pytest.mark.parametrize(("law", "flops"), [(kumar2024, 1e18), (BASE, 1e12)])
+def test_bytes_without_bound_change_nothing(law, flops):
+    more = {} if law is kumar2024 else {"penalty": PENALTY}
+    roomy, endless = (sl.decide(law, bytes=b, flops=flops, force=True, **more) for b in (1e9, 1e16))
+    assert [c.loss for c in endless.candidates] == [c.loss for c in roomy.candidates]
+    assert [c.params for c in endless.candidates] == [c.params for c in roomy.candidates]
+    assert sl.decide(law, flops=flops, force=True, **more).candidates[0].loss == roomy.candidates[0].loss
+
+
+def test_where_nothing_binds_16_bits_lose_in_no_draw():
+    # no penalty is below 0, and formats of equal bits are the same law
+    found = sl.decide(BASE, penalty=PENALTY, bytes=1e6, flops=1e12)
+    assert (found.candidates[0].option.plain, found.candidates[0].best) == (True, 1.0)
+    for bits in (4, 8):
+        same = [c for c in found.candidates if c.format.bits == bits]
+        assert len(same) == 3
+        assert len({(c.params, c.loss, c.interval) for c in same}) == 1
+        assert [c.format.stored for c in same] == sorted(c.format.stored for c in same)
+
+
+def test_of_formats_that_tie_exactly_the_one_that_stores_least_is_best():
+    found = sl.decide(kumar2024, flops=1e20, training="all", cost="bits", force=True)
+    best = found.candidates[0]
+    assert [c.format.bits for c in found.candidates[:3]] == [8, 8, 8]
+    assert (best.format.stored, best.best) == (8.0, 1.0)
+    assert next(one for one in found.by_cost if one.cost == "bits").option == best.option
+
+
+@pytest.mark.parametrize("serve", [1.6e11, 1e12, 1e13])
+def test_near_the_limit_of_serving_the_best_size_is_exact(serve):
+    found = sl.decide(kumar2024, flops=1e21, serve_tokens=serve, training=(), force=True)
+    most = 1e21 / (2 * serve)
+    sizes = most * (1 - np.geomspace(1e-6, 0.999, 20_001))
+    tokens = (1e21 - 2 * sizes * serve) / (6 * sizes)
+    for c in found.candidates:
+        exact = kumar2024.loss(N=sizes, D=tokens, **c.option.precisions).min()
+        assert c.loss == pytest.approx(exact, abs=1e-7)
+
+
+def test_a_law_that_would_have_the_smallest_model_is_refused():
+    falling = Chinchilla(E=1.0, A=1e-9, B=900.0, alpha=0.35, beta=0.5)
+    with pytest.raises(SimlawError, match="by the law one parameter is the best size in bf16 within 1 MB and 1e12"):
+        sl.decide(falling, penalty=PENALTY.law, bytes=1e6, flops=1e12)
+
+
+def test_notes_say_what_a_reader_must_know():
+    found = sl.decide(kumar2024, bytes=16e9, flops=1e21, serve_tokens=1e10, cost=H200, force=True)
+    assert found.notes == (
+        "N and bytes count parameters: non-embedding",
+        "the law knows formats by their bits alone",
+        "in training: weights means weights in the format while training, products computed in 16 bits",
+        "bytes do not bind: the best plan takes 5.58 GB of 16 GB",
+        "reading of weights from memory is not counted by H200, TPU-v6e: give cache=… (--batch and --context)",
+    )
+    assert all(note in str(found) for note in found.notes)
+    bound = sl.decide(kumar2024.law, bytes=82.5e6, flops=1.7e19, training=())
+    assert bound.notes == ("the law knows formats by their bits alone",)
+    cached = sl.decide(
+        kumar2024, bytes=16e9, flops=1e21, serve_tokens=1e10, cache=Cache(batch=1, context=1), force=True
+    )
+    assert not any("memory" in note for note in cached.notes)
+    assert "  82.5 MB  " in str(bound)
+
+
+def test_formats_trainings_and_tables_may_be_named():
+    named = sl.decide(kumar2024, bytes=82.5e6, flops=1.7e19, formats=["bf16", "int4"], training="all", cost="H200")
+    given = sl.decide(
+        kumar2024,
+        bytes=82.5e6,
+        flops=1.7e19,
+        formats=(INTEGERS[0], INTEGERS[5]),
+        training=[WEIGHTS, TIED],
+        cost=H200,
+    )
+    assert named == given
+    assert sl.decide(kumar2024, bytes=82.5e6, flops=1.7e19, formats="integers", training=["weights"]).candidates
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"bytes": "16e6"}, "bytes='16e6': it must be a number above 0"),
+        ({"flops": [1e18]}, r"flops=\[1e\+18\]: it must be a number above 0"),
+        ({"serve_tokens": None}, "serve_tokens=None: it must be a number above 0, or 0"),
+        ({"cache": {"batch": 1}}, "cache={'batch': 1}: give a Cache"),
+        ({"cost": "H100"}, "'H100' is no cost table: give a CostTable, or the name of one: flops, bits, H200"),
+        ({"formats": []}, "formats is empty, so there is nothing to weigh"),
+        ({"formats": ["int9"]}, "'int9' is no format: give a Shipped, or the name of one: bf16, mxfp8"),
+        ({"training": "some"}, "'some' is no kind of training: give a Training, or the name of one: weights, all"),
+        ({"measured": [1]}, "measured=list: give the rows that load_table returns"),
+    ],
+)
+def test_what_is_no_amount_or_name_is_refused_in_a_sentence(unchecked, changes, sentence):
+    with pytest.raises(SimlawError, match=sentence):
+        sl.decide(kumar2024, **{"bytes": 16e6, "flops": 1e18, **changes})
 
 
 def test_one_kind_has_nobody_to_compare_with():

@@ -257,84 +257,6 @@ def test_a_figure_is_drawn_from_inside_the_sweeps_folder(call, project, monkeypa
     assert (project / "inside" / "headline.png").is_file()
 
 
-def test_laws_and_allocate(call):
-    assert "Besiroglu et al. 2024, arXiv 2404.10102" in call("laws").output
-    shown = call("laws", "ouyang2024").output
-    assert "JointPower + PowerPenalty" in shown
-    assert "gD         0.5251" in shown
-    said = call("allocate", "besiroglu2024", "--flops", "1e21", "--serve-tokens", "1e12").output
-    assert said.startswith("At 1e21 FLOPs of training and serving 1T tokens the best choice is ")
-    assert json.loads(call("allocate", "kumar2024", "--flops", "1e19", "--bits", "4", "--json").stdout)["params"] > 1e7
-
-
-def test_decide_by_a_law():
-    def call(*args):
-        return CliRunner().invoke(cli, args)
-
-    said = call("decide", "kumar2024", "--bytes", "82.5e6", "--flops", "1.7e19").output
-    assert "quantize N=129M in int5 g128, within 82.5 MB and 1.7e19 training FLOPs" in said
-    served = ("--serve-tokens", "1e11", "--cost", "H200", "--batch", "8", "--context", "256", "--force", "--json")
-    choice = json.loads(call("decide", "kumar2024", "--bytes", "200e6", "--flops", "1.7e19", *served).output)
-    assert [one["cost"] for one in choice["by_cost"]] == ["flops", "bits", "H200", "TPU-v6e"]
-    law = str(ROOT / "sweeps" / "quickstart" / "law.json")
-    said = call("decide", law, "--bytes", "29e3", "--flops", "1e12", "--formats", "integers").output
-    assert "90 % interval" in said
-    assert "quantize N=" in said
-    assert " would narrow the gap of " in call("next", law, "--bytes", "29e3", "--flops", "1e12").output
-
-
-def test_a_cost_table_may_be_a_file(tmp_path):
-    def call(cost):
-        return CliRunner().invoke(
-            cli,
-            [
-                "decide",
-                "kumar2024",
-                "--flops",
-                "1e20",
-                "--training",
-                "all",
-                "--formats",
-                "integers",
-                "--force",
-                "--cost",
-                cost,
-            ],
-        )
-
-    (tmp_path / "mine.json").write_text('{"name": "mine", "source": "measured", "train": {"int4": 0.01}}')
-    assert "in int4, within 1e20 training FLOPs by the cost table mine" in call(str(tmp_path / "mine.json")).output
-    (tmp_path / "list.json").write_text("[1]")
-    (tmp_path / "torn.json").write_text("{")
-    for name, sentence in (
-        ("none", "simlaw: --cost none: there is no such table or file; the tables are flops, bits, H200, TPU-v6e"),
-        (str(tmp_path / "list.json"), f"simlaw: --cost {tmp_path / 'list.json'}: it holds no object: give the fields"),
-        (str(tmp_path / "torn.json"), f"simlaw: --cost {tmp_path / 'torn.json'}: line 1 is no JSON; mend the file"),
-    ):
-        said = call(name)
-        assert said.exit_code == 2
-        assert said.stderr.startswith(sentence)
-
-
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        (("kumar2024", "--total"), "--total belongs to a sweep or table, and kumar2024 is none: leave it out"),
-        (
-            ("quickstart", "--cost", "H200"),
-            "--cost belongs to a law (a sweep's law.json is one), and quickstart is none",
-        ),
-        (("kumar2024", "--bytes", "1e8", "--batch", "8"), "--batch and --context make a cache together: give both"),
-        (("kumar2024", "--bytes", "1e8"), "give the training budget once: flops=… (equal compute) or tokens=…"),
-        (("none.json", "--flops", "1e8"), "'none.json' is neither a law file nor a published law: there are kumar2024"),
-    ],
-)
-def test_decisions_by_a_law_refuse_in_one_sentence(args, sentence):
-    said = CliRunner().invoke(cli, ["decide", *args])
-    assert said.exit_code == 2
-    assert said.stderr.startswith(f"simlaw: {sentence}")
-
-
 def test_figure(call, project, tmp_path):
     said = call("figure", "headline", "--sweep", "smoke", "--out", str(tmp_path))
     assert said.output.split() == [str(tmp_path / "headline.png"), str(tmp_path / "headline.svg")]
@@ -384,12 +306,6 @@ def test_the_overview_lists_every_command():
             ("figure", "none", "--sweep", "smoke"),
             "simlaw: there is no figure script figures/none.py: the figures here are headline",
         ),
-        (("laws", "kaplan"), "simlaw: there is no published law 'kaplan': there are kumar2024, "),
-        (
-            ("allocate", "none.json", "--flops", "1e20"),
-            "simlaw: 'none.json' is neither a law file nor a published law:",
-        ),
-        (("allocate", "kumar2024", "--flops", "-1"), "simlaw: flops=-1: it must be a number above 0"),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
     ],
 )

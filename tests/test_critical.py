@@ -156,6 +156,17 @@ def test_a_plan_needs_its_parameters():
     assert plan_words({"N": 26624, "D": 1e6, "P_post": 3}) == "N=26.6k at P_post=3"
 
 
+def test_what_is_looked_for_is_not_given():
+    with pytest.raises(SimlawError, match=r"^D=1000000000\.0: critical_data looks for D itself: leave it out"):
+        critical_data(KUMAR, N=1e6, D=1e9)
+
+
+def test_plans_may_be_those_of_next_runs():
+    holder, challenger = {"N": 165e6, "P_post": 4}, {"N": 132e6, "P_post": 5}
+    found = crossover(KUMAR, {**holder, "D": 1e9}, {**challenger, "D": 7e9})
+    assert found == crossover(KUMAR, holder, challenger)
+
+
 def test_ouyang_turns_too():
     assert critical_data(ouyang2024.law, N=8e9, P_post=3).tokens == pytest.approx(
         critical_data(ouyang2024, N=8e9, P_post=3).tokens

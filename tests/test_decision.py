@@ -9,7 +9,7 @@ import pytest
 from simlaw.analysis import analyse
 from simlaw.decision.frontier import frontier
 from simlaw.decision.surface import UNQUANTIZED, Storage
-from simlaw.decision.verdict import Question, decide, measured_cells
+from simlaw.decision.verdict import Question, _verdict, decide, measured_cells, rivals
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.fitting.uncertainty import trunk_weights
@@ -63,13 +63,35 @@ def test_every_plan_is_the_best_of_its_precision(question):
     assert sum(plan.best for plan in decision.plans) == pytest.approx(1)
 
 
-def test_a_decision_says_what_the_cells_say_without_a_law():
-    decision = ask(Question(bytes=29e3, amount=1e12))
-    assert [one.name for one in decision.baselines] == ["nearest measured cell", "rank at the largest rung"]
-    sizes = {plan.bits: plan.params for plan in decision.plans}
-    for one in decision.baselines:
-        assert one.params == sizes[one.bits]
-        assert one.agrees == (one.bits == decision.plans[0].bits)
+@pytest.mark.parametrize(
+    "question",
+    [Question(bytes=29e3, amount=1e12), Question(bytes=29e3, amount=4e6, convention="tokens")],
+    ids=["compute", "tokens"],
+)
+def test_a_decision_says_what_the_cells_within_the_budget_say_without_a_law(question):
+    decision = ask(question)
+    best = decision.measured[0]
+    one, rung = decision.baselines
+    assert (one.name, one.params, one.tokens, one.bits, one.loss) == (
+        "best measured cell",
+        best.params,
+        best.tokens,
+        best.bits,
+        best.loss,
+    )
+    assert rung.name == "rank at the largest rung"
+    cells = [c for c in decision.measured if (c.params, c.tokens, c.bits) == (rung.params, rung.tokens, rung.bits)]
+    assert [cell.loss for cell in cells] == [rung.loss]  # it was measured, and is within the budget
+    for found in decision.baselines:
+        assert found.agrees == (found.bits == decision.plans[0].bits)
+
+
+def test_a_cell_that_does_not_fit_says_nothing():
+    # at 4 kB one cell alone fits, of the smallest size at 3 bits
+    decision = ask(Question(bytes=3.5e3, amount=1e12))
+    assert {(one.params, one.bits) for one in decision.baselines} == {(6656.0, 3.0)}
+    # at a hundredth of the smallest run's compute, none
+    assert ask(Question(bytes=29e3, amount=1.3e8)).baselines == ()
 
 
 def test_the_rival_is_every_size_at_its_own_best_precision():
@@ -78,6 +100,32 @@ def test_the_rival_is_every_size_at_its_own_best_precision():
     assert decision.plans[0].bits == UNQUANTIZED
     assert decision.plans[0].params < SIZES[-1]
     assert decision.identified
+
+
+def test_the_verdict_names_the_best_16_bit_model_and_the_coarsest_precision():
+    decision = ask(Question(bytes=29e3, amount=1e12))
+    plans = {plan.bits: plan for plan in decision.plans}
+    other, end = rivals(decision.plans)
+    assert (other, end) == (plans[UNQUANTIZED], plans[3])
+    low, high = other.gap_interval
+    assert (
+        f"; {other.params / 1e3:.3g}k at 16 bit loses to it by {other.gap:.3f} nats (90 % interval {low:.3f} to "
+        f"{high:.3f}), {end.params / 1e3:.3g}k at int3 by {end.gap:.3f} ("
+    ) in decision.sentence
+    # where 16 bits win, the rival is the best quantized one, as good where bytes are to spare
+    spare = ask(Question(bytes=1e6, amount=2e11))
+    assert rivals(spare.plans)[0].bits < 16
+    assert " is as good to a thousandth, " in spare.sentence
+
+
+def test_a_rival_of_the_other_kind_that_cannot_be_told_apart_leaves_the_question_open():
+    decision = ask(Question(bytes=29e3, amount=1e12))
+    best, other = decision.plans[0], rivals(decision.plans)[0]
+    near = replace(other, gap=0.004, gap_interval=(-0.01, 0.02))
+    asked = replace(decision, identified=False, plans=(best, near, *decision.plans[1:]))
+    found = _verdict(asked, (1e5, 1e8))
+    assert not found.identified
+    assert found.sentence.endswith(" at 16 bit cannot be told apart: 0.004 nats (90 % interval -0.010 to 0.020).")
 
 
 def test_the_verdict_names_its_conventions():

@@ -173,6 +173,24 @@ def test_a_law_after_quantization_is_the_sum():
     assert law.loss(N=1e6, D=1e8) == law.base.loss(N=1e6, D=1e8)
 
 
+def test_each_variable_goes_to_the_parts_that_take_it():
+    base, group = PrecisionExponential(**KUMAR), GroupPenalty(**POINTS[GroupPenalty][0])
+    law = QuantizedLaw(base=base, penalty=group)
+    # a penalty that knows no P_post leaves it to the base
+    assert law.loss(N=1e8, D=1e10, P_w=4, P_post=4, G=64) == (
+        base.loss(N=1e8, D=1e10, P_w=4, P_post=4) + group.penalty(N=1e8, D=1e10, G=64)
+    )
+    # one that does has it for itself: nothing is counted twice
+    step = StepPenalty(**POINTS[StepPenalty][0])
+    assert QuantizedLaw(base=base, penalty=step).loss(N=1e8, D=1e10, P_w=4, P_post=4) == (
+        base.loss(N=1e8, D=1e10, P_w=4) + step.penalty(N=1e8, D=1e10, P_post=4)
+    )
+    with pytest.raises(SimlawError, match=r"^Chinchilla [+] StepPenalty takes no P_w: it takes N, D, P_post$"):
+        QuantizedLaw(base=Chinchilla(**POINTS[Chinchilla][0]), penalty=step).loss(N=1e8, D=1e10, P_w=4)
+    with pytest.raises(SimlawError, match=r"^GroupPenalty needs G: it takes N, D, G$"):
+        law.loss(N=1e8, D=1e10)
+
+
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [

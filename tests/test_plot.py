@@ -24,6 +24,7 @@ from simlaw.observations import joint_observations, loss_observations, penalty_c
 from simlaw.plot import plot_bands, plot_bits, plot_frontier, plot_penalty, plot_residuals, plot_surface
 from simlaw.plot.palette import GREY, PRECISION, SIZE_SHADES, colour, keys, shade
 from simlaw.plot.save import save
+from simlaw.published import kumar2024
 from simlaw.report import count, precision
 from tests.conftest import ROOT
 from tests.planted import BITS, SIZES, planted
@@ -259,6 +260,15 @@ def test_the_map_of_bits_names_its_regions_and_marks_doubt():
     above = ax.child_axes[0]
     assert above.get_xlabel() == "parameters that fit at 16 bits"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("bytes of weights", "training FLOPs, 6·N·D")
+
+
+def test_a_winner_that_leads_by_nothing_is_marked_as_unsettled_without_any_draws():
+    found = best_bits_map(kumar2024, bytes=np.geomspace(5e7, 2e9, 30), flops=np.geomspace(1e18, 1e19, 30))
+    ax = Figure().subplots()
+    plot_bits(found, ax)
+    assert found.share is None
+    assert np.isinf(found.bits).any()  # where bytes do not bind, by 1e-5 nat
+    assert ".." in [hatch for drawn in ax.collections for hatch in getattr(drawn, "hatches", [])]
 
 
 def test_shades_of_sizes_are_told_apart_in_grey_too():

@@ -152,6 +152,20 @@ def test_chen():
     ]
     assert float(chen2025_w4a4.law.base.loss(N=595e6, D=100e9)) == pytest.approx(2.741, abs=5e-4)
 
+    # whole laws, by the product's own road: the group's size is the penalty's, and no precision is a variable
+    assert float(chen2025_w4a4.loss(N=595e6, D=100e9, G=32)) == pytest.approx(2.741 + 0.0441, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_law_answers_with_the_variables_that_its_parts_take(name):
+    law = PUBLISHED[name]
+    most = {"N": 1e8, "D": 1e10, "U": 1e9, "G": 128, "X": 4, "M": 3, "P_w": 4, "P_a": 4, "P_kv": 4, "P_post": 4}
+    needs = {variable for part in law.parts for variable in part.needs}
+    takes = needs | {variable for part in law.parts for variable in part.takes}
+    whole = law.loss(**{variable: most[variable] for variable in takes})
+    assert np.isfinite(whole)
+    assert np.isfinite(law.loss(**{variable: most[variable] for variable in needs}))
+
 
 def test_ouyang():
     assert ouyang2024.penalty(N=8e9, D=15e12, P_post=[2, 3, 4]).round(4).tolist() == [18.0075, 1.9388, 0.3988]

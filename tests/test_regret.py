@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simlaw.decision.baselines import after_quantization
-from simlaw.decision.regret import Follower, Regret, regret, regret_of_table
+from simlaw.decision.baselines import Cells, after_quantization
+from simlaw.decision.regret import Follower, Regret, _nearest, _Question, _regret, regret, regret_of_table
 from simlaw.errors import SimlawError
 from simlaw.external import load_table
+from simlaw.fitting.fit import fit
 from simlaw.fitting.holdout import LargestC, LargestD, LargestN
 from simlaw.laws import Chinchilla, PrecisionWeights
+from simlaw.observations import loss_observations
 from tests.planted import planted
 
 TABLE = planted(log_loss=1e-5, relative=1e-4, token=1e-7)
 TRUTH = Chinchilla(E=1.8, A=420.0, B=1800.0, alpha=0.34, beta=0.36)
+BASE = fit(Chinchilla, loss_observations(TABLE))
 
 
 def isoflop(noise=1e-4, budgets=(1e17, 1e18, 1e19, 1e20)):
@@ -62,6 +65,38 @@ def test_choosing_the_size_at_equal_compute():
     # sizes that were best at a thousandth of the compute are far too small for it
     assert rung.mean > 0.005
     assert nearby.mean >= law.mean
+
+
+def test_a_baseline_runs_what_comes_nearest_to_the_cell_that_it_would_take():
+    # seen: N=1e6 is best at 1e15 FLOPs; the options at 6e15 are 0.9e6, 3e6 and 9e6, of which 3e6 is best
+    n = np.array([0.5e6, 1e6, 2e6, 0.9e6, 3e6, 9e6])
+    d = np.array([1e15 / 6] * 3 + [1e15] * 3) / n
+    y = np.array([3.2, 3.0, 3.1, 2.9, 2.7, 2.8])
+    seen = load_table({"n": n, "d": d, "y": y}, N="n", D="d", loss="y")
+    cells = Cells.of(seen)
+    options, rest = cells.keep(cells.flops > 3e15), cells.keep(cells.flops < 3e15)
+    question = _Question(options=np.ones(3, bool), seen=np.ones(3, bool))
+    _, *found = _regret([BASE], LargestC(), options, rest, [question], -options.params).followers
+    assert [(one.mean, one.right) for one in found] == [(pytest.approx(0.2), 0.0)] * 2
+    # what costs more than the budget was never seen; where nothing is within it, all that was seen counts
+    dear = replace(question, seen=rest.params > 1.5e6)
+    assert _regret([BASE], LargestC(), options, rest, [dear], -options.params).followers[1].mean == pytest.approx(0)
+    none = replace(question, seen=np.zeros(3, bool))
+    assert _regret([BASE], LargestC(), options, rest, [none], -options.params).followers[1].mean == pytest.approx(0.2)
+
+
+def test_bits_come_before_sizes_and_flops_last():
+    options = Cells(
+        params=np.array([1e6, 2e6, 2e6, 9e6]),
+        tokens=np.array([1e8, 1e8, 2e8, 1e8]),
+        bits=np.array([4.0, 3.0, 3.0, np.inf]),
+        loss=np.zeros(4),
+    )
+    cell = Cells(params=np.array([1e6]), tokens=np.array([1e8]), bits=np.array([3.0]), loss=np.zeros(1))
+    every = np.ones(4, bool)
+    assert _nearest(cell, 0, options, every) == 2
+    assert _nearest(replace(cell, bits=np.array([12.0])), 0, options, every) == 3
+    assert _nearest(replace(cell, bits=np.array([np.inf])), 0, options, np.array([1, 1, 1, 0], bool)) == 0
 
 
 def test_every_budget_is_a_question():

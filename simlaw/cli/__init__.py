@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from simlaw.cli.options import in_options
 from simlaw.errors import SimlawError
 from simlaw.version import __version__
 
@@ -52,7 +53,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SimlawError as error:
-            click.echo(f"simlaw: {error}", err=True)
+            command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
+            click.echo(f"simlaw: {in_options(str(error), command)}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("stopped; whatever was finished is kept, and the same command goes on from there", err=True)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from simlaw.cli.options import json_option, print_json
+from simlaw.analysis import analyse
+from simlaw.cli.options import json_option, named, own_option, print_json, where_option
+from simlaw.cli.source import open_source
 from simlaw.decision.allocate import allocate
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
@@ -15,27 +17,75 @@ from simlaw.published import PUBLISHED, Published
 
 
 @click.command()
-@click.argument("law", metavar="LAW")
-@click.option("--flops", type=float, required=True, help="The budget: 6·N·D for training, 2·N for each served token.")
+@click.argument("source", metavar="SWEEP|TABLE.csv|LAW")
+@click.option(
+    "--flops", type=float, help="The budget: 6·N·D for training, 2·N for each served token; by default the sweep's own."
+)
 @click.option("--serve-tokens", type=float, default=0.0, show_default=True, help="Tokens to serve.")
 @click.option("--bits", type=float, help="P_post: weight bits after training, the same for all candidates.")
+@click.option(
+    "--at",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another variable of the law, such as P_w=4 or U=1e9, the same for all candidates; may be given again.",
+)
+@own_option
+@where_option
 @click.option("--force", is_flag=True, help="Answer even more than ten times outside the rows of the fit.")
 @json_option
-def command(law: str, flops: float, serve_tokens: float, bits: float | None, force: bool, as_json: bool) -> None:
+def command(
+    source: str,
+    flops: float | None,
+    serve_tokens: float,
+    bits: float | None,
+    variables: tuple[str, ...],
+    own: bool,
+    chosen: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
     """Say how many parameters and tokens a budget of FLOPs is best spent on.
 
-    LAW is a published law (`simlaw laws` lists them) or a law file.
+    A sweep or a table is fitted first. LAW is a published law (`simlaw laws` lists them) or a law file.
 
     \b
     Example:
       simlaw allocate besiroglu2024 --flops 1e21 --serve-tokens 1e12
     """
-    precisions = {} if bits is None else {"P_post": bits}
-    found = allocate(open_law(law), flops=flops, serve_tokens=serve_tokens, force=force, **precisions)
-    if as_json:
-        print_json(dataclasses.asdict(found))
+    given = {name: _number(name, value) for name, value in named("--at", variables, "P_w=4").items()}
+    if bits is not None:
+        if "P_post" in given:
+            raise SimlawError(f"--bits {bits:g} and --at P_post={given['P_post']:g} are the same: give one of them")
+        given["P_post"] = bits
+    law: Fit | QuantizedFit | Published
+    if is_law(source):
+        for option, value in (("--own", own), ("--where", chosen)):
+            if value:
+                raise SimlawError(f"{option} belongs to a sweep or table, and {source} is none: leave it out")
+        law = open_law(source)
     else:
-        click.echo(str(found))
+        found = open_source(source, own, chosen)
+        analysis = analyse(found.rows)
+        law = analysis.base
+        if analysis.penalty is not None:
+            law = QuantizedFit(base=analysis.base, penalty=analysis.penalty)
+        budget = found.file.sweep.budget if found.file else None
+        flops = budget.flops if flops is None and budget else flops
+    if flops is None:
+        raise SimlawError(f"{source} declares no budget: give --flops")
+    answer = allocate(law, flops=flops, serve_tokens=serve_tokens, force=force, **given)
+    if as_json:
+        print_json(dataclasses.asdict(answer))
+    else:
+        click.echo(str(answer))
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise SimlawError(f"--at {name}={value}: {value!r} is no number; give one, for example P_w=4") from error
 
 
 def is_law(name: str) -> bool:

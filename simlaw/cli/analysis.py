@@ -16,7 +16,7 @@ from simlaw.fitting.holdout import LargestC, LargestD, LargestN
 from simlaw.fitting.residuals import residuals
 from simlaw.law import AbstractPenalty
 from simlaw.observations import rate_checks
-from simlaw.report import columns, count, precision, size, with_error
+from simlaw.report import columns, count, precision, size, with_error, wrapped
 from simlaw.table import Table
 from simlaw.trends import trends
 
@@ -32,19 +32,7 @@ def fit_report(analysis: Analysis) -> str:
     if analysis.penalty is None:
         said = "no row is quantized, so there is no penalty to fit"
         return "\n\n".join(part for part in (str(analysis.base), said, *checks, rate_report(analysis.table)) if part)
-    held = columns(
-        ("penalty form", "health", "chi2", "dof", "held-out lowest bits (rms in sigmas)"),
-        [
-            (
-                type(rival.fit.law).__name__,
-                rival.fit.health,
-                f"{rival.fit.chi2:.0f}",
-                str(rival.fit.rows - rival.fit.estimated),
-                f"{rival.held_out:.2f}",
-            )
-            for rival in analysis.rivals
-        ],
-    )
+    held = "" if analysis.rivals is None else str(analysis.rivals)
     trend, rates = trend_report(analysis), rate_report(analysis.table)
     parts = [str(analysis.base), str(analysis.penalty), held, *checks, trend, rates]
     return "\n\n".join(part for part in parts if part)
@@ -135,8 +123,8 @@ def decision_report(decision: Decision) -> str:
         ],
     )
     null = baselines_text(decision.baselines)
-    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [null] * bool(null)
-    return "\n\n".join([*parts, decision.sentence])
+    parts = [plans] * bool(decision.plans) + [cells] * bool(decision.measured) + [wrapped(null)] * bool(null)
+    return "\n\n".join([*parts, wrapped(decision.sentence)])
 
 
 def answer(analysis: Analysis, question: Question) -> Decision:

@@ -16,13 +16,9 @@ from simlaw.decision.cache import Cache
 from simlaw.decision.choice import Choice
 from simlaw.decision.choice import decide as decide_by_law
 from simlaw.decision.cost import COSTS, CostTable, cost_table
-from simlaw.decision.resources import TIED, WEIGHTS
-from simlaw.decision.shipped import INTEGERS, SHIPPED
+from simlaw.decision.named import FORMAT_LISTS, TRAININGS
 from simlaw.decision.verdict import Question
 from simlaw.errors import SimlawError
-
-_FORMATS = {"shipped": SHIPPED, "integers": INTEGERS, "all": (*SHIPPED, *INTEGERS[1:])}
-_TRAINING = {"none": (), "weights": (WEIGHTS,), "all": (WEIGHTS, TIED)}
 
 
 @click.command()
@@ -38,8 +34,8 @@ _TRAINING = {"none": (), "weights": (WEIGHTS,), "all": (WEIGHTS, TIED)}
 @click.option("--batch", type=float, help="LAW: sequences served at once; their cache counts as bytes.")
 @click.option("--context", type=float, help="LAW: tokens of each sequence in the cache.")
 @click.option("--cost", "cost", metavar="NAME|FILE", help=f"LAW: a cost table: {', '.join(COSTS)}, or a JSON file.")
-@click.option("--formats", type=click.Choice(list(_FORMATS)), default="shipped", help="LAW: the formats to weigh.")
-@click.option("--training", type=click.Choice(list(_TRAINING)), help="LAW: what may be trained in low precision.")
+@click.option("--formats", type=click.Choice(list(FORMAT_LISTS)), default="shipped", help="LAW: the formats to weigh.")
+@click.option("--training", type=click.Choice(list(TRAININGS)), help="LAW: what may be trained in low precision.")
 @click.option("--force", is_flag=True, help="LAW: answer even more than ten times outside the rows of the fit.")
 @json_option
 def command(
@@ -68,7 +64,7 @@ def command(
     \b
     Example:
       simlaw decide quickstart --bytes 29e3 --flops 1e12
-      simlaw decide kumar2024 --bytes 16e9 --flops 1e21 --serve-tokens 1e12 --cost H200 --force
+      simlaw decide kumar2024 --bytes 16e9 --flops 1e21 --serve-tokens 1e12 --cost H200
     """
     if flops is not None and tokens is not None:
         raise SimlawError("--flops and --tokens are two conventions: give one of them")
@@ -104,8 +100,8 @@ def command(
             serve_flops=serve_flops,
             cache=None if batch is None or context is None else Cache(batch=batch, context=context),
             cost=_cost(cost),
-            formats=_FORMATS[formats],
-            training=None if training is None else _TRAINING[training],
+            formats=formats,
+            training=training,
             force=force,
         )
         if as_json:
@@ -157,9 +153,11 @@ def _cost(name: str | None) -> CostTable:
     if not Path(name).is_file():
         raise SimlawError(f"--cost {name}: there is no such table or file; the tables are {', '.join(COSTS)}")
     try:
-        plain = json.loads(Path(name).read_text())
+        plain = json.loads(Path(name).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise SimlawError(f"--cost {name}: line {error.lineno} is no JSON; mend the file") from error
+    except UnicodeDecodeError as error:
+        raise SimlawError(f"--cost {name}: byte {error.start} is no UTF-8 text; save the file as UTF-8") from error
     if not isinstance(plain, dict):
         raise SimlawError(f"--cost {name}: it holds no object: give the fields of a cost table by name")
     return cost_table(plain)

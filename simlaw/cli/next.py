@@ -3,17 +3,25 @@
 import dataclasses
 
 import click
+import numpy as np
 
 from simlaw.analysis import analyse
 from simlaw.cli.allocate import is_law, open_law
 from simlaw.cli.analysis import answer
 from simlaw.cli.decide import ask
 from simlaw.cli.options import json_option, print_json
+from simlaw.decision.choice import Candidate
 from simlaw.decision.choice import decide as decide_by_law
-from simlaw.decision.choice import rival_of
-from simlaw.decision.nextruns import next_runs
+from simlaw.decision.nextruns import Contender, next_runs, open_rival
+from simlaw.decision.surface import UNQUANTIZED
+from simlaw.decision.verdict import Plan
 from simlaw.errors import SimlawError
+from simlaw.fitting.fit import Fit
 from simlaw.fitting.quantized import QuantizedFit
+from simlaw.published import Published
+
+#: Where the rows of a fit reach to 16 bits, quantization is asked for up to this many.
+_FINEST = 8
 
 
 @click.command()
@@ -35,29 +43,51 @@ def command(
 ) -> None:
     """Name the runs that would narrow the gap between the best plan and its rival most.
 
-    The rival is the runner-up at another precision; by a law file, the best one quantized at another time, or not.
+    The rival is the best plan of the other kind: 16 bits where the best one is quantized, or quantized at another time.
+    Where that gap is beyond noise already, it is the closest plan at another precision.
 
     \b
     Example:
       simlaw next quickstart
     """
+    law: Fit | QuantizedFit | Published
     if is_law(source):
         law = open_law(source)
         choice = decide_by_law(law, bytes=size, flops=flops)
-        other = rival_of(choice.candidates) if choice.candidates else None
-        if other is None:
-            raise SimlawError(f"there are no two plans to tell apart: {choice.sentence}")
-        best, rival = ({"N": c.params, "D": c.tokens, **c.option.precisions} for c in (choice.candidates[0], other))
+        said, plans = choice.sentence, [_of_candidate(one) for one in choice.candidates]
+        bits = _whole_bits(law.ranges.get("P_post"))
     else:
         question, found = ask(source, size, flops)
         analysis = analyse(found.rows)
         decision = answer(analysis, question)
-        if len(decision.plans) < 2 or analysis.penalty is None:
-            raise SimlawError(f"there are no two plans to tell apart: {decision.sentence}")
+        said, plans = decision.sentence, [_of_plan(one) for one in decision.plans]
+        assert analysis.penalty is not None  # or `answer` would have refused
+        assert analysis.penalties is not None
         law = QuantizedFit(base=analysis.base, penalty=analysis.penalty)
-        best, rival = ({"N": p.params, "D": p.tokens, "P_post": p.bits} for p in decision.plans[:2])
-    runs = next_runs(law, best, rival, flops=most, count=count, per_flop=per_flop)
+        bits = [float(b) for b in np.unique(analysis.penalties.x["P_post"])]
+    rival = open_rival(plans[0], plans[1:]) if plans else None
+    if rival is None:
+        raise SimlawError(f"there are no two plans to tell apart: {said}")
+    runs = next_runs(law, plans[0].plan, rival.plan, bits=bits, most=most, count=count, per_flop=per_flop)
     if as_json:
         print_json(dataclasses.asdict(runs))
     else:
         click.echo(str(runs))
+
+
+def _of_candidate(one: Candidate) -> Contender:
+    least = one.gap_interval[0] if one.gap_interval else None
+    return Contender(plan={"N": one.params, "D": one.tokens, **one.option.precisions}, how=one.option.how, least=least)
+
+
+def _of_plan(one: Plan) -> Contender:
+    quantized = one.bits != UNQUANTIZED
+    plan = {"N": one.params, "D": one.tokens, **({"P_post": one.bits} if quantized else {})}
+    return Contender(plan=plan, how="after training" if quantized else "no", least=one.gap_interval[0])
+
+
+def _whole_bits(span: tuple[float, float] | None) -> list[float]:
+    """The whole bits in the range of a fit's rows: a law file does not say which of them were run."""
+    if span is None:
+        return []
+    return [float(b) for b in range(int(np.ceil(span[0])), int(min(span[1], _FINEST)) + 1)]

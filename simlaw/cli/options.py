@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,24 @@ def named(option: str, given: Sequence[str], example: str) -> dict[str, str]:
             raise SimlawError(f"{option} gives {name} twice, {found[name]} and {value}: give it once")
         found[name] = value
     return found
+
+
+def in_options(message: str, command: click.Command | None) -> str:
+    """An error of the package in the words of the command line: its arguments are the command's options.
+
+    "flops=-1" becomes "--flops -1", and "force=True" "--force".
+    """
+    options = {"bootstrap": "--bootstrap"}  # of `simlaw fit`, which other commands send people to
+    for one in command.params if command else ():
+        options |= {text[2:].replace("-", "_"): text for text in one.opts if text.startswith("--")}
+
+    def replaced(found: re.Match[str]) -> str:
+        option, value = options.get(found[1]), found[2]
+        if option is None:
+            return found[0]
+        return option if value in ("…", "True") else f"{option} {value}"
+
+    return re.sub(r"\b([a-z_]+)=(…|[-+.\w]+)", replaced, message)
 
 
 def print_json(data: Mapping[str, Any]) -> None:

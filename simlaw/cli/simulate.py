@@ -134,8 +134,6 @@ def draw(
     if ptq:
         bits = np.array([e.ptq.quantizer.format.bits for e in evals if e.ptq], np.float64)
         every = {name: np.repeat(values, len(ptq)) for name, values in x.items()} | {"P_post": np.tile(bits, len(kept))}
-        if isinstance(law, QuantizedLaw):
-            every.pop("P_w", None)
         seen = simulate_delta(law, every, list(np.repeat(trunks, len(ptq))), noise=noise, seed=seed)
         delta[:, ptq] = seen.y.reshape(len(kept), -1)
         error[:, ptq] = noise.alone(every["P_post"]).reshape(len(kept), -1)

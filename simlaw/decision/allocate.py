@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.decision.amounts import require_amount
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
 from simlaw.fitting.quantized import QuantizedFit
 from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
 from simlaw.published import Published
-from simlaw.report import AbstractReported, TableReport, count, power_of_ten
+from simlaw.report import AbstractReported, TableReport, count, power_of_ten, wrapped
 
 #: Whatever holds a law of the loss.
 Lawful = Fit | QuantizedFit | Published | AbstractLaw | QuantizedLaw
@@ -53,7 +55,7 @@ class Allocation(AbstractReported):
         text += f": {self.loss:.3f} nats"
         if self.outside:
             text += f"; that extrapolates beyond the rows of the fit in {factors(self.outside)}"
-        return TableReport(sentences=(text + ".",))
+        return TableReport(sentences=(wrapped(text + "."),))
 
 
 def allocate(
@@ -66,20 +68,23 @@ def allocate(
 ) -> Allocation:
     """The best size and data for a budget of FLOPs, 6·N·D + 2·N·serve_tokens (Sardana and Frankle 2401.00448).
 
-    `precisions` (P_w, P_post …) are the same for all candidates. Raises `SimlawError` for a budget that is not above 0,
-    and where the best lies more than ten times outside the rows of the fit, unless `force`.
+    `precisions` (P_w, P_post … and the other variables that the law takes: G, U) are the same for all candidates.
+    Raises `SimlawError` for a budget that is not above 0 or trains no model, and where the best lies more than ten
+    times outside the rows of the fit, unless `force`.
     """
     require_budget(flops=flops)
-    if not (serve_tokens >= 0 and np.isfinite(serve_tokens)):
-        raise SimlawError(f"serve_tokens={serve_tokens:g}: it must be a number of tokens, or 0")
+    require_amount("serve_tokens", serve_tokens, zero=True)
+    require_variables(precisions, found="allocate finds")
     ranges, estimate, draws = parts_of(law)
     n = _SIZES[2 * _SIZES * serve_tokens < flops]
     d = (flops - 2 * n * serve_tokens) / (6 * n)
     n, d = n[d >= 1], d[d >= 1]
     if not n.size:
-        raise SimlawError(
-            f"flops={flops:g} serve no {serve_tokens:g} tokens with any model: raise the one or lower the other"
-        )
+        least = float(_SIZES[0]) * (6 + 2 * serve_tokens)
+        what = f"train no model of {_SIZES[0]:g} parameters on one token"
+        if serve_tokens:
+            what += f" and serve {count(serve_tokens)} tokens with it"
+        raise SimlawError(f"flops={flops:g} {what}, which takes {power_of_ten(least)}: raise the budget")
     loss = estimate.loss(N=n, D=d, **precisions)
     best = int(np.nanargmin(loss))
     outside = beyond(
@@ -110,20 +115,32 @@ def allocate(
     )
 
 
-def require_budget(**amounts: float) -> None:
+def require_budget(**amounts: Any) -> None:
     """Nothing; raises `SimlawError` where an amount is no finite number above 0."""
     for name, value in amounts.items():
-        if not (value > 0 and np.isfinite(value)):
-            raise SimlawError(f"{name}={value:g}: it must be a number above 0")
+        require_amount(name, value)
+
+
+def require_variables(given: Mapping[str, Any], *, found: str = "") -> None:
+    """Nothing; raises `SimlawError` where a variable of a law is no number, or one that is searched for.
+
+    Infinity is one (no quantization), and whether 0 is, the law says. `found` names who looks for N, D or C.
+    """
+    for name, value in given.items():
+        if found and name in ("N", "D", "C"):
+            raise SimlawError(f"{name}={value!r}: {found} {name} itself: leave it out")
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or np.isnan(value):
+            raise SimlawError(f"{name}={value!r}: give one number, the same for all that is compared")
 
 
 def beyond(ranges: Mapping[str, tuple[float, float]], point: Mapping[str, float]) -> dict[str, float]:
     """By which factor a point lies outside the ranges of a fit's rows; nothing for what lies inside.
 
-    "C" is 6·N·D, whose range is that of the corners. Bits are compared by their difference, as a power of two.
+    "C" is 6·N·D; where the ranges have none, it is that of the corners. Bits are compared by their difference, as a
+    power of two.
     """
     limits = dict(ranges)
-    if "N" in ranges and "D" in ranges:
+    if "C" not in ranges and "N" in ranges and "D" in ranges:
         limits["C"] = (6 * ranges["N"][0] * ranges["D"][0], 6 * ranges["N"][1] * ranges["D"][1])
     found = {}
     for name, value in point.items():

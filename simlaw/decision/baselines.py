@@ -1,21 +1,25 @@
-"""What the measured cells say by themselves: the null baselines that a law has to beat.
+"""What a person without a law would choose from the measured cells: the null baselines that a law has to beat.
 
-Both look the losses of plans up among cells of the same bits. `nearest` takes the cell that is nearest in ln N and
-ln D. `largest_rung` takes, of the sizes, the nearest one, and of its cells the one trained longest: plans are ranked as
-they rank there (DataDecide, 2504.11393, found such a ranking right in about 80 % of its decisions).
+Both take one of the cells within a budget as it was measured: the one of the least loss; or the best of those that
+used the most of the budget's compute, to within a tenth, which trusts the ranking at the largest scale alone
+(DataDecide, 2504.11393, found such a ranking right in about 80 % of its decisions).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from simlaw.decision.resources import Option, Resources
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations
 from simlaw.report import count, precision
 from simlaw.table import Table
+
+#: A budget may be exceeded by 1 %: token counts are rounded to batches.
+SLACK = 1.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Cells:
         """
         for name in ("N", "D"):
             if name not in seen.x:
-                raise SimlawError(f"the rows have no {name}, so no cell is near another: they have {', '.join(seen.x)}")
+                raise SimlawError(f"the rows have no {name}, so they are no cells: they have {', '.join(seen.x)}")
         return cls.mean(seen.x["N"], seen.x["D"], seen.x.get(bits, np.full_like(seen.y, np.inf)), seen.y)
 
     @classmethod
@@ -51,34 +55,86 @@ class Cells:
         place = place.ravel()
         return cls(params=n, tokens=d, bits=b, loss=np.bincount(place, loss) / np.bincount(place))
 
+    @property
+    def flops(self) -> Float[np.ndarray, " n"]:
+        """The training FLOPs of each, 6·N·D."""
+        return 6 * self.params * self.tokens
 
-def nearest(
-    cells: Cells, n: Float[np.ndarray, " q"], d: Float[np.ndarray, " q"], bits: Float[np.ndarray, " q"]
-) -> Float[np.ndarray, " q"]:
-    """The loss of the nearest cell of the same bits for every plan; infinite where no cell has these bits."""
-    return _look_up(cells, n, d, bits, rung=False)
+    def keep(self, mask: Bool[np.ndarray, " n"]) -> "Cells":
+        """The cells where `mask` is true."""
+        return Cells(params=self.params[mask], tokens=self.tokens[mask], bits=self.bits[mask], loss=self.loss[mask])
+
+    def within(self, resources: Resources, options: Sequence[Option]) -> "Cells":
+        """The cells that some option of the same bits has within the resources."""
+
+        def fits(n: float, d: float, option: Option) -> bool:
+            stored = resources.bytes is None or resources.memory(n, option) <= resources.bytes
+            return bool(stored and d <= SLACK * resources.tokens_for(np.array(n), option))
+
+        each = zip(self.params, self.tokens, self.bits, strict=True)
+        return self.keep(np.array([any(o.format.bits == b and fits(n, d, o) for o in options) for n, d, b in each]))
 
 
-def largest_rung(
-    cells: Cells, n: Float[np.ndarray, " q"], d: Float[np.ndarray, " q"], bits: Float[np.ndarray, " q"]
-) -> Float[np.ndarray, " q"]:
-    """The loss of the nearest size of the same bits at its most tokens; infinite where no cell has these bits."""
-    return _look_up(cells, n, d, bits, rung=True)
+#: The baselines by the name that reports give them, each by the share of what the dearest cell used that it asks for.
+BASELINES: Mapping[str, float] = MappingProxyType({"best measured cell": 0.0, "rank at the largest rung": 1 / 1.1})
 
 
-def _look_up(cells: Cells, n: np.ndarray, d: np.ndarray, bits: np.ndarray, *, rung: bool) -> Float[np.ndarray, " q"]:
-    found = np.full(len(n), np.inf)
-    for i in range(len(n)):
-        same = np.flatnonzero(cells.bits == bits[i])
-        if not same.size:
-            continue
-        away = np.abs(np.log(cells.params[same] / n[i]))
-        if rung:
-            here = same[away <= away.min() + 1e-9]
-            found[i] = cells.loss[here[np.argmax(cells.tokens[here])]]
-        else:
-            found[i] = cells.loss[same[np.argmin(np.hypot(away, np.log(cells.tokens[same] / d[i])))]]
-    return found
+def taken(cells: Cells, share: float, used: Float[np.ndarray, " n"] | None = None) -> int:
+    """The place of the best of those cells that used this share of what the dearest one used, by default of FLOPs."""
+    used = cells.flops if used is None else used
+    enough = np.flatnonzero(used >= share * used.max())
+    return int(enough[np.argmin(cells.loss[enough])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The measured cell that a baseline takes, and whether a law takes the same bits."""
+
+    name: str
+    params: float
+    tokens: float
+    bits: float
+    loss: float
+    agrees: bool
+
+
+def baselines(cells: Cells, best: float, used: Float[np.ndarray, " n"] | None = None) -> tuple[Baseline, ...]:
+    """What each baseline takes of the cells within a budget, beside a law that takes `best` bits.
+
+    `used` is what each cell used of the budget's compute, by default its FLOPs. Nothing where no cell is within it.
+    """
+    if not cells.loss.size:
+        return ()
+    each = {name: taken(cells, share, used) for name, share in BASELINES.items()}
+    return tuple(
+        Baseline(
+            name=name,
+            params=float(cells.params[i]),
+            tokens=float(cells.tokens[i]),
+            bits=float(cells.bits[i]),
+            loss=float(cells.loss[i]),
+            agrees=bool(cells.bits[i] == best),
+        )
+        for name, i in each.items()
+    )
+
+
+def baselines_text(found: tuple[Baseline, ...]) -> str:
+    """The baselines in a sentence, beside a decision."""
+    if not found:
+        return ""
+    each = [f"{one.name} {_cell_words(one)}" for one in found]
+    if len({_cell_words(one) for one in found}) == 1:
+        each = [f"{' and '.join(one.name for one in found)} {_cell_words(found[0])}"]
+    agree = sum(one.agrees for one in found)
+    verdict = (
+        "the law's bits" if agree == len(found) else "not the law's bits" if not agree else "one has the law's bits"
+    )
+    return f"without a law, of the measured cells within the budget: {'; '.join(each)} ({verdict})"
+
+
+def _cell_words(one: Baseline) -> str:
+    return f"{count(one.params)} at {precision(one.bits)} on {count(one.tokens)} tokens, {one.loss:.3f} nats"
 
 
 def after_quantization(
@@ -100,49 +156,3 @@ def after_quantization(
         left_out={},
     )
     return found, {(float(a), float(b)): row[column] for a, b, row in zip(n, bits, rows, strict=True)}
-
-
-#: The baselines by the name that reports give them.
-BASELINES: Mapping[str, Callable[..., Float[np.ndarray, " q"]]] = MappingProxyType(
-    {"nearest measured cell": nearest, "rank at the largest rung": largest_rung}
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """Which plan a baseline takes for the best, and whether a law takes the same bits."""
-
-    name: str
-    params: float
-    bits: float
-    agrees: bool
-
-
-def baselines(
-    cells: Cells,
-    n: Float[np.ndarray, " q"],
-    d: Float[np.ndarray, " q"],
-    bits: Float[np.ndarray, " q"],
-    best: float,
-) -> tuple[Baseline, ...]:
-    """What each baseline takes for the best of some plans, beside a law that takes `best` bits.
-
-    Plans at bits that were not measured are none of theirs.
-    """
-    found = []
-    for name, score in BASELINES.items():
-        scores = score(cells, n, d, bits)
-        if np.isfinite(scores).any():
-            i = int(np.argmin(scores))
-            found.append(Baseline(name=name, params=float(n[i]), bits=float(bits[i]), agrees=bool(bits[i] == best)))
-    return tuple(found)
-
-
-def baselines_text(found: tuple[Baseline, ...]) -> str:
-    """The baselines in a sentence, beside a decision."""
-    each = [f"{one.name} {count(one.params)} at {precision(one.bits)}" for one in found]
-    if not each:
-        return ""
-    agree = sum(one.agrees for one in found)
-    verdict = "as the law does" if agree == len(found) else "unlike the law" if not agree else "the law agrees with one"
-    return f"without a law: {', '.join(each)} ({verdict})"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from simlaw.decision.amounts import require_amount
 from simlaw.errors import SimlawError
 
 
@@ -27,9 +28,10 @@ class Shape:
         if (self.aspect is None) == (self.layers is None):
             raise SimlawError("Shape: give the aspect (width over layers) or the layers, and None for the other")
         for name in ("factor", "aspect", "layers", "kv_share"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and np.isfinite(value)):
-                raise SimlawError(f"Shape: {name} is {value:g}: it must be a number above 0")
+            if getattr(self, name) is not None or name not in ("aspect", "layers"):
+                require_amount(f"Shape: {name}", getattr(self, name))
+        if self.kv_share > 1:
+            raise SimlawError(f"Shape: kv_share={self.kv_share:g}: it is a share of the heads, so at most 1")
 
     def layers_times_width(self, n: Any) -> Any:
         """Layers · width of models of `n` parameters: the keys of one token, and the values, with no heads shared."""
@@ -57,8 +59,7 @@ class Cache:
 
     def __post_init__(self) -> None:
         for name in ("batch", "context", "bits"):
-            if not (getattr(self, name) > 0 and np.isfinite(getattr(self, name))):
-                raise SimlawError(f"Cache: {name} is {getattr(self, name):g}: it must be a number above 0")
+            require_amount(f"Cache: {name}", getattr(self, name))
 
     def bytes(self, n: Any, bits: float | None = None) -> Any:
         """Bytes of the full cache of models of `n` parameters; `bits` takes the place of the cache's own."""

@@ -6,28 +6,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.allocate import Lawful, beyond, factors, refuse_far
+from simlaw.decision.amounts import NOTHING
 from simlaw.decision.baselines import Baseline, Cells, baselines, baselines_text
 from simlaw.decision.cache import Cache
-from simlaw.decision.cost import COSTS, FLOPS, CostTable
-from simlaw.decision.options import Plans, best_plans, options_of
+from simlaw.decision.cost import FLOPS, CostTable, named_with
+from simlaw.decision.named import cost_of, formats_of, trainings_of
+from simlaw.decision.options import Plans, best_plans, options_of, own_sizes
 from simlaw.decision.resources import Option, Resources, Training
 from simlaw.decision.shipped import SHIPPED, Shipped
-from simlaw.decision.surface import Surface, offsets
+from simlaw.decision.surface import fits_behind, surface_of
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
-from simlaw.fitting.quantized import QuantizedFit
 from simlaw.fitting.uncertainty import interval
-from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
+from simlaw.law import AbstractLossLaw, AbstractPenalty, QuantizedLaw
 from simlaw.observations import Observations
 from simlaw.published import Published
-from simlaw.report import AbstractReported, TableReport, count, wrapped
-from simlaw.report import Cells as TableCells
-
-#: A lead of less than half a thousandth nat is none: no run shows it.
-_NOTHING = 5e-4
-#: Of the sizes of an option, one in this many is tried in every draw.
-_EVERY = 12
+from simlaw.report import AbstractReported, TableCells, TableReport, count, size, wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +30,9 @@ class Candidate:
     """The best size of one option: loss in nats per token, its interval, and the share of draws in which it is best.
 
     `params` and `tokens` are the estimate's, and the losses of all draws are taken there; their intervals are those of
-    the draws' own best sizes. `bytes` are those of the weights, and of the cache where there is one. Without draws
-    there is no interval, and the best has the share 1. Options that tie exactly share their draws.
+    the draws' own best sizes, without the forms' own errors. `bytes` are those of the weights, and of the cache where
+    there is one. Without draws there is no interval, and the best has the share 1. Options that tie exactly share their
+    draws.
     """
 
     option: Option
@@ -80,7 +76,8 @@ class Choice(AbstractReported):
     `by_cost` is the best option under every named cost table; empty where costs change nothing, because all options
     train at 16 bits and nothing is served. `outside` says by which factor the best lies outside the rows of the fit in
     each of N, D, C and the precisions; `left_out` why an option is no candidate; `baselines` what measured cells alone
-    say of the same plans, where they were given.
+    say of the same plans, where they were given. `notes` are what a reader of the candidates must know. `identified` is
+    true where the best kind of plan leads the next by more than half a thousandth nat, in nearly all draws.
     """
 
     identified: bool
@@ -90,6 +87,7 @@ class Choice(AbstractReported):
     outside: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def report(self) -> TableReport:
@@ -97,20 +95,21 @@ class Choice(AbstractReported):
         if not self.candidates:
             return TableReport(sentences=(self.sentence,))
         drawn = self.candidates[0].interval is not None
-        head = ("format", "quantized", "parameters", "tokens", "loss", "90 % interval", "P(best)")
+        head = ("format", "quantized", "parameters", "tokens", "bytes", "loss", "90 % interval", "P(best)")
         rows = [
             (
                 c.format.name,
                 c.option.how,
                 count(c.params),
                 count(c.tokens),
+                size(c.bytes),
                 f"{c.loss:.4f}",
                 f"{c.interval[0]:.4f} to {c.interval[1]:.4f}" if c.interval else "",
                 f"{c.best:.0%}",
             )
             for c in self.candidates
         ]
-        tables: list[TableCells] = [(head, rows) if drawn else (head[:5], [row[:5] for row in rows])]
+        tables: list[TableCells] = [(head, rows) if drawn else (head[:6], [row[:6] for row in rows])]
         if self.by_cost:
             costs = [
                 (one.cost, one.option.format.name, one.option.how, count(one.params), count(one.tokens))
@@ -120,6 +119,7 @@ class Choice(AbstractReported):
         said = [*([null] if (null := baselines_text(self.baselines)) else []), self.sentence]
         if self.left_out:
             said.append("left out: " + "; ".join(f"{name} ({why})" for name, why in self.left_out.items()))
+        said += self.notes
         return TableReport(tables=tables, sentences=[wrapped(sentence) for sentence in said])
 
 
@@ -132,10 +132,10 @@ def decide(
     serve_tokens: float = 0.0,
     serve_flops: float | None = None,
     cache: Cache | None = None,
-    cost: CostTable = FLOPS,
-    penalty: Fit | AbstractPenalty | None = None,
-    formats: Sequence[Shipped] = SHIPPED,
-    training: Sequence[Training] | None = None,
+    cost: CostTable | str = FLOPS,
+    penalty: Fit | Published | AbstractPenalty | None = None,
+    formats: Sequence[Shipped | str] | str = SHIPPED,
+    training: Sequence[Training | str] | str | None = None,
     measured: Observations | None = None,
     force: bool = False,
 ) -> Choice:
@@ -146,13 +146,14 @@ def decide(
     `serve_flops` for serving by itself. So the rival of any plan is the best one of every other kind at the same
     budget. A model gets into a format after training where the law knows P_post, or a `penalty` is given; and in
     training, by the kinds of `training`: by default, weights in the format where the law knows P_w. Formats outside the
-    bits of a fit's rows are no candidates. `measured` are rows (of N, D, and P_post or P_w) whose cells are asked too,
-    without a law.
+    bits of a fit's rows are no candidates. Formats, kinds of training and cost tables may be given by name ("int4",
+    "all", "H200"). `measured` are rows (of N, D, and P_post or P_w) whose cells are asked too, without a law.
 
     Intervals are those of the draws, with the forms' own errors. "not identified" where a fit is not valid, or where
-    the draws do not agree which of the best two kinds is better. Raises `SimlawError` for resources that are no budget,
-    for laws that know no precision, where no model fits, and where the best lies more than ten times outside the rows
-    of the fit in N, D, C or a precision, unless `force`.
+    the draws do not agree which of the best two kinds is better; a lead below half a thousandth nat is none. Raises
+    `SimlawError` for what is no amount, format, training, table, cache or row, for laws that know no precision, where
+    no model fits, and where the best lies more than ten times outside the rows of the fit in N, D, C or a precision,
+    unless `force`.
     """
     resources = Resources(
         bytes=bytes,
@@ -161,24 +162,20 @@ def decide(
         serve_tokens=serve_tokens,
         serve_flops=serve_flops,
         cache=cache,
-        cost=cost,
+        cost=cost_of(cost),
     )
-    whole = law if penalty is None else _with(law, penalty)
-    for part in (whole.base, whole.penalty) if isinstance(whole, QuantizedFit) else (whole, law, penalty):
-        if isinstance(part, Fit) and part.health != "VALID":
+    if measured is not None and not isinstance(measured, Observations):
+        raise SimlawError(f"measured={type(measured).__name__}: give the rows that load_table returns")
+    for part in fits_behind(law, penalty):
+        if part.health != "VALID":
             sick = f"the fit of {type(part.law).__name__} is {part.health}: {part.sentence}"
             return Choice(identified=False, sentence=f"not identified: {sick}.", candidates=())
-    ranges, estimate, draws = parts_of(whole)
-    if isinstance(law, Fit | Published):  # with a penalty that is no fit, the rows are still those of the loss
-        ranges = {**dict(law.ranges), **ranges}
-    if isinstance(law, Fit) and isinstance(whole, QuantizedLaw) and isinstance(law.draws, AbstractLossLaw):
-        draws = QuantizedLaw(base=law.draws, penalty=whole.penalty)
-    seen = {*ranges, "P_post"} if penalty is not None else {*ranges}
-    known = seen if isinstance(law, Fit | QuantizedFit) else None
-    options, left_out = options_of(estimate, ranges, formats, training, known=known)
+    surface = surface_of(law, penalty)
+    ranges, estimate, draws = surface.ranges, surface.law, surface.draws
+    options, left_out = options_of(surface, formats_of(formats), trainings_of(training))
     plans = best_plans(estimate, resources, options, left_out)
-    top = int(np.argmin(plans.loss))
-    drawn = _drawn(whole, draws, plans)
+    top = _first(plans)
+    drawn = None if draws is None else surface.ensemble(plans.params, plans.tokens, **plans.precisions)
     candidates = _candidates(resources, plans, drawn, draws, top)
     best = candidates[0]
     far = _far(ranges, best)
@@ -191,44 +188,15 @@ def decide(
         by_cost=_by_cost(estimate, resources, options),
         outside=far,
         left_out=left_out,
-        baselines=() if measured is None else _baselines(measured, candidates),
+        baselines=() if measured is None else _baselines(measured, resources, candidates),
     )
+    choice = replace(choice, notes=_notes(choice, resources, surface.counts))
     return _verdict(choice, resources, ranges)
 
 
-def _with(law: Lawful, penalty: Fit | AbstractPenalty) -> Lawful:
-    """A law of the loss with a penalty; two fits stay fits, and keep all their errors."""
-    if isinstance(law, QuantizedFit | QuantizedLaw) or (
-        isinstance(law, Published) and isinstance(law.law, QuantizedLaw)
-    ):
-        raise SimlawError("the law has a penalty of its own: leave penalty=… out")
-    found = penalty.law if isinstance(penalty, Fit) else penalty
-    if not isinstance(found, AbstractPenalty):
-        raise SimlawError(f"{type(found).__name__} is no law of the penalty: give one")
-    if isinstance(law, Fit) and isinstance(penalty, Fit):
-        return QuantizedFit(base=law, penalty=penalty)
-    base = law if isinstance(law, AbstractLaw) else law.law
-    if not isinstance(base, AbstractLossLaw):
-        raise SimlawError(f"{type(base).__name__} is no law of the loss: give one")
-    return QuantizedLaw(base=base, penalty=found)
-
-
-def _drawn(law: Lawful, draws: AbstractLossLaw | QuantizedLaw | None, plans: Plans) -> Float[np.ndarray, "k f"] | None:
-    """The loss of every plan in every draw, with the forms' own errors where they are known."""
-    x = dict(plans.precisions)
-    if isinstance(law, QuantizedFit) and law.base.draws is not None and law.penalty.draws is not None:
-        low, high = law.base.ranges["N"]
-        bits = x.pop("P_post", np.full_like(plans.params, np.inf))
-        surface = Surface.of(law.base, law.penalty, np.geomspace(low, high, 3))
-        return surface.ensemble(plans.params, plans.tokens, bits, **x)
-    if draws is None:
-        return None
-    drawn: Float[np.ndarray, "k f"] = draws.loss(N=plans.params, D=plans.tokens, **x)
-    if isinstance(law, Fit) and "N" in law.ranges and np.isfinite(law.misfit):
-        sizes = np.geomspace(*law.ranges["N"], 3)
-        errors = np.random.default_rng(0).normal(0.0, law.misfit, (len(drawn), 3))
-        drawn = drawn * (1 + offsets(sizes, errors, plans.params))
-    return drawn
+def _first(plans: Plans) -> int:
+    """The best of the plans; of those that tie exactly, the one in the format that stores least."""
+    return min(range(len(plans.options)), key=lambda i: (plans.loss[i], plans.options[i].format.stored))
 
 
 def _candidates(
@@ -245,7 +213,7 @@ def _candidates(
     found = []
     for i, option in enumerate(plans.options):
         n, d = float(plans.params[i]), float(plans.tokens[i])
-        own = None if draws is None else _own_sizes(resources, option, draws)
+        own = None if draws is None else own_sizes(draws, resources, [option])[:, 0]
         found.append(
             Candidate(
                 option=option,
@@ -256,30 +224,11 @@ def _candidates(
                 interval=None if drawn is None else _ends(drawn[:, i]),
                 gap_interval=None if drawn is None else _ends(drawn[:, i] - drawn[:, top]),
                 best=float(share[i]),
-                params_interval=None if own is None else _ends(own[0]),
-                tokens_interval=None if own is None else _ends(own[1]),
+                params_interval=None if own is None else _ends(own),
+                tokens_interval=None if own is None else _ends(resources.tokens_for(own, option)),
             )
         )
-    return sorted(found, key=lambda c: c.loss)
-
-
-def _own_sizes(
-    resources: Resources, option: Option, draws: AbstractLossLaw | QuantizedLaw
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """The best size, and its tokens, of an option in every draw."""
-    n = resources.sizes(option)[::-1][::_EVERY]
-    loss = draws.loss(N=n, D=resources.tokens_for(n, option), **option.precisions)
-    at, rows = np.argmin(loss, axis=1), np.arange(len(loss))
-    log = np.log(n)[at]
-    if len(n) > 2:  # between the sizes tried, the vertex of a parabola
-        inner = np.clip(at, 1, len(n) - 2)
-        left, middle, right = (loss[rows, inner + step] for step in (-1, 0, 1))
-        curve = left - 2 * middle + right
-        inside = (at == inner) & (curve > 0)
-        shift = 0.5 * (left - right) / np.where(inside, curve, 1.0) * np.log(n[1] / n[0])
-        log = np.where(inside, log + shift, log)
-    own = np.exp(log)
-    return own, resources.tokens_for(own, option)
+    return sorted(found, key=lambda c: (c.loss, c.format.stored))
 
 
 def _by_cost(
@@ -288,12 +237,12 @@ def _by_cost(
     if not resources.serve_tokens and not any(option.computed and not option.plain for option in options):
         return ()
     found = []
-    for table in {**COSTS, resources.cost.name: resources.cost}.values():
+    for table in named_with(resources.cost):
         try:
             plans = best_plans(estimate, replace(resources, cost=table), options, {})
         except SimlawError:
             continue  # nothing fits at these costs
-        top = int(np.argmin(plans.loss))
+        top = _first(plans)
         found.append(
             ByCost(
                 cost=table.name,
@@ -306,49 +255,74 @@ def _by_cost(
     return tuple(found)
 
 
-def _baselines(measured: Observations, candidates: Sequence[Candidate]) -> tuple[Baseline, ...]:
-    """What the cells say of those candidates that are quantized as the rows are."""
+def _baselines(measured: Observations, resources: Resources, candidates: Sequence[Candidate]) -> tuple[Baseline, ...]:
+    """What somebody without a law would take of the cells within the resources."""
     role = "P_w" if "P_w" in measured.x else "P_post"
-    asked = [c for c in candidates if c.option.plain or role in c.option.precisions]
-    n, d, bits = (
-        np.array(column) for column in zip(*((c.params, c.tokens, c.format.bits) for c in asked), strict=True)
-    )
-    return baselines(Cells.of(measured, role), n, d, bits, candidates[0].format.bits)
+    asked = [c.option for c in candidates if c.option.plain or role in c.option.precisions]
+    return baselines(Cells.of(measured, role).within(resources, asked), candidates[0].format.bits)
 
 
 def _far(ranges: Mapping[str, tuple[float, float]], c: Candidate) -> dict[str, float]:
     return beyond(ranges, {"N": c.params, "D": c.tokens, "C": 6 * c.params * c.tokens, **c.option.precisions})
 
 
+def _notes(choice: Choice, resources: Resources, counts: str) -> tuple[str, ...]:
+    """What a reader of the candidates must know, a sentence each."""
+    found = []
+    best = choice.candidates[0]
+    if counts:
+        found.append(f"N and bytes count parameters: {counts}")
+    if any(not c.option.plain for c in choice.candidates):
+        found.append("the law knows formats by their bits alone")
+    found += dict.fromkeys(
+        str(c.option.training) for c in choice.candidates if c.option.training and not c.option.plain
+    )
+    if resources.bytes is not None and best.bytes < 0.99 * resources.bytes:
+        found.append(f"bytes do not bind: the best plan takes {size(best.bytes)} of {size(resources.bytes)}")
+    if resources.serve_tokens and resources.cache is None:
+        tables = {table.name: table for table in named_with(resources.cost)}
+        named = dict.fromkeys([resources.cost.name, *(one.cost for one in choice.by_cost)])
+        if moved := [name for name in named if tables[name].byte > 0]:
+            found.append(
+                f"reading of weights from memory is not counted by {', '.join(moved)}: give cache=… (--batch and "
+                "--context)"
+            )
+    return tuple(found)
+
+
 def _verdict(choice: Choice, resources: Resources, ranges: Mapping[str, tuple[float, float]]) -> Choice:
     best, rival = choice.candidates[0], rival_of(choice.candidates)
-    tied = [c for c in choice.candidates[1:] if (c.gap_interval or (c.loss - best.loss,))[0] <= _NOTHING]
     verb = "quantize" if not best.option.plain and best.option.training is None else "train"
     plan = best.plan.replace(" trained in ", " in ")
     if rival is None:
         sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; there is no other kind of plan to compare with"
         return replace(choice, sentence=sentence + ".")
-    if rival.gap_interval and rival.gap_interval[0] <= 0:
+    # the gaps that the draws leave possible; without draws there is but one
+    gaps = [(c, c.gap_interval or (c.loss - best.loss,) * 2) for c in choice.candidates[1:]]
+    same = [c for c, (_, high) in gaps if high <= NOTHING]
+    near = [c for c, (low, high) in gaps if low <= NOTHING < high]
+    if rival in near:
         sentence = (
             f"not identified: {resources}, {best.plan} and {rival.plan} cannot be told apart "
             f"({rival.loss - best.loss:.4f} nats)."
         )
         return replace(choice, sentence=sentence)
-    gap = rival.loss - best.loss
-    sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; {rival.plan} "
-    sentence += f"loses by {gap:.4f}" if gap > _NOTHING else "is as good to a thousandth"
-    if rival.gap_interval and gap > _NOTHING:
-        sentence += f" (90 % interval {rival.gap_interval[0]:.4f} to {rival.gap_interval[1]:.4f})"
+    sentence = f"{verb} {plan}, {resources}: {best.loss:.4f} nats; "
+    if rival not in same:
+        sentence += f"{rival.plan} loses by {rival.loss - best.loss:.4f}"
+        if rival.gap_interval:
+            sentence += f" (90 % interval {rival.gap_interval[0]:.4f} to {rival.gap_interval[1]:.4f})"
+    for tied, what in ((same, "as good to a thousandth"), (near, "within noise")):
+        if tied:
+            names = [c.format.name if c.option.how == best.option.how else c.plan for c in tied]
+            sentence += f"{'' if sentence.endswith('; ') else '; '}{what}: {', '.join(names)}"
     if best.params_interval and best.params_interval[1] > 1.02 * best.params_interval[0]:
         sentence += "; the best size of 90 % of the draws is " + " to ".join(map(count, best.params_interval))
-    if tied := [c for c in tied if c is not rival]:
-        names = [c.format.name if c.option.how == best.option.how else c.plan for c in tied]
-        sentence += f"; within noise: {', '.join(names)}"
     if choice.outside:
         sentence += f"; that extrapolates beyond the rows of the fit in {factors(choice.outside)}"
     if other := _far(ranges, rival):
         sentence += f"; the rival lies outside them in {factors(other)}"
-    return replace(choice, identified=True, sentence=sentence + ".")
+    return replace(choice, identified=rival not in same, sentence=sentence + ".")
 
 
 def rival_of(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
-
+from simlaw.decision.amounts import require_amount
 from simlaw.decision.shipped import FORMATS, Shipped
 from simlaw.errors import SimlawError
 
@@ -23,8 +22,9 @@ class CostTable:
 
     `train` is the cost of a FLOP of which both operands are in the format, `serve` that of a FLOP of serving a model
     whose weights alone are in it. A format that neither lists costs `unlisted`: a rate, or "bits" for its bits over 16.
-    `byte` is what moving one byte costs, in 16-bit FLOPs (peak FLOP/s over bandwidth). To edit a table, take
-    `dataclasses.replace`. Raises `SimlawError` for rates that are not above 0.
+    `byte` is what moving one byte costs, in 16-bit FLOPs (peak FLOP/s over bandwidth). `own` are formats of one's own
+    that have rates beside those that ship. To edit a table, take `dataclasses.replace`, with a name of its own. Raises
+    `SimlawError` for rates that are not above 0, and for formats that nobody declared.
     """
 
     name: str
@@ -33,16 +33,27 @@ class CostTable:
     serve: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     unlisted: float | Literal["bits"] = 1.0
     byte: float = 0.0
+    own: tuple[Shipped, ...] = ()
 
     def __post_init__(self) -> None:
-        rates = {f"{what}[{name!r}]": rate for what in ("train", "serve") for name, rate in getattr(self, what).items()}
+        said = f"cost table {self.name!r}"
+        known = [*FORMATS, *(form.name for form in self.own)]
+        rates: dict[str, Any] = {}
+        for what in ("train", "serve"):
+            given = getattr(self, what)
+            if not isinstance(given, Mapping):
+                raise SimlawError(f"{said}: {what} is {given!r}: give rates by format")
+            for form, rate in given.items():
+                if form not in known:
+                    raise SimlawError(f"{said}: {what} knows no format {form!r}: there are {', '.join(known)}")
+                rates[f"{what}[{form!r}]"] = rate
+        if isinstance(self.unlisted, str) and self.unlisted != "bits":
+            raise SimlawError(f"{said}: unlisted is {self.unlisted!r}: give a rate, or 'bits'")
         if not isinstance(self.unlisted, str):
             rates["unlisted"] = self.unlisted
         for what, rate in rates.items():
-            if not (rate > 0 and np.isfinite(rate)):
-                raise SimlawError(f"cost table {self.name!r}: {what} is {rate:g}: a rate is a number above 0")
-        if not (self.byte >= 0 and np.isfinite(self.byte)):
-            raise SimlawError(f"cost table {self.name!r}: byte is {self.byte:g}: give FLOPs for each byte, or 0")
+            require_amount(f"{said}: {what}", rate)
+        require_amount(f"{said}: byte", self.byte, zero=True)
 
     def training(self, form: Shipped) -> float:
         """The cost of a FLOP of which both operands are in the format, in 16-bit FLOPs."""
@@ -61,31 +72,18 @@ class CostTable:
 def cost_table(plain: Mapping[str, Any], *, formats: Mapping[str, Shipped] = FORMATS) -> CostTable:
     """The table that a plain mapping (from a JSON file, say) describes, by the names of the fields.
 
-    Raises `SimlawError` for fields, formats and rates that are none.
+    Raises `SimlawError` for fields, formats and rates that are none, and for the name of a table that is there already.
     """
-    names = [one.name for one in fields(CostTable)]
+    names = [one.name for one in fields(CostTable) if one.name != "own"]
     for name in plain:
         if name not in names:
             raise SimlawError(f"a cost table has no field {name!r}: it has {', '.join(names)}")
     for name in ("name", "source"):
         if not isinstance(plain.get(name), str):
             raise SimlawError(f"a cost table needs {name!r}, a text: say what it is and where its rates come from")
-    for what in ("train", "serve"):
-        rates = plain.get(what, {})
-        if not isinstance(rates, Mapping):
-            raise SimlawError(f"cost table {plain['name']!r}: {what} is {rates!r}: give rates by format")
-        for form in rates:
-            if form not in formats:
-                raise SimlawError(
-                    f"cost table {plain['name']!r}: {what} knows no format {form!r}: there are {', '.join(formats)}"
-                )
-    unlisted = plain.get("unlisted", 1.0)
-    if isinstance(unlisted, str) and unlisted != "bits":
-        raise SimlawError(f"cost table {plain['name']!r}: unlisted is {unlisted!r}: give a rate, or 'bits'")
-    for value in (*plain.get("train", {}).values(), *plain.get("serve", {}).values(), plain.get("byte", 0.0)):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SimlawError(f"cost table {plain['name']!r}: {value!r} is no rate: give a number above 0")
-    return CostTable(**plain)
+    if plain["name"] in COSTS:
+        raise SimlawError(f"there is a cost table {plain['name']!r} already: give yours a name of its own")
+    return CostTable(**plain, own=tuple(form for name, form in formats.items() if name not in FORMATS))
 
 
 #: Precision-blind: 6·N·D for training and 2·N for each token served, whatever the format.
@@ -94,7 +92,10 @@ FLOPS = CostTable(name="flops", source="6·N·D + 2·N for each token served, wh
 #: Proportional to bits: training in P bits costs 6/16·N·D·P. No device delivers this at every precision.
 BITS = CostTable(
     name="bits",
-    source="6/16·N·D·P for training in P bits, N·P for serving: Kumar et al. 2411.04330, 4.3 and appendix E.3",
+    source=(
+        "6/16·N·D·P for training in P bits, 2/16·N·P for each token served: Kumar et al. 2411.04330, 4.3, and appendix "
+        "E.3, which says only that serving is in proportion to N·P"
+    ),
     unlisted="bits",
 )
 
@@ -117,3 +118,13 @@ V6E = CostTable(
 
 #: The tables by name.
 COSTS: Mapping[str, CostTable] = MappingProxyType({table.name: table for table in (FLOPS, BITS, H200, V6E)})
+
+
+def named_with(mine: CostTable) -> tuple[CostTable, ...]:
+    """The tables that have names here, and one's own where it is none of them.
+
+    Raises `SimlawError` where it has the name of one and is another: nobody could tell the two apart.
+    """
+    if mine.name in COSTS and COSTS[mine.name] != mine:
+        raise SimlawError(f"there is a cost table {mine.name!r} already: give yours a name of its own")
+    return tuple({**COSTS, mine.name: mine}.values())

@@ -11,12 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far
+from simlaw.decision.allocate import Lawful, beyond, factors, parts_of, refuse_far, require_variables
+from simlaw.decision.amounts import require_amount
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import interval
 from simlaw.law import AbstractLossLaw, QuantizedLaw
 from simlaw.report import count, power_of_ten
 
+#: What grows until plans cross: training tokens, or training FLOPs.
+Along = Literal["D", "C"]
 #: Tokens (or FLOPs) searched, in logarithms.
 _LOG_D = np.linspace(0.0, np.log(1e30), 1001)
 #: Half the step of a slope in ln D.
@@ -62,9 +65,11 @@ def critical_data(law: Lawful, *, N: float, force: bool = False, **variables: fl
 
     In closed form for Kumar et al. (2411.04330, Eq. 12 and 13, with the offset b)
     D_crit = (beta·B·N^gN·exp(P_post/g_post - b) / (gD·C_T))^(1/(gD+beta)); here it is found numerically, for any law.
-    Raises `SimlawError` for variables that the law lacks, and where the answer lies more than ten times outside the
-    rows of the fit, unless `force`.
+    Raises `SimlawError` for variables that the law lacks, for D, which is what is looked for, and where the answer lies
+    more than ten times outside the rows of the fit, unless `force`.
     """
+    require_amount("N", N)
+    require_variables(variables, found="critical_data looks for")
     ranges, estimate, draws = parts_of(law)
     slope = _slope(estimate, N=N, **variables)
     at = rise(_LOG_D, slope(_LOG_D))
@@ -95,7 +100,7 @@ class Crossover:
 
     holder: Mapping[str, float]
     challenger: Mapping[str, float]
-    along: Literal["D", "C"]
+    along: Along
     at: float
     until: float
     interval: tuple[float, float] | None
@@ -129,18 +134,19 @@ def crossover(
     holder: Mapping[str, float],
     challenger: Mapping[str, float],
     *,
-    along: Literal["D", "C"] = "D",
+    along: Along = "D",
     force: bool = False,
 ) -> Crossover:
     """Where `challenger` overtakes `holder`, both plans of N and precisions: {"N": 132e6, "P_post": 5}.
 
     At equal tokens (`along="D"`) or equal training FLOPs 6·N·D (`along="C"`); equal bytes are the caller's choice of N.
-    Raises `SimlawError` for plans without N, and where the crossing lies more than ten times outside the rows of the
+    A plan may have a D, as those of `next_runs` do; it says nothing here, where D is what grows. Raises `SimlawError`
+    for another `along`, for plans without N, and where the crossing lies more than ten times outside the rows of the
     fit, unless `force`.
     """
-    for plan in (holder, challenger):
-        if "N" not in plan:
-            raise SimlawError(f"the plan {dict(plan)} has no N: give its parameters and its precisions")
+    if along not in ("D", "C"):
+        raise SimlawError(f"along={along!r}: plans cross along 'D', training tokens, or 'C', training FLOPs")
+    holder, challenger = _plan(holder), _plan(challenger)
     ranges, estimate, draws = parts_of(law)
 
     def lead(source: AbstractLossLaw | QuantizedLaw) -> Callable[[Any], Any]:
@@ -171,8 +177,8 @@ def crossover(
         low, high = interval(roots)
         ends, share = (float(np.exp(low)), float(np.exp(high))), float(np.isfinite(roots).mean())
     return Crossover(
-        holder=dict(holder),
-        challenger=dict(challenger),
+        holder=holder,
+        challenger=challenger,
         along=along,
         at=at,
         until=float(np.exp(fall)),
@@ -180,6 +186,16 @@ def crossover(
         share=share,
         outside=outside,
     )
+
+
+def _plan(given: Mapping[str, Any]) -> dict[str, float]:
+    """A plan without its D; raises `SimlawError` where it has no N, or what is no number."""
+    if not isinstance(given, Mapping) or "N" not in given:
+        raise SimlawError(f"the plan {given!r} has no N: give its parameters and its precisions")
+    plan = {name: value for name, value in given.items() if name != "D"}
+    require_amount("N", plan["N"])
+    require_variables(plan)
+    return plan
 
 
 def rise(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:

@@ -1,23 +1,26 @@
 """Maps for planners: the loss over size and data, and the best bits over the bytes and compute that one may spend."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.decision.allocate import Lawful, parts_of
+from simlaw.decision.allocate import Lawful
+from simlaw.decision.amounts import NOTHING, require_amounts
+from simlaw.decision.bestsize import best_sizes
+from simlaw.decision.named import formats_of
 from simlaw.decision.shipped import SHIPPED, Shipped
-from simlaw.decision.surface import Surface
+from simlaw.decision.surface import Surface, surface_of
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
 from simlaw.fitting.residuals import residuals
-from simlaw.law import AbstractLaw, AbstractLossLaw, AbstractPenalty, QuantizedLaw
+from simlaw.law import AbstractLossLaw, AbstractPenalty
 from simlaw.observations import Observations
+from simlaw.published import Published
 
-#: Sizes tried at each budget, from a millionth of the smallest bound to the largest; a parabola joins three of them.
-_SIZES = 500
+#: The share of draws from which a winner counts as settled.
+SETTLED = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +55,12 @@ def loss_map(found: Fit, seen: Observations, *, margin: float = 4.0, points: int
     `fixed` holds the law's other variables (P_w=4), and keeps the runs that have them. Raises `SimlawError` for a law
     that does not know N and D, and where no run has the fixed values.
     """
-    if not isinstance(found.law, AbstractLossLaw) or not {"N", "D"} <= set(found.law.needs):
-        raise SimlawError(f"{type(found.law).__name__} gives no loss over N and D: take a law of the loss")
+    law = found.law
+    if not isinstance(law, AbstractLossLaw) or not {"N", "D"} <= set(law.needs):
+        raise SimlawError(f"{type(law).__name__} gives no loss over N and D: take a law of the loss")
     mask = np.ones(len(seen.y), bool)
     for name, value in fixed.items():
-        mask &= seen.x.get(name, np.full(len(seen.y), found.law.takes.get(name, np.nan))) == value
+        mask &= seen.x.get(name, np.full(len(seen.y), law.takes.get(name, np.nan))) == value
     if not mask.any():
         raise SimlawError(f"no run has {', '.join(f'{k}={v:g}' for k, v in fixed.items())}: fix values of the runs")
     n, d = seen.x["N"][mask], seen.x["D"][mask]
@@ -64,9 +68,6 @@ def loss_map(found: Fit, seen: Observations, *, margin: float = 4.0, points: int
     params = np.geomspace(ranges["N"][0] / margin, ranges["N"][1] * margin, points)
     tokens = np.geomspace(ranges["D"][0] / margin, ranges["D"][1] * margin, points)
     flops = np.geomspace(6 * params[0] * tokens[0], 6 * params[-1] * tokens[-1], points)
-    # sizes far beyond the map, so that the edge of the search is no optimum
-    wide = np.geomspace(params[0] / 1e2, params[-1] * 1e2, 4000)
-    along = found.law.loss(N=wide, D=flops[:, None] / (6 * wide), **fixed)
     standard = residuals(found, seen).standard[mask]
     cells = {(float(a), float(b)) for a, b in zip(n, d, strict=True)}
     measured = []
@@ -77,9 +78,9 @@ def loss_map(found: Fit, seen: Observations, *, margin: float = 4.0, points: int
     return LossMap(
         params=params,
         tokens=tokens,
-        loss=found.law.loss(N=params, D=tokens[:, None], **fixed),
+        loss=law.loss(N=params, D=tokens[:, None], **fixed),
         flops=flops,
-        optimal=wide[along.argmin(axis=1)],
+        optimal=best_sizes(lambda x: law.loss(N=x, D=flops[:, None] / (6 * x), **fixed), flops / 6, flops / 6),
         ranges=ranges,
         measured=tuple(measured),
     )
@@ -87,11 +88,12 @@ def loss_map(found: Fit, seen: Observations, *, margin: float = 4.0, points: int
 
 @dataclass(frozen=True, kw_only=True)
 class BitsMap:
-    """The best format over bytes of weights and training FLOPs: who wins, at which size, and how surely.
+    """The best format over bytes of weights and training FLOPs: who wins, at which size, by how much, and how surely.
 
-    `best` is the winner's place in `formats`, `loss` its loss in nats per token. `share` is the share of the draws in
-    which formats of the winner's bits win (None without draws). `outside` is true where the winner's size or data lie
-    outside the rows of the law. The 16-bit model of as many bytes has bytes / 2 parameters.
+    `best` is the winner's place in `formats`, `loss` its loss in nats per token, and `lead` by how much that is below
+    the loss of the next best format (infinite where there is no other). `share` is the share of the draws in which the
+    winner leads all others by half a thousandth nat or more (None without draws). `outside` is true where the winner's
+    size or data lie outside the rows of the law. The 16-bit model of as many bytes has bytes / 2 parameters.
     """
 
     bytes: Float[np.ndarray, " b"]
@@ -100,6 +102,7 @@ class BitsMap:
     best: np.ndarray
     params: Float[np.ndarray, "c b"]
     loss: Float[np.ndarray, "c b"]
+    lead: Float[np.ndarray, "c b"]
     share: Float[np.ndarray, "c b"] | None
     outside: Bool[np.ndarray, "c b"]
 
@@ -113,36 +116,49 @@ class BitsMap:
         """The training tokens of the winner."""
         return self.flops[:, None] / (6 * self.params)
 
+    @property
+    def settled(self) -> Bool[np.ndarray, "c b"]:
+        """Where the winner leads by half a thousandth nat or more, by the estimate and in 90 % of the draws."""
+        found: Bool[np.ndarray, "c b"] = self.lead >= NOTHING
+        return found if self.share is None else found & (self.share >= SETTLED)
+
 
 def best_bits_map(
     law: Lawful,
     *,
-    bytes: Float[np.ndarray, " b"],
-    flops: Float[np.ndarray, " c"],
-    penalty: Fit | AbstractPenalty | None = None,
-    formats: Sequence[Shipped] = SHIPPED,
+    bytes: float | Sequence[float] | Float[np.ndarray, " b"],
+    flops: float | Sequence[float] | Float[np.ndarray, " c"],
+    penalty: Fit | Published | AbstractPenalty | None = None,
+    formats: Sequence[Shipped | str] | str = SHIPPED,
 ) -> BitsMap:
-    """The winner of `decide` at every budget of bytes and FLOPs, each format at its best size.
+    """The winner among formats quantized after training, at every budget of bytes and FLOPs, each at its best size.
 
-    Formats outside the bits of a fit's rows are no candidates. Of formats with equal bits the one that stores least
-    wins, since a law tells formats by their bits. Raises `SimlawError` for budgets that are not above 0, for fits that
-    are not valid, and for laws that know no P_post.
+    It is the winner of `decide` with `training=()`. Formats outside the bits of a fit's rows are no candidates. Of
+    formats with equal bits the one that stores least wins, since a law tells formats by their bits. Raises
+    `SimlawError` for budgets that are not above 0 or train nothing, for fits that are not valid, for laws that know no
+    P_post, and where by the law the smallest model of all wins.
     """
-    for name, amounts in (("bytes", bytes), ("flops", flops)):
-        if not (np.isfinite(amounts).all() and (amounts > 0).all()):
-            raise SimlawError(f"{name} of {amounts.min():g} to {amounts.max():g}: budgets are numbers above 0")
-    ranges, estimate, ensemble = _laws(law, penalty)
-    allowed = _candidates(formats, ranges)
-    params = np.stack([_best_sizes(estimate, bytes * 8 / one.stored, flops, one.bits) for one in allowed])
+    bytes, flops = require_amounts("bytes", bytes), require_amounts("flops", flops)
+    for name, amounts, least in (("bytes", bytes, 2.0), ("flops", flops, 6.0)):
+        if amounts.min() < least:
+            raise SimlawError(f"{name}={amounts.min():g} do not do for one parameter and one token: raise the budget")
+    surface = surface_of(law, penalty)
+    if "P_post" not in surface.precisions:
+        raise SimlawError(f"{surface.name} does not know P_post, so no format wins: give penalty=…")
+    allowed = _candidates(formats_of(formats), surface.ranges)
+    params = np.stack([_best_sizes(surface, bytes * 8 / one.stored, flops, one.bits) for one in allowed])
     tokens = flops[:, None] / (6 * params)
     bits = np.array([one.bits for one in allowed])
-    loss = np.stack([estimate.loss(N=n, D=d, P_post=b) for n, d, b in zip(params, tokens, bits, strict=True)])
+    loss = np.stack([surface.loss(n, d, b) for n, d, b in zip(params, tokens, bits, strict=True)])
     best = loss.argmin(axis=0)
-    share = None if ensemble is None else _share(ensemble, params, tokens, bits, best)
     at = (best, *np.indices(best.shape))
+    if (params[at] <= 1).any():
+        raise SimlawError(
+            "by the law one parameter is the best size of a budget, where no law means anything: raise it"
+        )
     outside = np.zeros(best.shape, bool)
     for name, value in (("N", params[at]), ("D", tokens[at])):
-        low, high = ranges.get(name, (0.0, np.inf))
+        low, high = surface.ranges.get(name, (0.0, np.inf))
         outside |= (value < low / 1.05) | (value > high * 1.05)
     return BitsMap(
         bytes=bytes,
@@ -151,35 +167,10 @@ def best_bits_map(
         best=best,
         params=params[at],
         loss=loss[at],
-        share=share,
+        lead=_lead(loss, best),
+        share=None if surface.draws is None else _share(surface, params, tokens, bits, best),
         outside=outside,
     )
-
-
-#: The losses of all draws at sizes, tokens and bits.
-_Ensemble = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-
-
-def _laws(
-    law: Lawful, penalty: Fit | AbstractPenalty | None
-) -> tuple[dict[str, tuple[float, float]], AbstractLossLaw | QuantizedLaw, _Ensemble | None]:
-    """The ranges of the rows, the law of the loss in every format, and that of the draws with all their errors."""
-    ranges, estimate, draws = parts_of(law)
-    if penalty is None:
-        if isinstance(estimate, AbstractLaw) and "P_post" not in (*estimate.needs, *estimate.takes):
-            raise SimlawError(f"{type(estimate).__name__} does not know P_post, so no format wins: give penalty=…")
-        return ranges, estimate, None if draws is None else lambda n, d, bits: draws.loss(N=n, D=d, P_post=bits)
-    added = penalty.law if isinstance(penalty, Fit) else penalty
-    if isinstance(penalty, Fit) and penalty.health != "VALID":
-        raise SimlawError(f"the fit of {type(added).__name__} is {penalty.health}: {penalty.sentence}; not identified")
-    if not isinstance(estimate, AbstractLossLaw) or not isinstance(added, AbstractPenalty):
-        raise SimlawError("a map is of a law of the loss and a law of the penalty: give them in this order")
-    ensemble: _Ensemble | None = None
-    if isinstance(law, Fit) and isinstance(penalty, Fit):
-        ranges = {**penalty.ranges, **ranges}
-        if law.draws is not None and penalty.draws is not None:
-            ensemble = Surface.of(law, penalty, np.geomspace(*law.ranges["N"], 3)).ensemble
-    return ranges, QuantizedLaw(base=estimate, penalty=added), ensemble
 
 
 def _candidates(formats: Sequence[Shipped], ranges: Mapping[str, tuple[float, float]]) -> tuple[Shipped, ...]:
@@ -196,37 +187,40 @@ def _candidates(formats: Sequence[Shipped], ranges: Mapping[str, tuple[float, fl
 
 
 def _best_sizes(
-    law: AbstractLossLaw | QuantizedLaw, most: Float[np.ndarray, " b"], flops: Float[np.ndarray, " c"], bits: float
+    surface: Surface, most: Float[np.ndarray, " b"], flops: Float[np.ndarray, " c"], bits: float
 ) -> Float[np.ndarray, "c b"]:
     """The best size of at most `most` parameters at every budget: that of the budget alone, unless it is too large."""
-    tried = np.geomspace(most.min() * 1e-6, most.max(), _SIZES)
-    loss = law.loss(N=tried, D=flops[:, None] / (6 * tried), P_post=bits)
-    lowest = np.minimum.accumulate(loss, axis=1)
-    # the place of the lowest so far: where it was last improved
-    better = np.concatenate([np.ones((len(flops), 1), bool), lowest[:, 1:] < lowest[:, :-1]], axis=1)
-    place = np.maximum.accumulate(np.where(better, np.arange(_SIZES), 0), axis=1)
-    left, middle, right = loss[:, :-2], loss[:, 1:-1], loss[:, 2:]
-    bend = left - 2 * middle + right
-    valley = (middle <= left) & (middle <= right) & (bend > 0)
-    step = np.log(tried[1] / tried[0])
-    off = np.where(valley, (left - right) / np.where(valley, 2 * bend, 1.0), 0.0)
-    alone = np.full(loss.shape, np.inf)  # while the loss still falls, every byte is used
-    alone[:, 1:-1] = np.where(valley, tried[1:-1] * np.exp(step * off), np.inf)
-    last = np.searchsorted(tried, most * (1 + 1e-9), side="right") - 1
-    rows = np.arange(len(flops))[:, None]
-    return np.minimum(alone[rows, place[:, last]], most)
+
+    def search(flops: Float[np.ndarray, " q"], most: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
+        return best_sizes(lambda n: surface.loss(n, flops[:, None] / (6 * n), bits), flops / 6, most)
+
+    found = np.repeat(search(flops, flops / 6)[:, None], len(most), axis=1)
+    c, b = np.nonzero(found > most)  # the bytes bind
+    if c.size:
+        found[c, b] = search(flops[c], most[b])
+    return found
+
+
+def _lead(loss: Float[np.ndarray, "... f c b"], best: np.ndarray) -> Float[np.ndarray, "... c b"]:
+    """By how much the winner's loss is below that of every other format."""
+    own = np.arange(loss.shape[-3])[:, None, None] == best
+    others = np.where(own, np.inf, loss).min(axis=-3)
+    winner = np.where(own, loss, np.inf).min(axis=-3)
+    found: Float[np.ndarray, "... c b"] = others - winner
+    return found
 
 
 def _share(
-    ensemble: _Ensemble,
+    surface: Surface,
     params: Float[np.ndarray, "f c b"],
     tokens: Float[np.ndarray, "f c b"],
     bits: Float[np.ndarray, " f"],
     best: np.ndarray,
 ) -> Float[np.ndarray, "c b"]:
-    """The share of draws in which the winner wins, every format at its best size by the estimate."""
+    """The share of draws in which the winner leads, every format at its best size by the estimate."""
     share = np.empty(best.shape)
     for i in range(len(best)):  # a row at a time, for the memory's sake
-        drawn = ensemble(params[:, i], tokens[:, i], np.broadcast_to(bits[:, None], params[:, i].shape))
-        share[i] = (drawn.argmin(axis=1) == best[i]).mean(axis=0)
+        row = np.s_[:, i : i + 1]
+        drawn = surface.ensemble(params[row], tokens[row], bits[:, None, None])
+        share[i] = (_lead(drawn, best[i : i + 1]) >= NOTHING).mean(axis=0)
     return share

@@ -1,15 +1,17 @@
 """Options: the formats that a law can weigh, each quantized after training or in it, at its best size."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.decision.bestsize import best_sizes
 from simlaw.decision.resources import WEIGHTS, Option, Resources, Training
 from simlaw.decision.shipped import Shipped
+from simlaw.decision.surface import Surface, parts
 from simlaw.errors import SimlawError
-from simlaw.law import AbstractLaw, AbstractLossLaw, QuantizedLaw
+from simlaw.law import AbstractLossLaw, QuantizedLaw
 from simlaw.report import span
 
 
@@ -29,22 +31,14 @@ class Plans:
 
 
 def options_of(
-    law: AbstractLossLaw | QuantizedLaw,
-    ranges: Mapping[str, tuple[float, float]],
-    formats: Sequence[Shipped],
-    training: Sequence[Training] | None,
-    *,
-    known: Collection[str] | None = None,
+    surface: Surface, formats: Sequence[Shipped], training: Sequence[Training] | None
 ) -> tuple[list[Option], dict[str, str]]:
     """The options that the law can weigh, and why others are left out, by their names.
 
-    `training` are the ways to train in a format; None is weights alone where the law knows P_w. `known` are the
-    variables that a fit has rows of; it knows no other precision. Raises `SimlawError` where the law knows no
-    precision, or not those of a training that was asked for.
+    `training` are the ways to train in a format; None is weights alone where the law knows P_w. Raises `SimlawError`
+    where the law knows no precision, or not those of a training that was asked for.
     """
-    knows = _knows(law)
-    if known is not None:
-        knows = [name for name in knows if name in known]
+    ranges, knows = surface.ranges, surface.precisions
     kinds: list[Training | None] = [None] if "P_post" in knows else []
     if training is None:
         kinds += [WEIGHTS] if "P_w" in knows else []
@@ -52,13 +46,13 @@ def options_of(
         for asked in training:
             if lacking := [role for role in asked.roles if role not in knows]:
                 raise SimlawError(
-                    f"{_name(law)} does not know {', '.join(lacking)}, which training {asked.name!r} sets: it knows "
+                    f"{surface.name} does not know {', '.join(lacking)}, which training {asked.name!r} sets: it knows "
                     f"{', '.join(knows) or 'no precision'}"
                 )
         kinds += training
     if not kinds:
         raise SimlawError(
-            f"{_name(law)} knows neither P_post nor P_w, so it cannot weigh formats: give penalty=…, or take allocate"
+            f"{surface.name} knows neither P_post nor P_w, so it cannot weigh formats: give penalty=…, or take allocate"
         )
     found, left_out = [], {}
     for form in formats:
@@ -84,30 +78,59 @@ def best_plans(
 ) -> Plans:
     """Every option at its best size; those that fit no size, or that the law cannot judge, are put in `left_out`.
 
-    Raises `SimlawError` where none is left.
+    Raises `SimlawError` where none is left, and where the law would have the smallest model of all.
     """
-    unknown = any(np.isnan(value).all() for part in _parts(law) for value in part.values.values())
-    kept, sizes = [], []
+    unknown = any(np.isnan(value).all() for part in parts(law) for value in part.values.values())
+    kept = []
     for option in options:
         name = f"{option.format.name}, {option.how}"
-        n = resources.sizes(option)
-        if not n.size:
+        if not resources.largest(option):
             left_out[name] = "no size fits"
         elif unknown and (why := _refused(law, option)):
             left_out[name] = why
         else:
             kept.append(option)
-            sizes.append(n)
     if not kept:
         raise SimlawError(f"no model fits {resources}: raise the budget or serve fewer tokens")
-    counts = [len(n) for n in sizes]
-    n = np.concatenate(sizes)
-    d = np.concatenate([resources.tokens_for(n, option) for n, option in zip(sizes, kept, strict=True)])
-    each = {name: np.repeat(values, counts) for name, values in _precisions(kept).items()}
-    loss = law.loss(N=n, D=d, **each)
-    starts = np.cumsum([0, *counts[:-1]])
-    best = np.array([start + int(np.argmin(loss[start : start + m])) for start, m in zip(starts, counts, strict=True)])
-    return Plans(options=tuple(kept), params=n[best], tokens=d[best], loss=loss[best])
+    params = own_sizes(law, resources, kept)
+    if low := [option for option, n in zip(kept, params, strict=True) if n <= 1 < resources.largest(option)]:
+        raise SimlawError(
+            f"by the law one parameter is the best size in {low[0].format.name} {resources}, so there the law means "
+            "nothing: give another budget, or mend the law"
+        )
+    return plans_at(law, resources, kept, params)
+
+
+def plans_at(
+    law: AbstractLossLaw | QuantizedLaw,
+    resources: Resources,
+    options: Sequence[Option],
+    params: float | Float[np.ndarray, " f"],
+) -> Plans:
+    """Options at given sizes, with the tokens that the resources leave them."""
+    n = np.broadcast_to(np.asarray(params, np.float64), (len(options),))
+    d = tokens_of(resources, options, n[:, None])[:, 0]
+    return Plans(options=tuple(options), params=n, tokens=d, loss=law.loss(N=n, D=d, **_precisions(options)))
+
+
+def own_sizes(
+    law: AbstractLossLaw | QuantizedLaw, resources: Resources, options: Sequence[Option]
+) -> Float[np.ndarray, "... f"]:
+    """The best size of every option, in every draw of a law that has draws."""
+    most = np.array([resources.largest(option) for option in options])
+    reach = np.array([resources.reach(option) for option in options])
+    each = {name: values[:, None] for name, values in _precisions(options).items()}
+
+    def loss(n: Float[np.ndarray, "f g"]) -> Float[np.ndarray, "... f g"]:
+        found: Float[np.ndarray, "... f g"] = law.loss(N=n, D=tokens_of(resources, options, n), **each)
+        return found
+
+    return best_sizes(loss, np.where(np.isfinite(reach), reach, most), most)
+
+
+def tokens_of(resources: Resources, options: Sequence[Option], n: Float[np.ndarray, "f g"]) -> Float[np.ndarray, "f g"]:
+    """The training tokens of sizes, a row for each option."""
+    return np.stack([resources.tokens_for(row, option) for row, option in zip(n, options, strict=True)])
 
 
 def _precisions(options: Sequence[Option]) -> dict[str, Float[np.ndarray, " f"]]:
@@ -124,16 +147,3 @@ def _refused(law: AbstractLossLaw | QuantizedLaw, option: Option) -> str | None:
     except SimlawError as error:
         return str(error)
     return None
-
-
-def _parts(law: AbstractLossLaw | QuantizedLaw) -> tuple[AbstractLaw, ...]:
-    return (law.base, law.penalty) if isinstance(law, QuantizedLaw) else (law,)
-
-
-def _knows(law: AbstractLossLaw | QuantizedLaw) -> list[str]:
-    names = [name for part in _parts(law) for name in (*part.needs, *part.takes)]
-    return [name for name in dict.fromkeys(names) if name.startswith("P_")]
-
-
-def _name(law: AbstractLossLaw | QuantizedLaw) -> str:
-    return " + ".join(type(part).__name__ for part in _parts(law))

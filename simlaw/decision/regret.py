@@ -1,12 +1,19 @@
-"""Regret: the nats that are lost on held-out cells by following a law, or no law, instead of the best measured cell."""
+"""Regret: the nats that are lost on held-out cells by following a law, or no law, instead of the best measured cell.
 
-from collections.abc import Mapping, Sequence
+A law is fitted to the cells that are not held out, and takes the held-out cell of the least predicted loss. A person
+without a law has the same cells to go by, and no others: a baseline takes the one that it would of those within the
+budget (of all, where none is). What it then runs is the held-out cell that comes nearest: the same bits, the nearest
+size, and the most FLOPs that the budget allows.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.decision.baselines import BASELINES, Cells, after_quantization
+from simlaw.decision.amounts import NOTHING
+from simlaw.decision.baselines import BASELINES, SLACK, Cells, after_quantization, taken
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit, fit
 from simlaw.fitting.holdout import Holdout
@@ -16,8 +23,6 @@ from simlaw.observations import Observations, granularities, loss_observations, 
 from simlaw.report import columns
 from simlaw.table import Table
 
-#: A loss of less than half the last digit that reports show is none.
-_NOTHING = 5e-4
 #: Cells whose FLOPs differ by less than this factor are one budget.
 _SAME = 1.1
 
@@ -79,6 +84,11 @@ def regret_of_table(
     FLOPs are the budget, and the held-out cells within it are the options. Raises `SimlawError` where no budget holds
     two sizes, or the rest is too little to fit.
     """
+    if not isinstance(table, Table):
+        raise SimlawError(
+            f"regret_of_table takes a table of simlaw's own, and this is a {type(table).__name__}: take regret "
+            "for the rows of load_table"
+        )
     kept, _ = usable(table)
     granularity = (*granularities(kept), "channel")[0]
     losses = loss_observations(table)
@@ -89,11 +99,20 @@ def regret_of_table(
     total, size = after_quantization(kept, granularity, column)
     out = holdout.mask(total)
     options, seen = Cells.of(total.keep(out)), Cells.of(total.keep(~out))
-    stored = np.array([size[n, b] for n, b in zip(options.params, options.bits, strict=True)])
-    flops = 6 * options.params * options.tokens
-    within = [(stored <= b * (1 + 1e-9)) & (flops <= 1.01 * c) for b, c in zip(stored, flops, strict=True)]
+    stored, there = (
+        np.array([size[n, b] for n, b in zip(cells.params, cells.bits, strict=True)]) for cells in (options, seen)
+    )
+    budgets = zip(stored, options.flops, strict=True)
+    within = [(stored <= b * (1 + 1e-9)) & (options.flops <= SLACK * c) for b, c in budgets]
+    questions = [
+        _Question(
+            options=mask,
+            seen=(there <= stored[mask].max() * (1 + 1e-9)) & (seen.flops <= SLACK * options.flops[mask].max()),
+        )
+        for mask in within
+    ]
     predicted = law.loss(N=options.params, D=options.tokens, P_post=options.bits)
-    return _regret(fits, holdout, options, seen, within, predicted)
+    return _regret(fits, holdout, options, seen, questions, predicted)
 
 
 def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) -> Regret:
@@ -102,6 +121,11 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     The form is fitted to the rows that are not held out; held-out cells of nearly equal 6·N·D are one question. Raises
     `SimlawError` where no two sizes have equal FLOPs.
     """
+    if not isinstance(seen, Observations):
+        raise SimlawError(
+            f"regret takes rows as load_table gives them, and this is a {type(seen).__name__}: take regret_of_table "
+            "for a table of simlaw's own"
+        )
     bits = next((name for name in ("P_post", "P_w") if name in seen.x), None)
     extra = [name for name in seen.x if name not in ("N", "D", bits)]
     if extra:
@@ -117,8 +141,17 @@ def regret(form: type[AbstractLossLaw], seen: Observations, holdout: Holdout) ->
     group = np.zeros(len(log), int)
     group[order] = np.cumsum(np.concatenate([[0], np.diff(log[order]) > np.log(_SAME)]))
     within = [group == g for g in np.unique(group)]
+    questions = [_Question(options=mask, seen=rest.flops <= SLACK * options.flops[mask].max()) for mask in within]
     predicted = law.loss(N=options.params, D=options.tokens, **({bits: options.bits} if bits else {}))
-    return _regret([found], holdout, options, rest, within, predicted)
+    return _regret([found], holdout, options, rest, questions, predicted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """A budget: which held-out cells are within it, and which cells that were seen."""
+
+    options: Bool[np.ndarray, " n"]
+    seen: Bool[np.ndarray, " m"]
 
 
 def _regret(
@@ -126,24 +159,26 @@ def _regret(
     holdout: Holdout,
     options: Cells,
     seen: Cells,
-    within: Sequence[Bool[np.ndarray, " n"]],
+    questions: Sequence[_Question],
     predicted: Float[np.ndarray, " n"],
 ) -> Regret:
-    distinct = {mask.tobytes(): mask for mask in within if len(np.unique(options.params[mask])) > 1}
+    distinct = {q.options.tobytes(): q for q in questions if len(np.unique(options.params[q.options])) > 1}.values()
     if not distinct:
         raise SimlawError(
             f"no budget of the cells held out ({holdout}) holds two sizes, so there is nothing to choose: hold out more"
         )
-    scores: Mapping[str, Float[np.ndarray, " n"]] = {f"law: {_name(fits)}": predicted} | {
-        what: score(seen, options.params, options.tokens, options.bits) for what, score in BASELINES.items()
-    }
+    chosen = {f"law: {_name(fits)}": [_least(predicted, options, q.options) for q in distinct]}
+    for name, share in BASELINES.items():
+        chosen[name] = []
+        for q in distinct:
+            cells = seen.keep(q.seen if q.seen.any() else np.ones_like(q.seen))
+            chosen[name].append(_nearest(cells, taken(cells, share), options, q.options))
     followers = []
-    for who, score in scores.items():
-        lost = np.array(
-            [options.loss[_choose(score, options, mask)] - options.loss[mask].min() for mask in distinct.values()]
-        )
+    for who, places in chosen.items():
+        best = [options.loss[q.options].min() for q in distinct]
+        lost = options.loss[places] - np.array(best)
         followers.append(
-            Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < _NOTHING).mean()))
+            Follower(name=who, mean=float(lost.mean()), worst=float(lost.max()), right=float((lost < NOTHING).mean()))
         )
     valid = all(one.health == "VALID" for one in fits)
     return Regret(holdout=str(holdout), questions=len(distinct), followers=tuple(followers), valid=valid)
@@ -156,10 +191,21 @@ def _name(fits: Sequence[Fit]) -> str:
     return f"{name} ({', '.join(sick)})" if sick else name
 
 
-def _choose(score: Float[np.ndarray, " n"], options: Cells, mask: Bool[np.ndarray, " n"]) -> int:
-    """The option of the least score; of several, the one with the most FLOPs."""
-    tied = np.flatnonzero(mask & (score <= score[mask].min()))
-    return int(tied[np.argmax((options.params * options.tokens)[tied])])
+def _least(predicted: Float[np.ndarray, " n"], options: Cells, mask: Bool[np.ndarray, " n"]) -> int:
+    """The option of the least predicted loss; of several, the one with the most FLOPs."""
+    tied = np.flatnonzero(mask & (predicted <= predicted[mask].min()))
+    return int(tied[np.argmax(options.flops[tied])])
+
+
+def _nearest(cells: Cells, place: int, options: Cells, mask: Bool[np.ndarray, " n"]) -> int:
+    """The option that comes nearest to a cell: first in bits, then in size; of several, the one with the most FLOPs."""
+    left = np.flatnonzero(mask)
+    for away in (
+        np.abs(np.minimum(options.bits, 16.0) - min(cells.bits[place], 16.0)),
+        np.abs(np.log(options.params / cells.params[place])),
+    ):
+        left = left[away[left] <= away[left].min() + 1e-9]
+    return int(left[np.argmax(options.flops[left])])
 
 
 def _loss(law: AbstractLaw) -> AbstractLossLaw:

@@ -1,4 +1,4 @@
-"""Resources: what a plan may use of bytes and FLOPs, and the sizes and tokens that they buy in each format."""
+"""Resources: what a plan may use of bytes and FLOPs, and the largest size and the tokens that they buy."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.decision.amounts import require_amount
 from simlaw.decision.cache import Cache
 from simlaw.decision.cost import FLOPS, CostTable
 from simlaw.decision.shipped import Shipped
 from simlaw.errors import SimlawError
 from simlaw.report import count, power_of_ten, size
-
-#: Sizes tried below the largest that is allowed: within bytes, and where compute alone is the limit.
-_WITHIN = np.geomspace(1e-6, 1.0, 1201)
-_BELOW = np.geomspace(1e-14, 1.0, 3201)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +27,13 @@ class Training:
     roles: tuple[str, ...]
     computed: bool
 
+    def __str__(self) -> str:
+        what = ", ".join(_ROLES.get(role, role) for role in self.roles)
+        products = "computed in it too" if self.computed else "computed in 16 bits"
+        return f"in training: {self.name} means {what} in the format while training, products {products}"
 
+
+_ROLES = {"P_w": "weights", "P_a": "activations", "P_kv": "keys, values"}
 #: Weights in the format, activations in 16 bits: quantization-aware training.
 WEIGHTS = Training(name="weights", roles=("P_w",), computed=False)
 #: Weights, activations, keys and values in the format; products are computed in it.
@@ -90,11 +93,13 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name in ("bytes", "flops", "tokens", "serve_flops"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and np.isfinite(value)):
-                raise SimlawError(f"{name}={value:g}: it must be a number above 0")
-        if not (self.serve_tokens >= 0 and np.isfinite(self.serve_tokens)):
-            raise SimlawError(f"serve_tokens={self.serve_tokens:g}: it must be a number of tokens, or 0")
+            if getattr(self, name) is not None:
+                require_amount(name, getattr(self, name))
+        require_amount("serve_tokens", self.serve_tokens, zero=True)
+        if not isinstance(self.cache, Cache | None):
+            raise SimlawError(f"cache={self.cache!r}: give a Cache(batch=…, context=…)")
+        if not isinstance(self.cost, CostTable):
+            raise SimlawError(f"cost={self.cost!r}: give a CostTable, or the name of one of sl.COSTS")
         if (self.flops is None) == (self.tokens is None):
             raise SimlawError("give the training budget once: flops=… (equal compute) or tokens=… (equal data)")
         if self.tokens is not None and self.bytes is None:
@@ -129,21 +134,26 @@ class Resources:
         served = self.serve_tokens * self.serving(n, option) if self.serve_flops is None else 0.0
         return (self.flops - served) / (6 * n * self.training(option))
 
-    def sizes(self, option: Option) -> Float[np.ndarray, " n"]:
-        """The sizes to try for an option, ascending, the largest that is allowed among them; none where none is."""
+    def reach(self, option: Option) -> float:
+        """The size that compute alone can train, on one token, and serve; infinite where the tokens are given."""
+        if self.flops is None:
+            return np.inf
+        each = 6 * self.training(option)
+        if not self.serve_tokens or self.serve_flops is not None:
+            return self.flops / each
+        return _largest(lambda n: n * each + self.serve_tokens * self.serving(n, option), self.flops, self.flops / each)
+
+    def largest(self, option: Option) -> float:
+        """The largest size within all bounds; 0 where not even one parameter is."""
+        most = self.reach(option)
         if self.bytes is not None:
-            most = self.bytes * 8 / option.format.stored  # without a cache, and a bound with one
+            weights = self.bytes * 8 / option.format.stored
             if self.cache is not None:
-                most = _largest(lambda x: self.memory(x, option), self.bytes, most)
-            n = most * _WITHIN
-        else:
-            assert self.flops is not None
-            n = self.flops / (6 * self.training(option)) * _BELOW
+                weights = _largest(lambda n: self.memory(n, option), self.bytes, weights)
+            most = min(most, weights)
         if self.serve_flops is not None:
-            fits = _largest(lambda x: self.serve_tokens * self.serving(x, option), self.serve_flops, float(n[-1]))
-            n = np.append(n[n < fits], fits) if fits < n[-1] else n
-        n = n[n >= 1]
-        return n[self.tokens_for(n, option) >= 1]
+            most = _largest(lambda n: self.serve_tokens * self.serving(n, option), self.serve_flops, most)
+        return most if most >= 1 else 0.0
 
     def __str__(self) -> str:
         parts = []
@@ -174,11 +184,11 @@ _PLAIN = Shipped(name="bf16", bits=np.inf, stored=16.0)
 
 def _largest(use: Callable[[float], Any], bound: float, most: float) -> float:
     """The largest size up to `most` whose use, which rises with it, is within the bound; 0 where none is."""
+    if most < 1 or use(1.0) > bound:
+        return 0.0
     if use(most) <= bound:
         return most
-    low, high = 0.0, float(np.log(max(most, 1.0)))
-    if use(1.0) > bound:
-        return 0.0
+    low, high = 0.0, float(np.log(most))
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if use(float(np.exp(middle))) <= bound else (low, middle)

@@ -43,7 +43,7 @@ SHIPPED = (
 )
 
 #: Integer bits with one scale for each output channel, beside 16 bit. The scales, 16 bits for each row of a matrix, are
-#: left out: under 0.04 bits for each weight from width 512 on. A sweep's own table counts them (simlaw/surface.py).
+#: left out: under 0.04 bits for each weight from width 512 on. A sweep's own table counts them (decision/surface.py).
 INTEGERS = (SHIPPED[0], *(Shipped(name=f"int{b}", bits=b, stored=float(b)) for b in (8, 7, 6, 5, 4, 3, 2)))
 
 #: Everything that has a name here.

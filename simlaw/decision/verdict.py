@@ -3,13 +3,15 @@
 The rival of a quantised large model is the best smaller model at its own best precision, 16 bits being one of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.decision.baselines import Baseline, Cells, after_quantization, baselines
+from simlaw.decision.amounts import NOTHING
+from simlaw.decision.baselines import SLACK, Baseline, Cells, baselines
 from simlaw.decision.critical import rise
 from simlaw.decision.surface import UNQUANTIZED, Storage, Surface
 from simlaw.errors import SimlawError
@@ -21,8 +23,6 @@ from simlaw.table import Table
 
 #: What both sides of a comparison are given beside the bytes: training FLOPs (6·N·D) or training tokens.
 Convention = Literal["compute", "tokens"]
-#: A lead of less than half the last digit that reports show is none.
-_NOTHING = 5e-4
 #: Tokens this many times outside the measured ones are out of a law's reach.
 _FAR = 10.0
 #: Sizes tried between the smallest and the largest measured one.
@@ -65,7 +65,7 @@ class MeasuredCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossing:
+class PrecisionCrossover:
     """Where one precision overtakes another as the budget grows, and stays ahead as far as runs were measured.
 
     `share` of the draws have it between the cheapest and the dearest measured amount. An end of the interval is
@@ -83,7 +83,7 @@ class Crossing:
 class Decision:
     """The answer under a budget: whether it is identified, a sentence, and what the sentence rests on.
 
-    `baselines` are what the measured cells alone say of the same plans.
+    `baselines` are what somebody without a law would take of the measured cells within the budget.
     """
 
     identified: bool
@@ -94,7 +94,7 @@ class Decision:
     amount: float
     plans: tuple[Plan, ...]
     measured: tuple[MeasuredCell, ...]
-    crossing: Crossing | None
+    crossing: PrecisionCrossover | None
     baselines: tuple[Baseline, ...] = ()
 
 
@@ -146,7 +146,7 @@ def decide(question: Question, table: Table, base: Fit, penalty: Fit) -> Decisio
         plans=plans,
         measured=measured,
         crossing=crossing,
-        baselines=_baselines(question, kept, plans),
+        baselines=_baselines(question, measured, plans[0].bits),
     )
     if unhealthy:
         why = f"the fit of {type(unhealthy[0].law).__name__} is {unhealthy[0].health}: {unhealthy[0].sentence}"
@@ -174,7 +174,7 @@ def measured_cells(question: Question, table: Table, bits: tuple[float, ...]) ->
             seeds=len(rows),
         )
         for (width, n, d), rows in cells.items()
-        if rows[0][question.bytes_column] <= question.bytes and rows[0][amount] <= 1.01 * question.amount
+        if rows[0][question.bytes_column] <= question.bytes and rows[0][amount] <= SLACK * question.amount
     ]
     return tuple(sorted(found, key=lambda cell: cell.loss))
 
@@ -245,7 +245,7 @@ def _crossing(
     storage: Storage,
     plans: tuple[Plan, ...],
     ends: tuple[float, float],
-) -> Crossing | None:
+) -> PrecisionCrossover | None:
     """Where the nearest other precision that is best above the budget (else below it) takes over.
 
     Searched where the runs were: between the cheapest and the dearest measured amount.
@@ -273,7 +273,7 @@ def _crossing(
     near = slice(0, at + 1) if above else slice(at, None)
     estimate = np.clip(rise(np.log(amounts[near]), ahead[near]), *np.log(ends))
     low, high = interval(places)
-    return Crossing(
+    return PrecisionCrossover(
         overtakes=float(bits[other] if above else bits[winner]),
         overtaken=float(bits[winner] if above else bits[other]),
         at=float(np.exp(estimate)),
@@ -282,14 +282,16 @@ def _crossing(
     )
 
 
-def _baselines(question: Question, table: Table, plans: tuple[Plan, ...]) -> tuple[Baseline, ...]:
-    seen, _ = after_quantization(table, question.granularity, question.bytes_column)
-    n, d, bits = (np.array([getattr(plan, name) for plan in plans]) for name in ("params", "tokens", "bits"))
-    return baselines(Cells.of(seen), n, d, bits, plans[0].bits)
+def _baselines(question: Question, measured: tuple[MeasuredCell, ...], best: float) -> tuple[Baseline, ...]:
+    n, d, bits, loss = (
+        np.array([float(getattr(cell, name)) for cell in measured]) for name in ("params", "tokens", "bits", "loss")
+    )
+    cells = Cells(params=n, tokens=d, bits=bits, loss=loss)
+    return baselines(cells, best, d if question.convention == "tokens" else cells.flops)
 
 
 def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
-    """The decision with its sentence: identified where the extremes of the frontier can be told from the best."""
+    """The decision with its sentence: identified where the best plan can be told from its rivals."""
     plans = decision.plans
     best = plans[0]
     if len(plans) == 1:
@@ -306,22 +308,23 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
             f"{count(tokens[1])}."
         )
         return replace(decision, sentence=sentence)
-    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= _NOTHING]
-    coarse = min(plans, key=lambda plan: plan.bits)
-    rival = coarse if coarse is not best else max(plans, key=lambda plan: plan.bits)
+    tied = [plan for plan in plans[1:] if plan.gap_interval[0] <= NOTHING]
     what = "block bytes" if decision.bytes_column == "bytes_blocks" else "bytes in all"
     amount = "training FLOPs" if decision.convention == "compute" else "training tokens"
     budget = f"At {size(decision.bytes)} of {what} and {power_of_ten(decision.amount)} {amount}"
     plan = f"{count(best.params)} parameters at {precision(best.bits)}"
-    against = f"{count(rival.params)} at {precision(rival.bits)}"
-    gap = f"{rival.gap:.3f} nats (90 % interval {rival.gap_interval[0]:.3f} to {rival.gap_interval[1]:.3f})"
-    if rival in tied:
-        sentence = f"not identified: {budget[0].lower()}{budget[1:]}, {plan} and {against} cannot be told apart: {gap}."
-        return replace(decision, sentence=sentence)
+    other, far_end = rivals(plans)
+    for rival, least in ((other, 0.0), (far_end, NOTHING)):
+        if rival is not None and rival.gap_interval[0] <= least:
+            sentence = (
+                f"not identified: {budget[0].lower()}{budget[1:]}, {plan} and {count(rival.params)} at "
+                f"{precision(rival.bits)} cannot be told apart: {_gap(rival, ' nats')}."
+            )
+            return replace(decision, sentence=sentence)
     parts = [f"{budget} the best choice is {plan}"]
     if tied:
         parts[0] += f" ({', '.join(precision(p.bits) for p in tied)} within noise)"
-    parts.append(f"{against} loses to it by {gap}")
+    parts.append(_losers([rival for rival in (other, far_end) if rival is not None]))
     if best.edge:
         parts.append("it is at the edge of the measured sizes, so a size beyond may be better still")
     if not tokens[0] <= best.tokens <= tokens[1]:
@@ -342,3 +345,33 @@ def _verdict(decision: Decision, tokens: tuple[float, float]) -> Decision:
                 f"{crossing.share:.0%} of the draws have it inside the data)"
             )
     return replace(decision, identified=True, sentence="; ".join(parts) + ".")
+
+
+def rivals(plans: Sequence[Plan]) -> tuple[Plan | None, Plan | None]:
+    """What the best plan must beat: the best of the other kind, 16 bit or quantized; and, where another one, the end.
+
+    The end is the coarsest precision, or the finest where the coarsest is the best. The first answers whether to
+    quantize or to train a smaller model, the second whether rounding costs anything here.
+    """
+    best = plans[0]
+    other = next((p for p in plans if (p.bits == UNQUANTIZED) != (best.bits == UNQUANTIZED)), None)
+    by_bits = sorted(plans, key=lambda plan: plan.bits)
+    end = by_bits[0] if by_bits[0] is not best else by_bits[-1]
+    return other, None if end is other else end
+
+
+def _losers(rivals: Sequence[Plan]) -> str:
+    """By how much each rival loses to the best."""
+    said = []
+    for i, rival in enumerate(rivals):
+        who = f"{count(rival.params)} at {precision(rival.bits)}"
+        if rival.gap <= NOTHING:
+            said.append(f"{who} is as good to a thousandth")
+        else:
+            said.append(f"{who} loses to it by {_gap(rival, ' nats')}" if not i else f"{who} by {_gap(rival)}")
+    return ", ".join(said)
+
+
+def _gap(rival: Plan, unit: str = "") -> str:
+    low, high = rival.gap_interval
+    return f"{rival.gap:.3f}{unit} ({'90 % interval ' if unit else ''}{low:.3f} to {high:.3f})"

@@ -27,10 +27,10 @@ _LEAST_TRUNKS = 5
 class Entry:
     """One form: its fit to all rows, Akaike's criterion, and its error on each part that was held out.
 
-    `held_out` are the root mean squares of log residuals for a loss, of residuals in nats for a penalty, and `refits`
-    the health of the fits that they come from. `behind` is how far its squared error is from the best one's, in
-    standard errors between trunks (NaN where too few trunks were held out to know them); without a holdout, how far its
-    AICc is.
+    `held_out` are the root mean squares of log residuals for a loss, of residuals in standard deviations of the rows
+    for a penalty (about 1 where the form extrapolates as well as the noise allows), and `refits` the health of the
+    fits that they come from. `behind` is how far its squared error is from the best one's, in standard errors
+    between trunks (NaN where too few trunks were held out to know them); without a holdout, how far its AICc is.
     """
 
     fit: Fit
@@ -195,7 +195,7 @@ def _squares(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, " n"]:
     """Squared residuals; NaN where the law says nothing of a row."""
     seen = shown(type(law), seen)
     try:
-        left = residuals(law, seen, "log") if not isinstance(law, AbstractPenalty) else law.evaluate(seen.x) - seen.y
+        left = residuals(law, seen, "weighted" if isinstance(law, AbstractPenalty) else "log")
     except SimlawError:
         return np.full_like(seen.y, np.nan)
     return left**2

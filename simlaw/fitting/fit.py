@@ -233,20 +233,6 @@ def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:
     return {name: (float(values.min()), float(values.max())) for name, values in x.items()}
 
 
-def bits_error(form: type[AbstractLaw], seen: Observations, *, seed: int = 0) -> float:
-    """The root mean square of standardised residuals on the lowest bits, from a fit to the higher bits alone.
-
-    In units of the rows' standard deviations: about 1 where the form extrapolates as well as the noise allows. NaN
-    where there are too few higher bits to fit.
-    """
-    lowest = seen.x["P_post"] == seen.x["P_post"].min()
-    if (~lowest).sum() <= len(form.parameters()):
-        return float("nan")
-    law = fit(form, seen.keep(~lowest), seed=seed).law
-    held = seen.keep(lowest)
-    return float(np.sqrt(np.mean(((law.evaluate(held.x) - held.y) / held.sigma) ** 2)))
-
-
 def _misfit(seen: Observations, said: Float[np.ndarray, " n"], fitted: int) -> float:
     """The relative error of the law at cell means beyond the noise of those means; 0 where noise explains all.
 

@@ -73,6 +73,7 @@ def _labels(found: Sequence[Band], differing: Sequence[str], inks: Sequence[str]
     """Labels to the right of the axes, each at the height of its curve's end, pushed apart where they would touch."""
     if not differing:
         return []
+    ax.autoscale_view()  # the limits are settled late, and the ends of the curves depend on them
     texts = [", ".join(_value(name, band.fixed[name]) for name in differing) for band in found]
     ends = ax.transAxes.inverted().transform([ax.transData.transform((band.x[-1], band.law[-1])) for band in found])
     height = ax.get_position().height * ax.figure.get_figheight() * 72  # type: ignore[union-attr]

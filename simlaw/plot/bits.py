@@ -10,8 +10,6 @@ from simlaw.decision.maps import BitsMap
 from simlaw.plot.palette import BEYOND_HATCH, colour
 from simlaw.report import count, precision, size
 
-#: The share of draws from which a winner counts as settled.
-SETTLED = 0.9
 #: Regions from which fewer rims can be peeled have no room for a name.
 _ROOM = 3
 _WHITE = ListedColormap(["white"])
@@ -20,15 +18,15 @@ _WHITE = ListedColormap(["white"])
 def plot_bits(found: BitsMap, ax: Axes) -> list[Artist | ContourSet]:
     """The artists of the regions in the colours of their bits, with names; the upper axis counts 16-bit parameters.
 
-    Paler and dotted: the winner wins in less than 90 % of the draws. Hatched: its size or data lie outside the rows of
-    the law.
+    Paler and dotted: nothing is settled, since the winner leads by less than half a thousandth nat, or does not lead in
+    90 % of the draws. Hatched: its size or data lie outside the rows of the law.
     """
     x, y, bits = found.bytes, found.flops, found.bits
     kinds = sorted(set(bits.ravel()), reverse=True)
     place = np.searchsorted(np.array(kinds[::-1]), bits)
     shades = ListedColormap([colour(one) for one in kinds[::-1]])
     norm = BoundaryNorm(np.arange(len(kinds) + 1) - 0.5, max(2, len(kinds)))
-    doubt = np.zeros(bits.shape, bool) if found.share is None else found.share < SETTLED
+    doubt = ~found.settled
     mesh = ax.pcolormesh(x, y, place, cmap=shades, norm=norm, shading="nearest", linewidth=0, rasterized=True)
     artists: list[Artist | ContourSet] = [mesh]
     if doubt.any():

@@ -9,7 +9,7 @@ from simlaw.fitting.residuals import Residuals
 from simlaw.plot.palette import GREY
 
 #: What an axis is called, with its unit.
-LABELS = {"N": "parameters, N", "D": "training tokens, D", "C": "N · D"}
+LABELS = {"N": "parameters, N", "D": "training tokens, D", "C": "training FLOPs, 6·N·D"}
 
 
 def plot_residuals(found: Residuals, name: str, ax: Axes) -> list[Artist | ErrorbarContainer]:
