@@ -146,7 +146,7 @@ def test_the_help_shows_each_kind_of_rows_apart():
         (("--objective", "log"), "--objective is for a table of your own: name its columns, for example -c N=params"),
         (("-c", "N"), "--columns N: it must read NAME=VALUE, for example N=params"),
         (("-c", "N=params", "-c", "N=tokens"), "--columns gives N twice, params and tokens: give it once"),
-        (("-c", "unit=val", *FORM), "--columns unit=val: unit is no column; see `simlaw fit --help`"),
+        (("-c", "unit=val", *FORM), "--columns names unit, which is no column: leave it out; see `simlaw fit --help`"),
         (("-c", "N=params", *FORM), "name the column of the loss, loss=…, or that of the penalty, delta=…"),
         (
             (*MAP[:-1], "status=ended", *FORM),

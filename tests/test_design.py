@@ -1,20 +1,16 @@
 """Designs: what cannot be identified is refused with its reason, errors are those of simulated fits, extras mend."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import simlaw as sl
-from simlaw.cli import cli
-from simlaw.design import design, power
+from simlaw.design import design
 from simlaw.design.candidates import candidates
 from simlaw.design.information import errors, information, rank
 from simlaw.design.plausible import plausible
-from simlaw.design.power import power_table
 from simlaw.design.prospect import needed
 from simlaw.design.rows import Rows, planned
 from simlaw.errors import SimlawError
@@ -352,38 +348,6 @@ def test_an_extra_says_what_it_is_for():
     assert first.after < first.before
 
 
-def test_power_finds_what_is_there_and_counts_what_is_not():
-    x, trunk = grid(sizes=SIZES[:3], evals=(3, 4, 5))
-    found = design(StepPenalty, x, trunk, law=PENALTY)
-    rows, told = found.rows.of(StepPenalty), []
-    strong = power(found.laws[0], rows, found.noise, draws=12, tell=told.append)
-    assert sum(told) == 12
-    by_name = {one.name: one for one in strong.parameters}
-    assert by_name["gD"].seen == strong.valid > 0.5
-    line = next(line for line in power_table([strong]).splitlines() if "gD" in line)
-    assert line.split()[:3] == ["StepPenalty", f"{strong.valid:.0%}", "gD"]
-    assert by_name["gD"].spread == pytest.approx(found.prospects[0].error["gD"], rel=0.6)
-    flat = plausible(StepPenalty, rows.x, dataclasses.replace(PENALTY, gN=0.02))
-    weak = power(flat, rows, found.noise, draws=12)
-    assert {one.name: one.seen for one in weak.parameters}["gN"] < 0.3
-
-
-def test_what_an_unhealthy_fit_shows_is_not_seen():
-    found = design(Chinchilla, *grid(sizes=SIZES[:2]), law=LOSS)
-    nothing = power(found.laws[0], found.rows.of(Chinchilla), found.noise, draws=3)
-    assert nothing.valid == 0
-    assert {one.name: one.seen for one in nothing.parameters}["beta"] == 0
-    assert nothing.why
-
-
-def test_power_of_a_design_that_no_fit_takes_is_none():
-    x, trunk = cells([(SIZES[0], d) for d in TOKENS[:2]], seeds=1)
-    found = design(Chinchilla, x, trunk, law=LOSS)
-    none = power(found.laws[0], found.rows.of(Chinchilla), found.noise, draws=2)
-    assert (none.valid, none.why) == (0.0, "no fit")
-    assert math.isnan(none.parameters[0].spread)
-
-
 def test_a_planned_external_sweep_needs_no_trunks_or_bits():
     n, d = np.meshgrid([1e8, 3e8, 1e9, 3e9], [2e9, 1e10, 5e10, 2e11])
     found = sl.design(sl.laws.Chinchilla, {"N": n.ravel(), "D": d.ravel()}, law=sl.published.besiroglu2024)
@@ -419,99 +383,3 @@ def test_the_file_of_a_sweep_is_a_law_to_judge_by():
     found = design((Chinchilla, StepPenalty), x, trunk, law=law, extra=0)
     apart = design((Chinchilla, StepPenalty), x, trunk, law=[law.base, law.penalty], extra=0)
     assert [one.error for one in found.prospects] == [one.error for one in apart.prospects]
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch):
-    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path / "store"))
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()
-
-    def run(*args, **changes):
-        changed = text
-        for old, new in changes.values():
-            assert old in changed
-            changed = changed.replace(old, new)
-        (tmp_path / "sweep.py").write_text(changed)
-        return CliRunner().invoke(cli, ["plan", "sweep.py", *args])
-
-    return run
-
-
-EXCUSE = ('    unidentified="two sizes: a test of the loop, and of the verdict where no fit can hold the law",\n', "")
-RATIO = ("tokens=(20 * BATCH_TOKENS, 40 * BATCH_TOKENS, 80 * BATCH_TOKENS)", "tokens=TokensPerParameter(ratios=(4.0,))")
-
-
-def test_a_sweep_that_says_why_is_planned(call):
-    said = call()
-    assert said.exit_code == 0
-    assert "refused: Chinchilla: 2 levels of N cannot hold its term, which needs 3: add 1 of N" in said.output
-    assert said.output.endswith(
-        "not refused, since the sweep says why: "
-        "two sizes: a test of the loop, and of the verdict where no fit can hold the law\n"
-    )
-
-
-def test_a_refused_sweep_is_shown_and_refused_in_one_line(call, tmp_path):
-    said = call("--manifest", excuse=EXCUSE)
-    assert said.exit_code == 2
-    assert "18 runs, 126 evaluations" in said.stdout
-    assert "cheapest extra cells" in said.stdout
-    assert said.stderr.startswith("simlaw: ")
-    assert " is refused, Chinchilla: 2 levels of N cannot hold its term" in said.stderr
-    assert "--force" in said.stderr
-    assert said.stderr.count("\n") == 1
-    assert "manifest:" not in said.stdout
-    assert not list(tmp_path.glob("store/manifest*"))
-
-
-def test_a_refused_sweep_is_planned_by_force(call):
-    said = call("--manifest", "--force", excuse=EXCUSE)
-    assert said.exit_code == 0
-    assert "manifest: " in said.stdout
-    assert "refused: Chinchilla: 2 levels of N" in said.stdout
-
-
-def test_a_proportional_sweep_is_named(call):
-    widths = ("widths=(8, 16)", "widths=(8, 16, 32, 64, 128, 256)")
-    imports = ("RateRule, Sweep", "RateRule, Sweep, TokensPerParameter")
-    said = call(excuse=EXCUSE, ratio=RATIO, widths=widths, imports=imports)
-    assert said.exit_code == 2
-    assert "D is proportional to N in every cell (D/N = 4)" in said.stderr
-
-
-def test_a_sweep_without_rows_to_fit_is_refused(call):
-    said = call(excuse=EXCUSE, rates=("seeds=(0, 1, 2)", "rate_multiples=(0.5,)"))
-    assert said.exit_code == 2
-    assert "no run is one that the fits take" in said.stderr
-    assert "6 at other learning rates than the recipe's" in said.stdout
-
-
-def test_a_program_gets_the_verdict_too(call):
-    said = call("--json", excuse=EXCUSE)
-    assert said.exit_code == 2
-    found = json.loads(said.stdout)["identification"]
-    assert found["refused"][0].startswith("Chinchilla: 2 levels of N")
-    assert [(one["form"], one["rank"], one["parameters"]) for one in found["forms"]] == [
-        ("Chinchilla", 4, 5),
-        ("StepPenalty", 3, 3),
-        ("ExponentialPenalty", 4, 4),
-    ]
-    assert found["forms"][0]["error"]["alpha"] is None
-    assert found["extra_cells"][0]["flops_train_6nd"] > 0
-
-
-def test_power_on_the_command_line(call):
-    third = ("widths=(8, 16)", "widths=(8, 16, 32)")
-    found = call("--power", "--draws", "2", "--force", "--json", excuse=EXCUSE, widths=third)
-    assert [one["form"] for one in json.loads(found.stdout)["identification"]["power"]] == [
-        "Chinchilla",
-        "StepPenalty",
-        "ExponentialPenalty",
-    ]
-
-
-def test_sweeps_that_are_shipped_plan():
-    for name in ("quickstart", "smoke"):
-        path = ROOT / "sweeps" / name / "sweep.py"
-        assert CliRunner().invoke(cli, ["plan", str(path)]).exit_code == 0

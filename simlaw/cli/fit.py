@@ -132,7 +132,7 @@ def _fit_sweep(source: str, options: Mapping[str, Any]) -> None:
 def _fit_table(source: str, columns: Mapping[str, str], options: Mapping[str, Any]) -> None:
     for name in ("source", "unit", "bytes_per_token", "counts"):
         if name in columns:
-            raise SimlawError(f"--columns {name}={columns[name]}: {name} is no column; see `simlaw fit --help`")
+            raise SimlawError(f"--columns names {name}, which is no column: leave it out; see `simlaw fit --help`")
     forms = [_form(name) for name in options["forms"]]
     if not forms:
         raise SimlawError(f"name a form by --form: there are {', '.join(FORMS)}")
