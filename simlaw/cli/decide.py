@@ -64,7 +64,7 @@ def command(
     \b
     Example:
       simlaw decide quickstart --bytes 29e3 --flops 1e12
-      simlaw decide kumar2024 --bytes 16e9 --flops 1e21 --serve-tokens 1e12 --cost H200
+      simlaw decide kumar2024 --bytes 1e9 --flops 1e20 --serve-tokens 1e10 --cost H200 --batch 8 --context 2048
     """
     if flops is not None and tokens is not None:
         raise SimlawError("--flops and --tokens are two conventions: give one of them")

@@ -23,7 +23,7 @@ from simlaw.notebook import fit
 #: The options of each kind of rows, by their parameters; the help shows them apart, and a call has one kind.
 _SWEEP = ("own", "chosen", "repeats", "write")
 _TABLE = (
-    *("columns", "forms", "holdouts", "fixed", "bounds", "objective", "seed"),
+    *("columns", "forms", "holdouts", "fixed", "bounds", "objective", "threshold", "seed"),
     *("unit", "bytes_per_token", "counts", "bootstrap", "save"),
 )
 
@@ -75,6 +75,11 @@ class _Command(click.Command):
     "--objective",
     type=click.Choice(["huber", "log", "nats"]),
     help="Of losses: the Huber sum of log residuals (the default), or least squares of log losses or of nats.",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    help="Of the Huber sum; by default 1e-3, or 1.345 deviations of the noise that replicates show, if more.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the starts and the draws.")
 @click.option(
@@ -153,6 +158,7 @@ def _fit_table(source: str, columns: Mapping[str, str], options: Mapping[str, An
         },
         bounds={name: _range(name, text) for name, text in named("--bound", options["bounds"], "alpha=0.1:1").items()},
         objective=options["objective"],
+        threshold=options["threshold"],
         seed=options["seed"],
     )
     click.echo(str(found))

@@ -20,11 +20,15 @@ def polish(
     """The minimum next to a point near it, and half the sum of squares there; never above where it started."""
     size = len(theta)
     cost = float(_costs(residuals, theta[None])[0])
+    if not np.isfinite(cost):
+        return theta, cost  # a start that never was on the curve
     for _ in range(_STEPS):
         around = np.concatenate([theta[None], theta + _APART * np.eye(size), theta - _APART * np.eye(size)])
         r, j = residuals(around, np.zeros(len(around), int))
         gradient = np.einsum("knp,kn->kp", j, r)
         hessian = (gradient[1 : size + 1] - gradient[size + 1 :]) / (2 * _APART)
+        if not np.isfinite(hessian).all():
+            break
         values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
         # downhill along every direction, whatever its curvature
         bent = np.maximum(np.abs(values), 1e-12 * np.abs(values).max())
