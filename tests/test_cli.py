@@ -149,7 +149,7 @@ def test_table_writes_what_it_prints(call, project):
 
 
 def test_fit_and_decide(call):
-    assert "held-out lowest bits" in call("fit", "smoke").output
+    assert "trend of the penalty" in call("fit", "smoke").output
     decision = json.loads(call("decide", "smoke", "--json", "--bytes", "1500", "--flops", "1e8").stdout)
     assert decision["identified"] is False
     assert {plan["bits"] for plan in decision["plans"]} <= {3, 4, 8, None}

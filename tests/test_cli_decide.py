@@ -202,6 +202,8 @@ def test_bad_arguments_get_one_sentence_and_exit_status_2(args, sentence):
         ("serve_tokens=… need a budget", "--serve-tokens need a budget"),
         ("force=True gives it", "--force gives it"),
         ("give penalty=…, or N=3", "give penalty=…, or N=3"),  # no options
+        ("no row has flops=3: the table has 4", "no row has flops=3: the table has 4"),
+        ("--where flops=3", "--where flops=3"),
         ("fit with bootstrap=…", "fit with --bootstrap"),
     ],
 )

@@ -55,7 +55,7 @@ def named(option: str, given: Sequence[str], example: str) -> dict[str, str]:
 def in_options(message: str, command: click.Command | None) -> str:
     """An error of the package in the words of the command line: its arguments are the command's options.
 
-    "flops=-1" becomes "--flops -1", and "force=True" "--force".
+    "flops=-1" becomes "--flops -1", and "force=True" "--force". What rows have is a column, and stays as it is.
     """
     options = {"bootstrap": "--bootstrap"}  # of `simlaw fit`, which other commands send people to
     for one in command.params if command else ():
@@ -67,7 +67,7 @@ def in_options(message: str, command: click.Command | None) -> str:
             return found[0]
         return option if value in ("…", "True") else f"{option} {value}"
 
-    return re.sub(r"\b([a-z_]+)=(…|[-+.\w]+)", replaced, message)
+    return re.sub(r"(?<!has )(?<!--where )\b([a-z_]+)=(…|[-+.\w]+)", replaced, message)
 
 
 def print_json(data: Mapping[str, Any]) -> None:
