@@ -241,3 +241,14 @@ def test_engines_that_disagree_are_not_valid(monkeypatch):
     assert (
         "but variable projection ended 0.5 above them, relatively: bound the parameters, or add rows" in apart.sentence
     )
+
+
+def test_draws_do_not_depend_on_the_threads_that_share_them(monkeypatch):
+    seen = loss_observations(planted(**NOISE))
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=900)
+    found = []
+    for cores in (1, 2):
+        monkeypatch.setattr(fitting, "_cores", lambda cores=cores: cores)
+        found.append(fit(Chinchilla, seen, weights).draws)
+    for name in Chinchilla.parameters():
+        assert np.array_equal(found[0].values[name], found[1].values[name]), name

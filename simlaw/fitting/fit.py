@@ -4,7 +4,9 @@ Losses are fitted by the summed Huber function of the log residual, penalties by
 Many starts; a fit says how many of them agree, and is VALID only where nothing speaks against it.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +29,8 @@ from simlaw.report import AbstractReported, FitReport, span
 STARTS = 24
 #: Steps that a draw may take from the optimum to its own; half of them take 15, and those that wander are lost.
 _DRAW_STEPS = 150
+#: Draws that are worth a thread.
+_DRAWS_PER_THREAD = 400
 #: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
 _FLOOR = 1e-3
 #: What a report adds to the range of a variable.
@@ -221,8 +225,28 @@ def _draws(
     valley = jacobian.T @ jacobian
     # not along the valley's floor, where rounding would decide
     valley += _FLOOR * np.trace(valley) * np.eye(len(valley))
-    start = np.tile(theta, (len(rows), 1))
-    return minimise(problem.residuals(rows), start, problem.low, problem.high, metric=valley, iterations=_DRAW_STEPS)
+
+    def some(part: Float[np.ndarray, "m n"]) -> Minima:
+        start = np.tile(theta, (len(part), 1))
+        return minimise(
+            problem.residuals(part), start, problem.low, problem.high, metric=valley, iterations=_DRAW_STEPS
+        )
+
+    # NumPy leaves the interpreter to others while it works; where a draw ends does not depend on its company
+    threads = min(_cores(), max(1, len(rows) // _DRAWS_PER_THREAD))
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(some, np.array_split(rows, threads)))
+    return Minima(
+        theta=np.concatenate([part.theta for part in parts]),
+        cost=np.concatenate([part.cost for part in parts]),
+        gradient=np.concatenate([part.gradient for part in parts]),
+        converged=np.concatenate([part.converged for part in parts]),
+    )
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:

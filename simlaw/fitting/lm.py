@@ -23,7 +23,7 @@ NOTHING = 1e-8
 #: Steps in a row that lower no cost, after which a start is left where it is: rejected ones alone end it before.
 IDLE = 40
 #: Problems worked on together: enough to forget Python's overhead, few enough that they stay in a core's cache.
-BLOCK = 96
+BLOCK = 192
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,7 @@ def text(answers: dict[str, list[dict]], drawn: np.ndarray, options: argparse.Na
         "# Fit speed",
         "",
         f"{machine()}; {commit()}. {packages}. 245 rows drawn from the law of Besiroglu et al. with noise and "
-        f"outliers; one thread for everyone (OMP_NUM_THREADS=1); median of {options.rounds} interleaved rounds (least "
+        f"outliers; one BLAS thread for everyone (OMP_NUM_THREADS=1); median of {options.rounds} interleaved rounds (least "
         f"to most), each in a fresh process. A start arrives where its objective is within {ARRIVED:g}, relatively, of "
         "the lowest that any contender reached.",
         "",
@@ -171,7 +171,7 @@ def text(answers: dict[str, list[dict]], drawn: np.ndarray, options: argparse.Na
         "",
         f"| {DRAWS:,} bootstrap resamples | seconds | those that arrive, of {RESAMPLES} |",
         "|---|---|---|",
-        f"| simlaw, with the fit | {_seconds(answers['draws'])} | {there['draws']} |",
+        f"| simlaw, with the fit, on both cores | {_seconds(answers['draws'])} | {there['draws']} |",
         f"| SciPy BFGS from the optimum, analytic gradient ({RESAMPLES} measured) | {whole['bfgs']:.3g} | "
         f"{there['bfgs']} |",
         f"| SciPy BFGS from the optimum, its own differences ({RESAMPLES} measured) | {whole['differences']:.3g} | "
