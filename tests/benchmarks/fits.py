@@ -151,8 +151,8 @@ def text(answers: dict[str, list[dict]], drawn: np.ndarray, options: argparse.Na
         "",
         f"{machine()}; {commit()}. {packages}. 245 rows drawn from the law of Besiroglu et al. with noise and "
         f"outliers; one BLAS thread for everyone (OMP_NUM_THREADS=1); median of {options.rounds} interleaved rounds "
-        f"(least to most), each in a fresh process. A start arrives where its objective is within {ARRIVED:g}, relatively, of "
-        "the lowest that any contender reached.",
+        f"(least to most), each in a fresh process. A start arrives where its objective is within {ARRIVED:g}, "
+        "relatively, of the lowest that any contender reached.",
         "",
         "| the sum of Huber terms of log residuals | seconds | starts that arrive | lowest objective |",
         "|---|---|---|---|",
