@@ -1,11 +1,14 @@
 """Law files: what was saved comes back, and what cannot be relied on gets one sentence."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+import simlaw as sl
 from simlaw.analysis import analyse
 from simlaw.decision.choice import decide
 from simlaw.errors import SimlawError
@@ -15,9 +18,10 @@ from simlaw.fitting.quantized import QuantizedFit
 from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.lawfile import _FIELDS, SCHEMA, _checksum, analysis_json, load_law
-from simlaw.laws import Chinchilla, PrecisionExponential
+from simlaw.laws import Chinchilla, PrecisionExponential, StepPenalty
 from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import loss_observations
+from simlaw.table import read_table
 from tests.conftest import ROOT
 from tests.planted import planted
 
@@ -286,3 +290,20 @@ def test_the_committed_fits_decide():
 def test_two_fits_that_are_no_pair_are_refused():
     with pytest.raises(SimlawError, match="Chinchilla and Chinchilla are no law of the loss and law of the penalty"):
         QuantizedFit(base=FIT, penalty=FIT)
+
+
+def test_a_law_of_the_quickstart_loads_and_decides_where_there_is_no_jax(tmp_path):
+    table = read_table(ROOT / "sweeps" / "quickstart" / "table.csv")
+    for form, name in ((Chinchilla, "loss.json"), (StepPenalty, "penalty.json")):
+        sl.fit(form, table, bootstrap=100).save(tmp_path / name)
+    code = f"""
+import sys
+for name in ("jax", "jaxlib", "flax", "optax", "matplotlib"):
+    sys.modules[name] = None
+import simlaw as sl
+base, penalty = (sl.load_law({str(tmp_path)!r} + "/" + name) for name in ("loss.json", "penalty.json"))
+print(sl.decide(base, penalty=penalty, bytes=29e3, flops=1e12).sentence)
+print(sl.decide(sl.load_law({str(ROOT / "sweeps" / "quickstart" / "law.json")!r}), bytes=29e3, flops=1e12).sentence)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert [line.split(",")[0] for line in said.splitlines()] == ["quantize N=45.3k in int5 g128"] * 2
