@@ -252,3 +252,10 @@ def test_draws_do_not_depend_on_the_threads_that_share_them(monkeypatch):
         found.append(fit(Chinchilla, seen, weights).draws)
     for name in Chinchilla.parameters():
         assert np.array_equal(found[0].values[name], found[1].values[name]), name
+
+
+def test_without_draws_the_slopes_say_what_is_not_held():
+    law = Chinchilla(E=0.004, A=20.0, B=900.0, alpha=0.35, beta=0.5)
+    found = fit(Chinchilla, loss_observations(planted(law, log_loss=0.02, seed=2, bits=())))
+    assert found.health == "NOT_IDENTIFIED"
+    assert found.sentence == "E varies more than tenfold by the slopes: add data or fix it"
