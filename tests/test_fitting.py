@@ -259,3 +259,17 @@ def test_without_draws_the_slopes_say_what_is_not_held():
     found = fit(Chinchilla, loss_observations(planted(law, log_loss=0.02, seed=2, bits=())))
     assert found.health == "NOT_IDENTIFIED"
     assert found.sentence == "E varies more than tenfold by the slopes: add data or fix it"
+
+
+def test_draws_are_stretched_for_few_trunks_and_errors_are_not():
+    seen = penalty_observations(planted(**NOISE))
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=200)
+    found = fit(StepPenalty, seen, weights)
+    assert weights.freedom == 6  # nine trunks of three sizes
+    for name in ("gD", "gN"):
+        scaled = np.log(found.draws.values[name] / found.law.values[name])
+        narrow = np.exp(scaled / weights.stretch) * found.law.values[name]
+        assert found.error[name] == pytest.approx(np.std(narrow), rel=1e-9)
+        assert np.std(scaled) / np.std(np.log(narrow)) == pytest.approx(1.943 / 1.645, abs=2e-3)
+        assert found.covariance[name][name] == pytest.approx(found.error[name] ** 2, rel=1e-9)
+    assert found.covariance["gD"]["gN"] == found.covariance["gN"]["gD"]
