@@ -8,11 +8,11 @@ import pytest
 import simlaw as sl
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
-from simlaw.fitting.residuals import Level, residuals
+from simlaw.fitting.residuals import Level, _left, residuals
 from simlaw.law import AbstractLossLaw, positive
 from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionExponential, StepPenalty
 from simlaw.laws.factors import Coefficient, falls
-from simlaw.observations import loss_observations, penalty_observations
+from simlaw.observations import Observations, loss_observations, penalty_observations
 from tests.planted import planted
 
 
@@ -165,3 +165,33 @@ def test_residuals_of_a_joint_fit_are_those_of_both_parts():
     # a penalty that rises and falls again with data is no power of it
     bent = residuals_of(np.where((d > 5e8) & (d < 1e10), 1.4, 1.0))
     assert any(" D" in sentence for sentence in bent.sentences)
+
+
+def test_what_a_paired_row_leaves_is_no_matter_of_the_loss_alone():
+    # delta_PTQ of this law does not depend on alpha: a shift of penalties along its slope in the losses stays visible
+    joint = PrecisionExponential(
+        **{
+            "E": 1.8,
+            "A": 400.0,
+            "B": 2000.0,
+            "alpha": 0.35,
+            "beta": 0.37,
+            "g_w": 2.0,
+            "n_w": 0.0,
+            "g_a": 2.0,
+            "n_a": 0.0,
+        },
+        **{"g_kv": 1.0, "n_kv": 0.0, "C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 0.0},
+    )
+    n, d, p = (axis.ravel() for axis in np.meshgrid([1e7, 1e8, 1e9], [1e9, 1e10], [3.0, 4.0, np.inf]))
+    paired = np.isfinite(p)
+    y = np.where(paired, joint.loss(N=n, D=d, P_post=p) - joint.loss(N=n, D=d), joint.loss(N=n, D=d))
+    seen = Observations(
+        x={"N": n, "D": d, "P_post": p}, y=y, sigma=0.01 * y, trunk=tuple(map(str, n)), left_out={}, paired=paired
+    )
+    raw, slopes = _left(joint, seen, paired)
+    assert np.allclose(raw, 0, atol=1e-12)
+    names = list(joint.parameters())
+    assert np.abs(slopes[paired][:, names.index("alpha")]).max() < 1e-12
+    assert np.allclose(slopes[paired][:, names.index("C_T")], y[paired])
+    assert np.allclose(slopes[~paired][:, names.index("C_T")], 0)
