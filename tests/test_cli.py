@@ -72,7 +72,8 @@ def test_reproduce_goes_from_the_definition_to_the_verdict(project):
     assert "graph of 16 nodes with 4 successors each: entropy 1.2425 nats per token" in said
     assert "18 of 18 runs to do" in said
     assert "Chinchilla: NOT_IDENTIFIED" in said
-    assert said.rstrip().splitlines()[-1].startswith("not identified: the fit of Chinchilla is NOT_IDENTIFIED")
+    verdict = " ".join(said.rstrip().split("\n\n")[-1].split())
+    assert verdict.startswith("not identified: the fit of Chinchilla is NOT_IDENTIFIED")
     mine = project / ".simlaw" / "out" / "smoke"
     assert sorted(path.name for path in mine.iterdir()) == ["headline.png", "headline.svg", "table.csv"]
     assert not (project / "figures" / "out").exists()  # --own draws into the store
