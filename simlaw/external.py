@@ -23,6 +23,12 @@ _DONE = (
 _NATS = {"nats": 1.0, "bits": float(np.log(2)), "bpb": float(np.log(2))}
 
 
+#: Repeated rows from which their scatter tells a noise.
+_LEAST_REPEATS = 3
+#: The standard deviation of a normal number over the median of its size.
+_NORMAL_MEDIAN = 1.4826
+
+
 def load_table(
     source: Any,
     *,
@@ -200,18 +206,23 @@ def _twice(
 
 
 def _spread(x: Mapping[str, np.ndarray], y: np.ndarray, relative: bool) -> np.ndarray:
-    """The standard deviation between rows of equal variables, pooled: in proportion to the loss, or one for all."""
+    """The standard deviation between rows of equal variables: in proportion to the loss, or one for all.
+
+    By the median of the deviations from the cells' means, which a run that diverged does not move; NaN where fewer
+    than three rows repeat a cell.
+    """
     if not x:
         return np.full_like(y, np.nan)
     cells = np.unique(np.stack(list(x.values())), axis=1, return_inverse=True)[1].ravel()
     value = np.log(y) if relative else y
     count = np.bincount(cells)
-    mean = np.bincount(cells, value) / count
-    freedom = len(y) - len(count)
-    if freedom < 1:
+    if len(y) - len(count) < _LEAST_REPEATS:
         return np.full_like(y, np.nan)
-    spread = np.sqrt(np.sum((value - mean[cells]) ** 2) / freedom)
-    return spread * (y if relative else np.ones_like(y))
+    again = count[cells] > 1
+    deviation = value - (np.bincount(cells, value) / count)[cells]
+    # a deviation from the mean of k rows is too small by a factor of sqrt(1 - 1/k)
+    whole = np.abs(deviation[again]) / np.sqrt(1 - 1 / count[cells][again])
+    return _NORMAL_MEDIAN * np.median(whole) * (y if relative else np.ones_like(y))
 
 
 def _row(mask: np.ndarray) -> int:

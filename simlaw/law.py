@@ -119,10 +119,15 @@ class AbstractLaw(abc.ABC):
         slopes = np.zeros((len(scales), *np.shape(total)))
         rows = {name: slopes[i, ...] for i, name in enumerate(scales)}
         untouched = set(rows)
+        partial = any(np.isnan(value).any() for value in p.values())
         for share, term in zip(each, found, strict=True):
             for _, of_factor in term:
                 for name, slope in of_factor.items():
-                    if name in untouched:
+                    if partial:
+                        # a term that is 0 has no slope, whatever of it was never fitted
+                        untouched.discard(name)
+                        rows[name] += np.where(share == 0, 0.0, share * (scales[name] * slope))
+                    elif name in untouched:
                         np.multiply(share, scales[name] * slope, out=rows[name])
                         untouched.remove(name)
                     else:

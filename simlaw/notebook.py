@@ -40,13 +40,14 @@ def fit(
     deviations of the noise where replicates show that this is more. Raises `SimlawError` where the table cannot hold a
     form.
     """
-    each = [forms] if isinstance(forms, type | str) else list(forms)
+    each: list[Any] = list(forms) if isinstance(forms, list | tuple) else [forms]
     for form in each:
         if not (isinstance(form, type) and issubclass(form, AbstractLaw)):
-            raise SimlawError(f"{form!r} is no form of law: give a class, such as sl.laws.Chinchilla")
+            what = repr(form) if isinstance(form, type | str) else f"a {type(form).__name__}"
+            raise SimlawError(f"{what} is no form of law: give a class, such as sl.laws.Chinchilla")
     if not each:
         raise SimlawError("no form was given: fit(sl.laws.Chinchilla, …)")
-    holdouts: tuple[Any, ...] = tuple(holdout) if isinstance(holdout, Sequence) else (holdout,)
+    holdouts: tuple[Any, ...] = tuple(holdout) if isinstance(holdout, list | tuple) else (holdout,)
     for one in holdouts:
         if not isinstance(one, Holdout):
             raise SimlawError(f"holdout={getattr(one, '__name__', one)!r} is no holdout: give one, as sl.LargestN()")

@@ -397,7 +397,7 @@ def test_how_far_the_answer_and_its_rival_lie_outside_is_said():
     found = sl.decide(kumar2024, bytes=82.5e6, flops=2e20)
     assert found.outside["D"] > 5
     assert "that extrapolates beyond the rows of the fit in D by " in found.sentence
-    assert "the rival lies outside them in " in found.sentence
+    assert "the rival lies outside the rows of the fit in " in found.sentence
     with pytest.raises(SimlawError, match=r"outside the rows of the fit in D by .* more than 10 x: force=True"):
         sl.decide(kumar2024, bytes=82.5e6, flops=1e21)
     assert sl.decide(kumar2024, bytes=82.5e6, flops=1e21, force=True).outside["D"] > 10

@@ -273,14 +273,14 @@ def test_a_table_of_penalties_is_no_table_of_losses():
 
 def test_losses_and_penalties_in_one_table():
     columns = {
-        "n": [1e6, 1e6, 1e6, 2e6],
-        "bits": [np.nan, 4, np.nan, 3],
-        "loss": [3.5, 3.6, 3.4, np.nan],
-        "added": [np.nan, 0.1, 0.0, -0.01],
+        "n": [1e6, 1e6, 1e6, 2e6, 1e6, 1e6],
+        "bits": [np.nan, 4, np.nan, 3, np.nan, np.nan],
+        "loss": [3.5, 3.6, 3.4, np.nan, 3.45, 3.55],
+        "added": [np.nan, 0.1, 0.0, -0.01, np.nan, np.nan],
     }
     seen = load_table(columns, loss="loss", delta="added", N="n", P_post="bits")
-    assert seen.pairs.tolist() == [False, True, False, True]
-    assert seen.y.tolist() == [3.5, 0.1, 3.4, -0.01]  # small penalties may be negative
-    # the noise of losses and that of penalties are told apart: two losses of one cell, no repeated penalty
-    assert np.isfinite(seen.sigma).tolist() == [True, False, True, False]
+    assert seen.pairs.tolist() == [False, True, False, True, False, False]
+    assert seen.y.tolist() == [3.5, 0.1, 3.4, -0.01, 3.45, 3.55]  # small penalties may be negative
+    # the noise of losses and that of penalties are told apart: four losses of one cell, no repeated penalty
+    assert np.isfinite(seen.sigma).tolist() == [True, False, True, False, True, True]
     assert seen.keep(seen.pairs).pairs.all()

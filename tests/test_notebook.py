@@ -22,7 +22,9 @@ def runs(noise=0.003, **extra):
     ("change", "sentence"),
     [
         ({"forms": "Chinchilla"}, "'Chinchilla' is no form of law: give a class, such as sl.laws.Chinchilla"),
+        ({"forms": LAW}, "a Chinchilla is no form of law: give a class, such as sl.laws.Chinchilla"),
         ({"forms": []}, "no form was given"),
+        ({"holdout": "LargestN"}, "holdout='LargestN' is no holdout: give one, as sl.LargestN()"),
         ({"holdout": sl.LargestN}, "is no holdout: give one, as sl.LargestN()"),
         ({"table": "runs.csv"}, "str is no table of runs: give what sl.load_table or sl.read_table returns"),
         ({"bootstrap": -5}, "bootstrap=-5: 20 draws or more tell a spread; 0 does without"),
@@ -91,3 +93,39 @@ def test_the_threshold_may_be_given():
     assert by_field.law.beta != by_noise.law.beta
     squares = sl.fit(sl.laws.Chinchilla, runs(), bootstrap=0, objective="log")
     assert by_field.law.beta == pytest.approx(squares.law.beta, rel=1e-6)
+
+
+def test_one_run_that_diverged_blinds_nothing():
+    # three rows of each cell; one of them is no run
+    n, d = np.tile(N, 3), np.tile(D, 3)
+    loss = LAW.loss(N=n, D=d) * np.exp(0.003 * np.random.default_rng(1).normal(size=len(n)))
+    clean = sl.load_table({"n": n, "d": d, "l": loss}, N="n", D="d", loss="l")
+    loss[5] = 9.8
+    seen = sl.load_table({"n": n, "d": d, "l": loss}, N="n", D="d", loss="l")
+    assert np.median(seen.sigma / seen.y) == pytest.approx(np.median(clean.sigma / clean.y), rel=0.2)
+    found, without = (sl.fit(sl.laws.Chinchilla, rows, bootstrap=0) for rows in (seen, clean))
+    assert found.law.beta == pytest.approx(without.law.beta, abs=0.01)
+    assert found.far == ({"N": n[5], "D": d[5]},)
+    assert "far off" in str(found)
+    assert without.far == ()
+
+
+def test_a_row_of_which_a_form_says_nothing_is_named():
+    bits = np.where(np.arange(len(N)) % 2, 4.0, 16.0)
+    with pytest.raises(
+        SimlawError, match="EffectiveFree says nothing of a row at P_w=16: leave such rows out, or take"
+    ):
+        sl.fit(sl.laws.EffectiveFree, runs(P_w=bits), bootstrap=0)
+
+
+def test_parts_of_a_law_that_no_row_shows_leave_the_rest_alone():
+    n, d, p = (
+        a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 4), np.geomspace(1e8, 1e10, 4), [3.0, 4.0, np.inf])
+    )
+    truth = sl.laws.PrecisionWeights(E=1.8, A=420.0, B=1800.0, alpha=0.34, beta=0.36, g_w=2.0, n_w=0.3)
+    loss = truth.loss(N=n, D=d, P_w=p) * np.exp(0.001 * np.random.default_rng(0).normal(size=len(n)))
+    seen = sl.load_table({"n": n, "d": d, "p": p, "l": loss}, N="n", D="d", P_w="p", loss="l")
+    found = sl.fit(sl.laws.PrecisionUnified, seen, bootstrap=0)
+    assert found.health == "VALID"
+    assert found.law.g_w == pytest.approx(2.0, rel=0.1)
+    assert "C_w" in found.unknown

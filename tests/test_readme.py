@@ -53,10 +53,11 @@ def test_the_python_example_runs(monkeypatch, tmp_path):
     grid = itertools.product(np.geomspace(1e6, 6.4e7, 4), np.geomspace(5e8, 8e10, 4), (3, 4, 6, ""), range(3))
     rng = np.random.default_rng(0)
     with (tmp_path / "runs.csv").open("w") as file:
-        print("params,tokens,w_bits,val_loss", file=file)
+        print("params,tokens,w_bits,val_loss,state", file=file)
         for n, d, bits, _ in grid:
             loss = truth.loss(N=n, D=d, P_w=bits or np.inf) * np.exp(0.004 * rng.normal())
-            print(f"{n},{d},{bits},{loss}", file=file)
+            print(f"{n},{d},{bits},{loss},finished", file=file)
+        print("1e6,5e8,3,9.8,failed", file=file)
     block = next(
         text for text in re.findall(r"(?:^    .*\n|^\n)+", README, flags=re.MULTILINE) if "import simlaw as sl" in text
     )

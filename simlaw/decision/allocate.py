@@ -185,6 +185,8 @@ def parts_of(
     else:
         found = law
     if not isinstance(found, AbstractLossLaw | QuantizedLaw):
-        raise SimlawError(f"{type(found).__name__} is no law of the loss: give one")
+        raise SimlawError(
+            f"{type(found).__name__} is no law of the loss: give one, such as a fit or sl.published.kumar2024"
+        )
     assert draws is None or isinstance(draws, AbstractLossLaw | QuantizedLaw)
     return ranges, found, draws

@@ -321,7 +321,7 @@ def _verdict(choice: Choice, resources: Resources, ranges: Mapping[str, tuple[fl
     if choice.outside:
         sentence += f"; that extrapolates beyond the rows of the fit in {factors(choice.outside)}"
     if other := _far(ranges, rival):
-        sentence += f"; the rival lies outside them in {factors(other)}"
+        sentence += f"; the rival lies outside the rows of the fit in {factors(other)}"
     return replace(choice, identified=rival not in same, sentence=sentence + ".")
 
 

@@ -55,6 +55,7 @@ def cost_of(given: Any) -> CostTable:
 def _one(given: Any, kind: type[_T], named: Mapping[str, _T], what: str) -> _T:
     if isinstance(given, kind):
         return given
-    if isinstance(given, str) and given in named:
-        return named[given]
+    names = {name.lower().replace("tpu-", ""): one for name, one in named.items()}
+    if isinstance(given, str) and given.lower().replace("tpu-", "") in names:
+        return names[given.lower().replace("tpu-", "")]
     raise SimlawError(f"{given!r} is no {what}: give a {kind.__name__}, or the name of one: {', '.join(named)}")

@@ -50,6 +50,11 @@ def options_of(
                     f"{', '.join(knows) or 'no precision'}"
                 )
         kinds += training
+    if not kinds and surface.precisions:
+        raise SimlawError(
+            f"{surface.name} knows {', '.join(surface.precisions)} alone, and training in low precision is left out: "
+            "name what may be trained, or give penalty=…"
+        )
     if not kinds:
         raise SimlawError(
             f"{surface.name} knows neither P_post nor P_w, so it cannot weigh formats: give penalty=…, or take allocate"

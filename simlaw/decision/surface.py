@@ -107,7 +107,9 @@ def surface_of(law: Lawful, penalty: Fit | Published | AbstractPenalty | None = 
         raise SimlawError("the law has a penalty of its own: leave penalty=… out")
     added = penalty.law if isinstance(penalty, Fit | Published) else penalty
     if not isinstance(added, AbstractPenalty):
-        raise SimlawError(f"{type(added).__name__} is no law of the penalty: give one")
+        raise SimlawError(
+            f"{type(added).__name__} is no law of the penalty: give one (that of a published pair is law.penalty)"
+        )
     for fit in fits_behind(law, penalty):
         if fit.health != "VALID":
             raise SimlawError(f"the fit of {type(fit.law).__name__} is {fit.health}: {fit.sentence}; not identified")

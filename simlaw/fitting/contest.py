@@ -51,8 +51,8 @@ class Contest(AbstractReported):
     """All entries, the lowest scores first; `best` is the lowest of the valid ones, `chosen` the simplest within noise.
 
     The score is the error on the rows of all holdouts, each predicted by a fit that had not seen it; without a holdout,
-    AICc. A form whose fit is not valid is best only where none is. `decided` says whether the best one beats all others
-    beyond noise; `rows` are those held out by each holdout.
+    AICc. A form of which a fit is not valid is best only where none is. `decided` says whether the best one beats all
+    others beyond noise; `rows` are those held out by each holdout.
     """
 
     entries: tuple[Entry, ...]
@@ -70,14 +70,19 @@ class Contest(AbstractReported):
             return f"{name} has no rival here"
         if self.decided:
             return f"{name} wins beyond noise"
-        if self.best.fit.health != "VALID":
-            return f"UNDECIDED: no form has a valid fit; {name} is the simplest within the noise"
+        if any(health != "VALID" for health in (self.best.fit.health, *self.best.refits)):
+            return f"UNDECIDED: no form has valid fits throughout; {name} is the simplest within the noise"
+        if any(np.isnan(error) for entry in others for error in entry.held_out):
+            silent = ", ".join(entry.name for entry in others if np.isnan(entry.held_out).any())
+            return f"UNDECIDED: {silent} says nothing of the rows held out, so nothing compares it with {name}"
         sick = [entry.name for entry in others if entry.behind < 0]
         if sick:
-            why = f"{', '.join(sick)} would predict better, but its fit is not valid"
+            why = f"{', '.join(sick)} would predict better, but a fit of it is not valid"
             return f"UNDECIDED: {name} is the simplest valid form within the noise; {why}"
         if any(np.isnan(entry.behind) for entry in others):
             return f"UNDECIDED: {name} is the simplest form; too few trunks are held out to tell a lead from noise"
+        if len({entry.parameters for entry in self.entries}) == 1:
+            return f"UNDECIDED: {name} predicts best, but not beyond the noise"
         return f"UNDECIDED: {name} is the simplest form within the noise"
 
     @property
@@ -155,7 +160,9 @@ def contest(
             f"{len(seen.y)} rows do not compare forms of {min(whole.estimated for whole in wholes)} parameters and "
             "more: add cells, or give a holdout"
         )
-    able = np.array([whole.health == "VALID" for whole in wholes]) & np.isfinite(scores)
+    able = np.isfinite(scores) & [
+        all(one.health == "VALID" for one in (whole, *again)) for whole, again in zip(wholes, refits, strict=True)
+    ]
     best = int(np.nanargmin(np.where(able, scores, np.inf) if able.any() else scores))
     trunks = [trunk for rows in judged for trunk in rows.trunk]
     behind = scores - scores[best] if not holdouts else [_behind(each, together[best], trunks) for each in together]
@@ -205,7 +212,7 @@ def _behind(squares: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], tru
     """The mean of the differences over its standard error, rows of a trunk taken together; NaN where it is unknown."""
     difference = squares - best
     if not np.isfinite(difference).all():
-        return float("inf")  # it says nothing of some rows
+        return float("nan")  # it says nothing of some rows
     if abs(difference.mean()) <= 1e-6 * best.mean():
         return 0.0  # two names of one curve, apart by where the optimizer stopped
     names, place = np.unique(trunk, return_inverse=True)

@@ -31,6 +31,8 @@ STARTS = 24
 _DRAW_STEPS = 150
 #: Draws that are worth a thread.
 _DRAWS_PER_THREAD = 400
+#: Robust deviations from which a row is named: one in a billion of a normal noise.
+_FAR = 8.0
 #: Of the trace of the normal matrix, the part by which a bootstrap is damped in every direction.
 _FLOOR = 1e-3
 #: What a report adds to the range of a variable.
@@ -52,8 +54,8 @@ class Fit(AbstractReported):
     error, relative: what noise does not explain at the means of cells, and no bootstrap of the rows can see.
     `correlated` are the pairs of parameters whose draws have a correlation beyond 0.9. `fixed` parameters were given;
     `unknown` ones are NaN, since no row depends on them. `counts` says what N counts. `settings` are the seed, the
-    starts, the bounds and the draws that were asked for, `table` is the hash of the rows. `contest` is the comparison
-    of several forms that this one comes from.
+    starts, the bounds and the draws that were asked for, `table` is the hash of the rows, `far` where rows lie that are
+    far off (not kept in law files). `contest` is the comparison of several forms that this one comes from.
     """
 
     health: Health
@@ -82,6 +84,7 @@ class Fit(AbstractReported):
     covariance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     table: str = ""
+    far: tuple[Mapping[str, float], ...] = ()
     contest: Any = None
 
     @property
@@ -117,6 +120,9 @@ class Fit(AbstractReported):
                 "log": "squares of log residuals",
             }
             facts.append(("objective", words.get(self.kind, "squares of residuals in nats")))
+        if self.far:
+            at = ", ".join(f"{name} {value:.4g}" for name, value in self.far[0].items())
+            facts.append(("far off", f"{len(self.far)} rows beyond {_FAR:g} deviations of the others, one at {at}"))
         if self.unknown:
             facts.append(("unknown", f"{', '.join(self.unknown)}: no row depends on them"))
         if self.fixed:
@@ -214,6 +220,7 @@ def fit(
         correlated=() if drawn is None else _correlated(problem.free, drawn.theta),
         ranges=_ranges(problem.seen),
         left_out=dict(seen.left_out),
+        far=_far(law, problem),
         counts=seen.counts,
     )
 
@@ -255,6 +262,14 @@ def _ranges(seen: Observations) -> dict[str, tuple[float, float]]:
     if "N" in x and "D" in x:
         x = {"N": x["N"], "D": x["D"], "C": 6 * x["N"] * x["D"], **x}
     return {name: (float(values.min()), float(values.max())) for name, values in x.items()}
+
+
+def _far(law: AbstractLaw, problem: Problem) -> tuple[dict[str, float], ...]:
+    """Where the rows lie that are far off, the furthest first: a run that diverged belongs in no fit."""
+    left = np.abs(residuals(law, problem.seen, "weighted" if problem.kind == "weighted" else "log"))
+    order = np.argsort(-left)
+    away = [i for i in order if left[i] > _FAR * 1.4826 * np.median(left) > 0]
+    return tuple({name: float(values[i]) for name, values in problem.seen.x.items()} for i in away)
 
 
 def _misfit(seen: Observations, said: Float[np.ndarray, " n"], fitted: int) -> float:

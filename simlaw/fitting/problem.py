@@ -133,7 +133,13 @@ def pose(
         high=np.array([_scaled(one, limits[name][1]) for name, one in parameters.items()]),
     )
     # a parameter that moves no row at any start is none of theirs
-    _, slopes = everything.law(everything.starts.T).log_slopes(seen.x)
+    log, slopes = everything.law(everything.starts.T).log_slopes(seen.x)
+    if (silent := np.isnan(log).all(axis=0)).any():
+        at = ", ".join(f"{name}={values[silent][0]:g}" for name, values in seen.x.items() if name.startswith("P_"))
+        raise SimlawError(
+            f"{form.__name__} says nothing of a row{f' at {at}' if at else ''}: leave such rows out, or take another "
+            "form (an unquantized tensor is an empty cell, not 16 bits)"
+        )
     moves = (slopes != 0).any(axis=(0, 1))
     unknown = tuple(name for name, move in zip(parameters, moves, strict=True) if not move and name not in fixed)
     free = [i for i, name in enumerate(parameters) if name not in fixed and name not in unknown]

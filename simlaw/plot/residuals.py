@@ -5,6 +5,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
+from simlaw.errors import SimlawError
 from simlaw.fitting.residuals import Residuals
 from simlaw.plot.palette import GREY
 
@@ -17,7 +18,9 @@ def plot_residuals(found: Residuals, name: str, ax: Axes) -> list[Artist | Error
 
     An axis on which something stands out has its name in bold. Unquantized rows are drawn at the right, at "16".
     """
-    axis = next(one for one in found.axes if one.name == name)
+    axis = next((one for one in found.axes if one.name == name), None)
+    if axis is None:
+        raise SimlawError(f"the residuals have no axis {name!r}: they have {', '.join(one.name for one in found.axes)}")
     bits = name.startswith("P_")
     values = found.x[name]
     finite = np.isfinite(values)
