@@ -101,7 +101,9 @@ class AbstractLaw(abc.ABC):
     def evaluate(self, variables: Mapping[str, ArrayLike]) -> Nats:
         """The law at the variables, broadcast; draws come first."""
         p, x = self._shaped(variables)
-        top, _, whole = _over_largest(_totals(p, [[factor.log(p, x) for factor in term] for term in self.terms]))
+        top, _, whole = _over_largest(
+            _totals(_partial(p), [[factor.log(p, x) for factor in term] for term in self.terms])
+        )
         found = np.exp(top) * whole if self.power is None else np.exp(p[self.power] * (top + _log(whole)))
         if np.isnan(found).any():
             raise SimlawError(self._silence(p, x, np.asarray(np.isnan(found))))
@@ -111,7 +113,8 @@ class AbstractLaw(abc.ABC):
         """The logarithm of the law, and its derivative in every parameter's own scale on a last axis."""
         p, x = self._shaped(variables)
         found = [[factor.with_slopes(p, x) for factor in term] for term in self.terms]
-        top, each, whole = _over_largest(_totals(p, [[log for log, _ in term] for term in found]))
+        partial = _partial(p)
+        top, each, whole = _over_largest(_totals(partial, [[log for log, _ in term] for term in found]))
         total = top + _log(whole)
         each /= whole
         scales = {name: p[name] if one.scale == "log" else 1.0 for name, one in self.parameters().items()}
@@ -119,7 +122,6 @@ class AbstractLaw(abc.ABC):
         slopes = np.zeros((len(scales), *np.shape(total)))
         rows = {name: slopes[i, ...] for i, name in enumerate(scales)}
         untouched = set(rows)
-        partial = any(np.isnan(value).any() for value in p.values())
         for share, term in zip(each, found, strict=True):
             for _, of_factor in term:
                 for name, slope in of_factor.items():
@@ -229,10 +231,15 @@ def _parameters(form: type[AbstractLaw]) -> Mapping[str, Parameter]:
     return {field.name: field.metadata["parameter"] for field in fields}
 
 
-def _totals(p: Named, logs: list[list[Any]]) -> list[Any]:
-    """The logarithm of every term from those of its factors."""
+def _partial(p: Named) -> bool:
+    """Whether some parameter was never fitted."""
+    return any(np.isnan(value).any() for value in p.values())
+
+
+def _totals(partial: bool, logs: list[list[Any]]) -> list[Any]:
+    """The logarithm of every term from those of its factors; `partial` where some of these may be NaN."""
     totals = [functools.reduce(np.add, term) for term in logs]
-    if any(np.isnan(value).any() for value in p.values()):
+    if partial:
         # a term that is 0 stays 0, whatever of it was never fitted
         zeros = [np.any(np.broadcast_arrays(*map(np.isneginf, term)), axis=0) for term in logs]
         totals = [np.where(zero, -np.inf, total) for zero, total in zip(zeros, totals, strict=True)]
