@@ -15,6 +15,22 @@ from simlaw.laws.factors import Coefficient, falls
 from simlaw.observations import Observations, loss_observations, penalty_observations
 from tests.planted import planted
 
+#: A law of losses and penalties at once.
+JOINT = PrecisionExponential(
+    **{
+        "E": 1.8,
+        "A": 400.0,
+        "B": 2000.0,
+        "alpha": 0.35,
+        "beta": 0.37,
+        "g_w": 2.0,
+        "n_w": 0.0,
+        "g_a": 2.0,
+        "n_a": 0.0,
+    },
+    **{"g_kv": 1.0, "n_kv": 0.0, "C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 0.0},
+)
+
 
 def noisy(seed=0, **changes):
     """Losses with a noise of trunks and half as much of rows."""
@@ -131,26 +147,12 @@ def test_too_few_rows_and_missing_variables_are_refused():
 
 
 def test_residuals_of_a_joint_fit_are_those_of_both_parts():
-    truth = PrecisionExponential(
-        **{
-            "E": 1.8,
-            "A": 400.0,
-            "B": 2000.0,
-            "alpha": 0.35,
-            "beta": 0.37,
-            "g_w": 2.0,
-            "n_w": 0.0,
-            "g_a": 2.0,
-            "n_a": 0.0,
-        },
-        **{"g_kv": 1.0, "n_kv": 0.0, "C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 0.0},
-    )
     grid = [(n, d, p) for n in (1e7, 4e7, 1.6e8, 6.4e8) for d in (2e8, 1e9, 5e9, 2.5e10) for p in (np.inf, 3, 4, 5)]
     n, d, p = np.array([row for row in grid for _ in range(3)]).T
     rng = np.random.default_rng(0)
     noise = rng.normal(size=len(n))
-    loss = truth.loss(N=n, D=d) * np.exp(0.003 * noise)
-    added = truth.loss(N=n, D=d, P_post=p) - truth.loss(N=n, D=d)
+    loss = JOINT.loss(N=n, D=d) * np.exp(0.003 * noise)
+    added = JOINT.loss(N=n, D=d, P_post=p) - JOINT.loss(N=n, D=d)
 
     def residuals_of(factor):
         delta = np.where(np.isinf(p), np.nan, added * factor * (1 + 0.05 * noise))
@@ -169,29 +171,15 @@ def test_residuals_of_a_joint_fit_are_those_of_both_parts():
 
 def test_what_a_paired_row_leaves_is_no_matter_of_the_loss_alone():
     # delta_PTQ of this law does not depend on alpha: a shift of penalties along its slope in the losses stays visible
-    joint = PrecisionExponential(
-        **{
-            "E": 1.8,
-            "A": 400.0,
-            "B": 2000.0,
-            "alpha": 0.35,
-            "beta": 0.37,
-            "g_w": 2.0,
-            "n_w": 0.0,
-            "g_a": 2.0,
-            "n_a": 0.0,
-        },
-        **{"g_kv": 1.0, "n_kv": 0.0, "C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 0.0},
-    )
     n, d, p = (axis.ravel() for axis in np.meshgrid([1e7, 1e8, 1e9], [1e9, 1e10], [3.0, 4.0, np.inf]))
     paired = np.isfinite(p)
-    y = np.where(paired, joint.loss(N=n, D=d, P_post=p) - joint.loss(N=n, D=d), joint.loss(N=n, D=d))
+    y = np.where(paired, JOINT.loss(N=n, D=d, P_post=p) - JOINT.loss(N=n, D=d), JOINT.loss(N=n, D=d))
     seen = Observations(
         x={"N": n, "D": d, "P_post": p}, y=y, sigma=0.01 * y, trunk=tuple(map(str, n)), left_out={}, paired=paired
     )
-    raw, slopes = _left(joint, seen, paired)
+    raw, slopes = _left(JOINT, seen, paired)
     assert np.allclose(raw, 0, atol=1e-12)
-    names = list(joint.parameters())
+    names = list(JOINT.parameters())
     assert np.abs(slopes[paired][:, names.index("alpha")]).max() < 1e-12
     assert np.allclose(slopes[paired][:, names.index("C_T")], y[paired])
     assert np.allclose(slopes[~paired][:, names.index("C_T")], 0)

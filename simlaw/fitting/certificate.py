@@ -68,16 +68,7 @@ def reconsidered(problem: Problem, reached: Search, second: Projected | None) ->
     if second is None or not second.objective < reached.objective * (1 - AGREE) - rounding(problem):
         return reached
     more = minimise(problem.residuals(), second.theta[None], problem.low, problem.high)
-    before = reached.minima
-    return judged(
-        Minima(
-            theta=np.concatenate([before.theta, more.theta]),
-            cost=np.append(before.cost, more.cost),
-            gradient=np.append(before.gradient, more.gradient),
-            converged=np.append(before.converged, more.converged),
-        ),
-        problem,
-    )
+    return judged(Minima.joined([reached.minima, more]), problem)
 
 
 def judged(found: Minima, problem: Problem) -> Search:

@@ -242,13 +242,7 @@ def _draws(
     # NumPy leaves the interpreter to others while it works; where a draw ends does not depend on its company
     threads = min(_cores(), max(1, len(rows) // _DRAWS_PER_THREAD))
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(some, np.array_split(rows, threads)))
-    return Minima(
-        theta=np.concatenate([part.theta for part in parts]),
-        cost=np.concatenate([part.cost for part in parts]),
-        gradient=np.concatenate([part.gradient for part in parts]),
-        converged=np.concatenate([part.converged for part in parts]),
-    )
+        return Minima.joined(list(pool.map(some, np.array_split(rows, threads))))
 
 
 def _cores() -> int:

@@ -5,7 +5,7 @@ with the identity 99.8 %. A Huber sum is minimised as a sum of squares of its sq
 the same one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,16 @@ class Minima:
     cost: Float[np.ndarray, " k"]
     gradient: Float[np.ndarray, " k"]
     converged: Bool[np.ndarray, " k"]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Minima"]) -> "Minima":
+        """The minima of several parts, one after the other."""
+        return cls(
+            theta=np.concatenate([part.theta for part in parts]),
+            cost=np.concatenate([part.cost for part in parts]),
+            gradient=np.concatenate([part.gradient for part in parts]),
+            converged=np.concatenate([part.converged for part in parts]),
+        )
 
 
 def minimise(
