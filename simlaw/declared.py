@@ -12,7 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Annotated, Any, Literal, Union
 
 from simlaw.errors import SimlawError
@@ -43,8 +43,14 @@ class Above:
 
 
 Count = Annotated[int, Between(1)]
+Natural = Annotated[int, Between(0)]
 Positive = Annotated[float, Above(0)]
 Fraction = Annotated[float, Between(0, 1)]
+
+
+def option(default: Any) -> Any:
+    """A field that joined its declaration later: where it has its default, identities stay what they were."""
+    return field(default=default, metadata={"identity": "unless default"})
 
 
 class Declared:
@@ -67,9 +73,9 @@ class Declared:
                 raise SimlawError(f"{cls.__name__} has no field {name!r}: {hint}")
             if wrong := mismatch(value, hints[name]):
                 raise SimlawError(f"{cls.__name__}.{name} is {_short(value)}: {wrong}")
-        for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
-            if field.name not in given and field.default is field.default_factory:
-                raise SimlawError(f"{cls.__name__} needs the field {field.name!r}: add {field.name}=…")
+        for each in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if each.name not in given and each.default is each.default_factory:
+                raise SimlawError(f"{cls.__name__} needs the field {each.name!r}: add {each.name}=…")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -120,13 +126,14 @@ def mismatch(value: object, hint: Any) -> str | None:
 def encode(value: object, *, identity: bool = False) -> Json:
     """The canonical form of a declared value: plain JSON data, each declaration tagged with its type.
 
-    With `identity=True` the fields marked `metadata={"identity": False}` (where to look for a file, say) are left out.
+    With `identity=True` the fields marked `metadata={"identity": False}` (where to look for a file, say) are left out,
+    and each `option` that has its default.
     """
     if isinstance(value, Declared):
         form: dict[str, Json] = {"type": type(value).__name__}
-        for field in fields(value):  # type: ignore[arg-type]
-            if field.metadata.get("identity", True) or not identity:
-                form[field.name] = encode(getattr(value, field.name), identity=identity)
+        for each in fields(value):  # type: ignore[arg-type]
+            if not identity or _identifies(each, value):
+                form[each.name] = encode(getattr(value, each.name), identity=identity)
         return form
     if isinstance(value, tuple | list):
         return [encode(item, identity=identity) for item in value]
@@ -181,6 +188,12 @@ def _remembered(value: "Declared") -> str:
 @functools.cache
 def _hints(cls: Any) -> Mapping[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
+
+
+def _identifies(each: "Field[Any]", value: object) -> bool:
+    """Whether a field is part of the identity of `value`."""
+    kind = each.metadata.get("identity", True)
+    return bool(kind) if kind != "unless default" else getattr(value, each.name) != each.default
 
 
 def _accepts(hint: Any, form: Any) -> bool:

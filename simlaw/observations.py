@@ -117,14 +117,17 @@ def relative_step(bits: Num[np.ndarray, "..."]) -> Any:
 def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     """The rows that may enter a fit, and the others by reason.
 
-    Left out are runs that failed, learning rates other than the recipe's, and, unless `repeats`, runs that went over
-    their data more than once. Raises `SimlawError` where the rows differ in something that no law knows: such rows are
-    no replicates of each other.
+    Left out are runs that failed, learning rates other than the recipe's, averaged weights beside the last ones, and,
+    unless `repeats`, runs that went over their data more than once. Raises `SimlawError` where rows differ in something
+    that no law knows: they are no replicates of each other.
     """
+    last = table.where(lambda row: row["average"] is None)
+    beside = len(table) - len(last) if last else 0
+    table = last if last else table
+    _uniform("rows", table, CONFOUNDERS)
     by_size: dict[int, list[Row]] = {}
     for row in table:
         by_size.setdefault(row["params_blocks"], []).append(row)
-    _uniform("rows", table, CONFOUNDERS)
     for n, rows in by_size.items():
         _uniform(f"rows of {n} parameters", rows, CONFOUNDERS_OF_A_SIZE)
     reasons: list[tuple[str, Callable[[Row], bool]]] = [
@@ -133,7 +136,7 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
         ("beyond one epoch", lambda row: row["epochs"] > 1 and not repeats),
         ("quantised training", lambda row: row["train_weights_bits"] is not None),
     ]
-    kept, left_out = [], Counter[str]()
+    kept, left_out = [], Counter({"averaged weights": beside} if beside else {})
     for row in table:
         reason = next((name for name, holds in reasons if holds(row)), None)
         if reason:

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from simlaw.config import AdamW
+from simlaw.config import AdamW, Optimizer
+from simlaw.errors import SimlawError
+
+
+def transform_of(spec: Optimizer) -> optax.GradientTransformation:
+    """The optimizer without its learning rate."""
+    if not isinstance(spec, AdamW):
+        raise SimlawError(f"{type(spec).__name__} cannot train yet: take AdamW")
+    return adamw(spec)
 
 
 def adamw(spec: AdamW) -> optax.GradientTransformation:

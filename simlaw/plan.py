@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import EvalSpec, ModelSpec, RunSpec, eval_id, run_id
+from simlaw.config import EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
 from simlaw.declared import Declared
+from simlaw.errors import SimlawError
 from simlaw.formats import scale_groups
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
@@ -52,7 +53,11 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
     Raises `SimlawError` where a size, token count or group does not fit.
     """
     quantizations = [None, *dict.fromkeys(ptq for grid in sweep.ptq for ptq in grid.each)]
-    evals = tuple(EvalSpec(tokens=sweep.eval_tokens, ptq=ptq) for ptq in quantizations)
+    evals = tuple(
+        EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average)
+        for average in (None, *sweep.averages)
+        for ptq in quantizations
+    )
     specs = dict.fromkeys(itertools.chain.from_iterable(_runs(sweep, grid) for grid in sweep.grids))
     return Plan(fingerprint=fingerprint, cells=tuple(_cell(spec, evals, fingerprint) for spec in specs))
 
@@ -95,20 +100,28 @@ def shapes_of(model: ModelSpec) -> Params:
 
 
 def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
-    schedules = grid.schedules or (sweep.schedule,)
-    axes = (grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, schedules)
-    for width, precision, multiple, seed, schedule in itertools.product(*axes):
-        model = sweep.family.model(width, sweep.vocab)
+    recipes = grid.recipes or (sweep.recipe,)
+    axes = (recipes, grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.schedules or (None,))
+    for recipe, width, declared, multiple, seed, schedule in itertools.product(*axes):
+        if recipe.needs:
+            raise SimlawError(
+                f"the recipe needs a {recipe.needs}, which nothing in this version gives: take a recipe without needs"
+            )
+        model = sweep.family.model(width, sweep.vocab, recipe.architecture, recipe.mup)
+        precision = recipe.precision if declared == Precision() else declared
         for tokens in _tokens(grid, model, sweep.batch * model.context):
             yield RunSpec(
                 corpus=sweep.corpus,
                 model=model,
                 precision=precision,
-                optimizer=sweep.optimizer(width, multiple),
-                schedule=schedule,
+                optimizer=sweep.optimizer(recipe, width, precision, multiple),
+                schedule=schedule or recipe.schedule or sweep.schedule,
                 batch=sweep.batch,
                 tokens=tokens,
                 seed=seed,
+                dtype=recipe.dtype,
+                z_loss=recipe.z_loss,
+                averages=sweep.averages,
             )
 
 

@@ -11,7 +11,7 @@ from simlaw.accounting import (
     flops_forward_per_token,
     parameters,
 )
-from simlaw.config import NUMERICS, EvalSpec, Graph, RunSpec, eval_id, run_id, trunk_id
+from simlaw.config import LAWA, NUMERICS, WSD, Average, EvalSpec, Graph, ModelSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.evaluate import Measurement
 from simlaw.formats import PerChannel, PerGroup, PerTensor, Quantizer
 from simlaw.plan import shapes_of
@@ -71,7 +71,10 @@ def _row(
         "layers": spec.model.layers,
         "heads": spec.model.heads,
         "hidden": spec.model.hidden,
+        "head_dim": spec.model.head_width,
+        "kv_heads": spec.model.kv,
         "context": spec.model.context,
+        **_architecture(spec.model),
         "params_embedding": counts.embedding,
         "params_blocks": counts.blocks,
         "params_norms": counts.norms,
@@ -79,13 +82,15 @@ def _row(
         "tokens": spec.tokens,
         "batch_tokens": spec.batch_tokens,
         "seed": spec.seed,
-        "schedule": "wsd",
+        "optimizer": type(spec.optimizer).__name__.lower(),
+        "schedule": type(spec.schedule).__name__.lower(),
         "warmup_tokens": spec.schedule.warmup_tokens,
-        "cooldown": spec.schedule.cooldown,
+        "cooldown": spec.schedule.cooldown if isinstance(spec.schedule, WSD) else None,
         "peak_rate": spec.optimizer.peak_rate,
         "rate_multiple": spec.optimizer.rate_multiple,
         "final_rate": last_rate(spec),
         "weight_decay": spec.optimizer.weight_decay,
+        "z_loss": spec.z_loss,
         "train_weights_bits": weights.format.bits if weights else None,
         "train_weights_grid": weights.format.grid if weights else None,
         "train_weights_granularity": _granularity(weights),
@@ -94,6 +99,7 @@ def _row(
         "train_kv_bits": None,
         "flops_train_6nd": flops_6nd(counts.blocks, spec.tokens),
         "flops_train_matmul": 3 * forward * spec.tokens,
+        **_average(evaluation.average),
         "ptq_method": "rtn" if ptq else None,
         "ptq_bits": ptq.quantizer.format.bits if ptq else None,
         "ptq_grid": ptq.quantizer.format.grid if ptq else None,
@@ -110,11 +116,31 @@ def _row(
         "floor": floor,
         "excess": numbers.loss - floor if numbers and floor is not None else None,
         "device": jax.default_backend(),
-        "dtype": "float32",
+        "dtype": spec.dtype,
         "numerics": NUMERICS,
         "code_version": __version__,
         "jax_version": jax.__version__,
     }
+
+
+def _architecture(model: ModelSpec) -> Row:
+    parts = model.architecture
+    return {
+        "positions": parts.positions,
+        "norm": parts.norm,
+        "feed": parts.feed,
+        "tied": int(parts.tied),
+        "qk_norm": int(parts.qk_norm),
+        "output_norms": int(parts.output_norms),
+        "bound": parts.bound,
+        "mup_base_width": model.mup.base_width if model.mup else None,
+    }
+
+
+def _average(average: Average | None) -> Row:
+    if isinstance(average, LAWA):
+        return {"average": "lawa", "average_tokens": average.every_tokens, "average_count": average.count}
+    return {"average": "ema" if average else None, "average_tokens": average and average.tokens, "average_count": None}
 
 
 def _granularity(quantizer: Quantizer | None) -> str | None:

@@ -35,7 +35,17 @@ COLUMNS = (
     Column("layers", "int", "layers"),
     Column("heads", "int", "attention heads"),
     Column("hidden", "int", "feed-forward width"),
+    Column("head_dim", "int", "dimensions of one head"),
+    Column("kv_heads", "int", "heads of keys and values"),
     Column("context", "int", "tokens predicted in one window"),
+    Column("positions", "text", "how the model knows positions: rope, learned"),
+    Column("norm", "text", "rms, layer"),
+    Column("feed", "text", "feed-forward layer: swiglu, gelu"),
+    Column("tied", "int", "1 where the output matrix is the embedding"),
+    Column("qk_norm", "int", "1 where queries and keys are normalised"),
+    Column("output_norms", "int", "1 where a norm precedes each projection into the residual stream"),
+    Column("bound", "float", "largest magnitude of an input of a block matrix; empty: none"),
+    Column("mup_base_width", "int", "width from which muP transfers rates; empty: the standard parametrization"),
     Column("params_embedding", "int", "parameters of the input embedding"),
     Column("params_blocks", "int", "parameters of the block matrices: N, non-embedding"),
     Column("params_norms", "int", "parameters of the norms"),
@@ -43,13 +53,15 @@ COLUMNS = (
     Column("tokens", "int", "D: all training tokens that the evaluated model saw"),
     Column("batch_tokens", "int", "tokens per optimizer step"),
     Column("seed", "int", "seed of initialisation and of the order of data"),
-    Column("schedule", "text", "learning-rate schedule: wsd"),
+    Column("optimizer", "text", "adamw, sgd, muon"),
+    Column("schedule", "text", "learning-rate schedule: wsd, cosine"),
     Column("warmup_tokens", "int", "tokens of warm-up"),
-    Column("cooldown", "float", "share of the tokens in the linear cool-down"),
+    Column("cooldown", "float", "share of the tokens in the linear cool-down; empty for a cosine"),
     Column("peak_rate", "float", "learning rate between warm-up and cool-down"),
     Column("rate_multiple", "float", "peak rate / the recipe's rate for the size; fits take 1"),
     Column("final_rate", "float", "learning rate of the last step"),
     Column("weight_decay", "float", "decoupled weight decay of the matrices"),
+    Column("z_loss", "float", "weight of the squared log-normaliser in the training objective"),
     Column("train_weights_bits", "int", "P_w: bits of the weights in training; empty: unquantised"),
     Column("train_weights_grid", "text", "their grid"),
     Column("train_weights_granularity", "text", "what shares one of their scales: tensor, channel, group"),
@@ -58,6 +70,9 @@ COLUMNS = (
     Column("train_kv_bits", "int", "P_kv"),
     Column("flops_train_6nd", "float", "6 x params_blocks x tokens"),
     Column("flops_train_matmul", "float", "3 x forward FLOPs of every matrix product, head and attention included"),
+    Column("average", "text", "which average of the weights was measured: ema, lawa; empty: the last weights"),
+    Column("average_tokens", "int", "time constant of an ema, span between snapshots of a lawa"),
+    Column("average_count", "int", "snapshots of a lawa"),
     Column("ptq_method", "text", "post-training quantization: rtn; empty: as trained"),
     Column("ptq_bits", "int", "P_post; empty: as trained, which laws treat as infinity"),
     Column("ptq_grid", "text", "grid of ptq_bits"),
@@ -76,7 +91,7 @@ COLUMNS = (
     Column("floor", "float", "exact Bayes loss on the same tokens; empty where unknown"),
     Column("excess", "float", "loss - floor"),
     Column("device", "text", "cpu, gpu or tpu"),
-    Column("dtype", "text", "arithmetic of training and evaluation"),
+    Column("dtype", "text", "arithmetic of matrix products in training and evaluation: float32, bfloat16"),
     Column("numerics", "int", "raised by hand when numbers change on purpose"),
     Column("code_version", "text", "version of simlaw"),
     Column("jax_version", "text", "version of jax"),
@@ -88,9 +103,11 @@ QUANTIZATION = ("ptq_method", "ptq_bits", "ptq_grid", "ptq_granularity", "ptq_gr
 #: What every row of one analysis must share, for no law here knows it; what may differ between sizes is not in it.
 CONFOUNDERS = (
     *("corpus_fingerprint", "vocab", "context", "batch_tokens", "eval_tokens", "dtype"),
-    *("schedule", "cooldown", "weight_decay"),
+    *("positions", "norm", "feed", "tied", "qk_norm", "output_norms", "bound", "mup_base_width"),
+    *("optimizer", "schedule", "cooldown", "weight_decay", "z_loss"),
+    *("average", "average_tokens", "average_count"),
 )
 #: What rows of one size must share.
-CONFOUNDERS_OF_A_SIZE = ("width", "layers", "heads", "hidden", "warmup_tokens")
+CONFOUNDERS_OF_A_SIZE = ("width", "layers", "heads", "hidden", "head_dim", "kv_heads", "warmup_tokens")
 
 KINDS: dict[str, Kind] = {column.name: column.kind for column in COLUMNS}

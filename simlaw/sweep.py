@@ -6,57 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from simlaw.config import PTQ, RTN, AdamW, Corpus, Graph, Method, ModelSpec, Natural, Precision, Schedule
-from simlaw.declared import Above, Between, Count, Declared, Positive
+from simlaw.config import PTQ, RTN, Average, Corpus, Graph, Method, Optimizer, Precision, Schedule
+from simlaw.declared import Above, Between, Count, Declared, Natural, Positive, option
 from simlaw.errors import SimlawError
 from simlaw.formats import Bits, Granularity, Int, PerChannel, Quantizer
 from simlaw.formats import Grid as GridName
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family(Declared):
-    """Models indexed by one dial, their width.
-
-    Heads are width / head_dim; the feed-forward width is hidden_ratio times the width: 3 instead of SwiGLU's usual
-    8/3 makes every size divisible by the same groups and the block parameters of layers 2 exactly 26·width².
-    """
-
-    layers: Count = 2
-    head_dim: Count = 16
-    hidden_ratio: Count = 3
-    context: Annotated[int, Between(2)] = 64
-
-    def model(self, width: int, vocab: int) -> ModelSpec:
-        """The member of the family with this width."""
-        if width % self.head_dim:
-            raise SimlawError(f"width {width} is no multiple of the head dimension {self.head_dim}: take one")
-        return ModelSpec(
-            vocab=vocab,
-            context=self.context,
-            width=width,
-            layers=self.layers,
-            heads=width // self.head_dim,
-            hidden=self.hidden_ratio * width,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RateRule(Declared):
-    """The learning rate of a size, without D: `rate · (width / width_of_rate)^exponent`.
-
-    Measured by each sweep's rate check; a rule with D in it (Step Law) is far too high at these sizes.
-    """
-
-    rate: Positive
-    width: Count
-    exponent: float
-
-    def at(self, width: int) -> float:
-        """The peak learning rate of a model of this width.
-
-        To six digits: the last bits of a power differ between mathematical libraries, and a run's identity must not.
-        """
-        return float(f"{self.rate * (width / self.width) ** self.exponent:.6g}")
+from simlaw.recipe import OPTIMIZERS, Family, RateRule, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +23,7 @@ class TokensPerParameter(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(Declared):
-    """One block of a sweep: every combination of its axes. Without `schedules`, the sweep's own."""
+    """One block of a sweep: every combination of its axes. Without `schedules` or `recipes`, the sweep's own."""
 
     widths: tuple[Count, ...]
     tokens: tuple[Count, ...] | TokensPerParameter
@@ -76,9 +31,10 @@ class Grid(Declared):
     schedules: tuple[Schedule, ...] | None = None
     precisions: tuple[Precision, ...] = (Precision(),)
     rate_multiples: tuple[Positive, ...] = (1.0,)
+    recipes: tuple[Recipe, ...] | None = option(None)
 
     def check(self) -> None:
-        for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples"):
+        for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples", "recipes"):
             if getattr(self, axis) == ():
                 raise SimlawError(f"Grid.{axis} is empty, so the grid holds no run: give it at least one value")
         if not (self.tokens.ratios if isinstance(self.tokens, TokensPerParameter) else self.tokens):
@@ -136,6 +92,8 @@ class Tolerance(Declared):
 class Sweep(Declared):
     """A sweep: what is trained on what, and how every checkpoint is evaluated.
 
+    A recipe's own rate, schedule and weight decay come before the sweep's. `averages` of the weights are evaluated
+    beside the last ones.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
@@ -152,6 +110,8 @@ class Sweep(Declared):
     budget: Budget | None = None
     tolerance: Tolerance | None = None
     unidentified: str | None = None
+    recipe: Recipe = option(Recipe())
+    averages: tuple[Average, ...] = option(())
 
     def check(self) -> None:
         if not self.grids:
@@ -167,11 +127,11 @@ class Sweep(Declared):
         """The vocabulary of the corpus: its nodes, or the 256 bytes."""
         return self.corpus.nodes if isinstance(self.corpus, Graph) else 256
 
-    def optimizer(self, width: int, rate_multiple: float) -> AdamW:
-        """The optimizer of a size."""
-        return AdamW(
-            rate=self.rate.at(width), rate_multiple=rate_multiple, weight_decay=self.weight_decay, clip=self.clip
-        )
+    def optimizer(self, recipe: Recipe, width: int, precision: Precision, rate_multiple: float) -> Optimizer:
+        """The optimizer of a size in a recipe."""
+        decay = self.weight_decay if recipe.weight_decay is None else recipe.weight_decay
+        rate = (recipe.rate or self.rate).at(width, precision)
+        return OPTIMIZERS[recipe.optimizer](rate=rate, rate_multiple=rate_multiple, weight_decay=decay, clip=self.clip)
 
 
 @dataclass(frozen=True, kw_only=True)

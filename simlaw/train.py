@@ -7,7 +7,7 @@ follow one another (`lax.map`, bitwise the same as alone), on an accelerator the
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +16,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from simlaw.config import AdamW, Corpus, ModelSpec, RunSpec
+from simlaw.config import Corpus, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus
 from simlaw.formats import Granularity, Grid
 from simlaw.model import Params, init, losses
-from simlaw.optimizer import adamw, direction, wsd
+from simlaw.optimizer import direction, transform_of, wsd
 from simlaw.ptq import round_to_nearest
 from simlaw.quantize import straight_through
 
@@ -57,7 +57,7 @@ class Shape:
     corpus: Corpus
     model: ModelSpec
     batch: int
-    optimizer: AdamW
+    optimizer: Optimizer
     weights: tuple[Grid, Granularity] | None
 
 
@@ -86,21 +86,14 @@ def shape_of(spec: RunSpec) -> Shape:
         corpus=spec.corpus,
         model=spec.model,
         batch=spec.batch,
-        optimizer=AdamW(
-            rate=1.0,
-            b1=spec.optimizer.b1,
-            b2=spec.optimizer.b2,
-            eps=spec.optimizer.eps,
-            weight_decay=spec.optimizer.weight_decay,
-            clip=spec.optimizer.clip,
-        ),
+        optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
         weights=None if weights is None else (weights.format.grid, weights.granularity),
     )
 
 
 def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
     """The program of a shape; XLA compiles it at the first call of `advance`."""
-    transform = adamw(shape.optimizer)
+    transform = transform_of(shape.optimizer)
     cpu = jax.default_backend() == "cpu"
     parts = _parts(shape) if cpu else 1
 
@@ -179,8 +172,8 @@ def last_rate(spec: RunSpec) -> float:
 
 
 @functools.cache
-def _start(model: ModelSpec, optimizer: AdamW) -> Callable[[Array], State]:
-    transform: optax.GradientTransformation = adamw(optimizer)
+def _start(model: ModelSpec, optimizer: Optimizer) -> Callable[[Array], State]:
+    transform: optax.GradientTransformation = transform_of(optimizer)
 
     def one(key: Array) -> State:
         params = init(model, key)

@@ -347,7 +347,8 @@ def test_a_bad_sweep_gets_one_sentence_and_exit_status_2(tmp_path, monkeypatch, 
 
 LONG = """
 from simlaw.config import WSD, Graph
-from simlaw.sweep import Family, Grid, PTQGrid, RateRule, Sweep
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Grid, PTQGrid, Sweep
 
 SWEEP = Sweep(
     corpus=Graph(nodes=16, out=4),

@@ -9,7 +9,8 @@ from simlaw.config import AdamW, Graph, Text
 from simlaw.declared import canonical, decode, digest, encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, PerChannel, PerGroup, Quantizer
-from simlaw.sweep import Grid, RateRule, TokensPerParameter
+from simlaw.recipe import RateRule
+from simlaw.sweep import Grid, TokensPerParameter
 from tests.conftest import tiny_run
 
 

@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "corpora", "model", "optimizer", "sweep", "store", "checkpoint", "ptq"),
+        *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "ptq"),
         *("columns", "export", "table"),
     ),
     (

@@ -3,7 +3,8 @@
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.sweep import Family, PTQGrid, RateRule, load_sweep
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import PTQGrid, load_sweep
 from tests.conftest import ROOT
 
 GOOD = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text()

@@ -11,7 +11,8 @@ Expected: gD = 0.526 ± 0.026, gN = 0.139 ± 0.044; at 29 kB and 1e12 FLOPs 43.5
 
 from simlaw.config import WSD, Text
 from simlaw.formats import PerChannel, PerGroup
-from simlaw.sweep import Budget, Family, Grid, PTQGrid, RateRule, Sweep, Tolerance
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Budget, Grid, PTQGrid, Sweep, Tolerance
 
 BATCH_TOKENS = 32 * 64
 FIRST = 160 * BATCH_TOKENS  # 0.33M tokens: 128 steps of trunk, 32 of cool-down

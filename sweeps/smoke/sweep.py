@@ -9,7 +9,8 @@ E, A and alpha apart; rows agree with the committed ones within the tolerance, b
 
 from simlaw.config import WSD, Graph
 from simlaw.formats import PerChannel, PerGroup
-from simlaw.sweep import Budget, Family, Grid, PTQGrid, RateRule, Sweep, Tolerance
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Budget, Grid, PTQGrid, Sweep, Tolerance
 
 BATCH_TOKENS = 8 * 16
 

@@ -1,0 +1,30 @@
+"""What is to be computed: corpus, model, precision, training, run and evaluation, as values with an identity."""
+
+from simlaw.config.corpus import Corpus as Corpus
+from simlaw.config.corpus import Graph as Graph
+from simlaw.config.corpus import Text as Text
+from simlaw.config.evaluation import PTQ as PTQ
+from simlaw.config.evaluation import RTN as RTN
+from simlaw.config.evaluation import EvalSpec as EvalSpec
+from simlaw.config.evaluation import Method as Method
+from simlaw.config.evaluation import eval_id as eval_id
+from simlaw.config.model import Architecture as Architecture
+from simlaw.config.model import ModelSpec as ModelSpec
+from simlaw.config.model import MuP as MuP
+from simlaw.config.optimizer import SGD as SGD
+from simlaw.config.optimizer import AdamW as AdamW
+from simlaw.config.optimizer import Muon as Muon
+from simlaw.config.optimizer import Optimizer as Optimizer
+from simlaw.config.run import NUMERICS as NUMERICS
+from simlaw.config.run import Dtype as Dtype
+from simlaw.config.run import Precision as Precision
+from simlaw.config.run import RunSpec as RunSpec
+from simlaw.config.run import TrunkSpec as TrunkSpec
+from simlaw.config.run import run_id as run_id
+from simlaw.config.run import trunk_id as trunk_id
+from simlaw.config.schedule import EMA as EMA
+from simlaw.config.schedule import LAWA as LAWA
+from simlaw.config.schedule import WSD as WSD
+from simlaw.config.schedule import Average as Average
+from simlaw.config.schedule import Cosine as Cosine
+from simlaw.config.schedule import Schedule as Schedule

@@ -1,0 +1,133 @@
+"""One training, as declared: a corpus, a model, a precision, an optimizer, a schedule, a seed; and its identity."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from simlaw.config.corpus import Corpus
+from simlaw.config.model import ModelSpec
+from simlaw.config.optimizer import Optimizer
+from simlaw.config.schedule import Average, Cosine, Schedule
+from simlaw.declared import Between, Count, Declared, Natural, digest, option
+from simlaw.errors import SimlawError
+from simlaw.formats import Quantizer
+
+#: Raised by hand whenever the numbers of a run change on purpose; part of every run's identity.
+NUMERICS = 1
+
+#: The arithmetic of matrix products; sums, norms, master weights and the optimizer are float32 in either.
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision(Declared):
+    """The quantizer of each tensor role during training; None is unquantised, which laws treat as P = infinity."""
+
+    weights: Quantizer | None = None
+    activations: Quantizer | None = None
+    kv: Quantizer | None = None
+
+    def check(self) -> None:
+        for role in ("activations", "kv"):
+            if getattr(self, role) is not None:
+                raise SimlawError(f"Precision.{role} has no quantizer in this version: leave it None, or set weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkSpec(Declared):
+    """The constant-rate run that branches of every D leave: a run without its tokens and cool-down.
+
+    A schedule that falls from the start leaves its trunk at step 0, and `horizon` keeps its runs apart.
+    """
+
+    corpus: Corpus
+    model: ModelSpec
+    precision: Precision
+    optimizer: Optimizer
+    warmup_tokens: Natural
+    batch: Count
+    seed: Natural
+    dtype: Dtype = option("float32")
+    z_loss: Annotated[float, Between(0)] = option(0.0)
+    averages: tuple[Average, ...] = option(())
+    horizon: Count | None = option(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(Declared):
+    """One training: D = `tokens` is all tokens that the cooled model saw; `batch` is in sequences.
+
+    `z_loss` weighs the squared logarithm of the softmax's normaliser (2204.02311, section 5); `averages` of the weights
+    are kept beside the weights, to be evaluated.
+    """
+
+    corpus: Corpus
+    model: ModelSpec
+    precision: Precision = Precision()
+    optimizer: Optimizer
+    schedule: Schedule
+    batch: Count
+    tokens: Count
+    seed: Natural = 0
+    dtype: Dtype = option("float32")
+    z_loss: Annotated[float, Between(0)] = option(0.0)
+    averages: tuple[Average, ...] = option(())
+
+    def check(self) -> None:
+        if self.tokens < self.batch_tokens:
+            raise SimlawError(
+                f"RunSpec.tokens is {self.tokens}: a run needs at least one batch of {self.batch} x "
+                f"{self.model.context} = {self.batch_tokens} tokens; raise tokens or lower batch"
+            )
+        if self.tokens % self.batch_tokens:
+            near = round(self.tokens / self.batch_tokens) * self.batch_tokens
+            raise SimlawError(
+                f"RunSpec.tokens is {self.tokens}: it must be whole batches of {self.batch_tokens}; take {near}"
+            )
+        warmup, before = self.schedule.warmup_tokens, (self.branch_step or self.steps) * self.batch_tokens
+        if warmup > before:
+            raise SimlawError(
+                f"the warm-up of {warmup} tokens is longer than the {before} before the "
+                f"cool-down of a run of {self.tokens}: lower warmup_tokens or raise tokens"
+            )
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in one step."""
+        return self.batch * self.model.context
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.tokens // self.batch_tokens
+
+    @property
+    def branch_step(self) -> int:
+        """The step at which the cool-down leaves the trunk; 0 for a schedule that falls from the start."""
+        return 0 if isinstance(self.schedule, Cosine) else self.steps - round(self.schedule.cooldown * self.steps)
+
+    @property
+    def trunk(self) -> TrunkSpec:
+        """The trunk that this run shares with the runs of other D."""
+        return TrunkSpec(
+            corpus=self.corpus,
+            model=self.model,
+            precision=self.precision,
+            optimizer=self.optimizer,
+            warmup_tokens=self.schedule.warmup_tokens,
+            batch=self.batch,
+            seed=self.seed,
+            dtype=self.dtype,
+            z_loss=self.z_loss,
+            averages=self.averages,
+            horizon=self.tokens if isinstance(self.schedule, Cosine) else None,
+        )
+
+
+def run_id(spec: RunSpec, fingerprint: str) -> str:
+    """The identity of a run: its spec, the fingerprint of its corpus, and `NUMERICS`."""
+    return digest(spec, fingerprint, NUMERICS)
+
+
+def trunk_id(spec: TrunkSpec, fingerprint: str) -> str:
+    """The identity of a trunk; the bootstrap's cluster."""
+    return digest(spec, fingerprint, NUMERICS)
