@@ -17,15 +17,17 @@ def to_bytes(tree: Any) -> bytes:
     return save({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat})
 
 
+def names(data: bytes) -> set[str]:
+    """The key paths of the arrays in a file of `to_bytes`."""
+    return set(_read(data))
+
+
 def from_bytes(data: bytes, like: Any) -> Any:
     """The tree of `to_bytes`, with the structure of `like` (arrays or their shapes).
 
     Raises `SimlawError` where a leaf is missing, or its shape or dtype is another than in `like`.
     """
-    try:
-        stored = load(data)
-    except SafetensorError as error:
-        raise SimlawError(f"the checkpoint is not a safetensors file ({error}): remove it, it is made again") from error
+    stored = _read(data)
     flat, structure = jax.tree_util.tree_flatten_with_path(like)
     out = []
     for path, leaf in flat:
@@ -39,3 +41,10 @@ def from_bytes(data: bytes, like: Any) -> Any:
             )
         out.append(jnp.asarray(found))
     return jax.tree_util.tree_unflatten(structure, out)
+
+
+def _read(data: bytes) -> dict[str, np.ndarray]:
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise SimlawError(f"the checkpoint is not a safetensors file ({error}): remove it, it is made again") from error

@@ -89,15 +89,15 @@ class Store:
         """Take an artefact away; no error where there is none."""
         shutil.rmtree(self._path(kind, key), ignore_errors=True)
 
-    def set_aside(self, kind: str, key: str) -> None:
-        """Move a damaged artefact to `aside`, where a person can look at it; it now counts as missing."""
+    def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
+        """Move an artefact that cannot be used to `aside`, where a person can look at it; it now counts as missing."""
         target = self.root / "aside" / f"{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._path(kind, key).rename(target)
         except FileNotFoundError:
             return  # somebody else took it away
-        self.log({"event": "set aside", "kind": kind, "key": key, "path": str(target)})
+        self.log({"event": "set aside", "kind": kind, "key": key, "why": why, "path": str(target)})
 
     def claim(self, key: str) -> bool:
         """Whether this process now holds the lease on `key`; leases of dead or silent holders are taken over."""

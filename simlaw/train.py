@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from simlaw.config import Corpus, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus
 from simlaw.formats import Granularity, Grid
+from simlaw.history import History
 from simlaw.model import Params, init, losses
 from simlaw.optimizer import direction, transform_of, wsd
 from simlaw.ptq import round_to_nearest
@@ -68,15 +69,15 @@ class Program:
     shape: Shape
     corpus: AbstractCorpus
     shared: Any
-    step_pack: Callable[..., tuple[State, Float[Array, "e s"]]]
+    step_pack: Callable[..., tuple[State, Float[Array, "e q s"]]]
 
-    def advance(self, state: State, members: Member, steps: int) -> tuple[State, Float[np.ndarray, "e s"]]:
-        """The state `steps` steps on (its argument is consumed), and the training loss of each step.
+    def advance(self, state: State, members: Member, steps: int) -> tuple[State, History]:
+        """The state `steps` steps on (its argument is consumed), and the history of these steps for each member.
 
-        At most `DISPATCH_STEPS` steps. Losses are nats per token; a non-finite one stays in the state for good.
+        At most `DISPATCH_STEPS` steps. A loss that is not finite stays so for good.
         """
         state, history = self.step_pack(self.shared, state, members, jnp.int32(steps))
-        return state, np.asarray(history)[:, :steps]
+        return state, History(*np.moveaxis(np.asarray(history)[:, :, :steps], 1, 0))
 
 
 def shape_of(spec: RunSpec) -> Shape:
@@ -119,12 +120,14 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
             (params, opt, step), history = carry
             windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
             loss, grads = gradient(params, windows, member)
+            norm = optax.tree.norm(grads)  # clipping needs the same one
             update, opt = direction(transform, grads, opt, params)
             rate = wsd(step, member.peak, member.warmup, member.branch, member.end)
             params = jax.tree.map(lambda w, d: w - rate * d, params, update)
-            return State(params, opt, step + 1), history.at[i].set(loss)
+            return State(params, opt, step + 1), history.at[:, i].set(jnp.stack([loss, norm]))  # as in History
 
-        return jax.lax.fori_loop(0, steps, body, (state, jnp.zeros(DISPATCH_STEPS, jnp.float32)))
+        blank = jnp.zeros((len(History._fields), DISPATCH_STEPS), jnp.float32)
+        return jax.lax.fori_loop(0, steps, body, (state, blank))
 
     def step_pack(shared: Any, state: State, members: Member, steps: Int[Array, ""]) -> tuple[State, Array]:
         def one(pair: tuple[State, Member]) -> tuple[State, Array]:

@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "ptq"),
+        *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "history", "ptq"),
         *("columns", "export", "table"),
     ),
     (
@@ -23,7 +23,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("run", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
-TRAINING = {"model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "corpora", "run"}
+TRAINING = {
+    "model",
+    "optimizer",
+    "train",
+    "ptq",
+    "evaluate",
+    "rows",
+    "sample",
+    "plan",
+    "checkpoint",
+    "history",
+    "corpora",
+    "run",
+}
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),
     *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),

@@ -1,11 +1,14 @@
 """Training: numbers do not depend on how the work is cut or packed; quantised training; divergence stays visible."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from simlaw.config import AdamW, Precision
 from simlaw.formats import Int, PerChannel, Quantizer
+from simlaw.history import join
+from simlaw.model import losses
 from simlaw.train import compile_shape, members, shape_of, start
 from tests.conftest import tiny_run
 
@@ -14,9 +17,9 @@ def train(program, specs, cuts, cool=False):
     """The states after dispatches of these lengths, and the losses on the way."""
     state, data, seen = start(specs), members(program, specs, cool), []
     for steps in cuts:
-        state, losses = program.advance(state, data, steps)
-        seen.append(losses)
-    return jax.tree.map(np.asarray, state), np.concatenate(seen, axis=1)
+        state, history = program.advance(state, data, steps)
+        seen.append(history)
+    return jax.tree.map(np.asarray, state), join(seen).loss
 
 
 def same(a, b):
@@ -28,6 +31,21 @@ def test_loss_falls_to_the_floor(program):
     assert losses[0, 0] > 2.5  # ln 16 = 2.77, and more from the random head
     assert losses[0, -8:].mean() < program.corpus.entropy + 0.15
     assert losses[0, -8:].mean() > program.corpus.entropy - 0.05
+
+
+def test_every_step_has_the_norm_of_its_gradient_before_clipping(corpus, program):
+    spec = tiny_run(optimizer=AdamW(rate=0.02, clip=1e-3))  # far below the norms, which it must not touch
+    tight = compile_shape(shape_of(spec), corpus)
+    state, data = start([spec]), members(tight, [spec], cool=False)
+    params = jax.tree.map(lambda x: np.asarray(x[0]), state.params)
+    _, history = tight.advance(state, data, 3)
+    own = jax.tree.map(lambda x: x[0], data.corpus)
+    windows = corpus.batch(tight.shared, own, jnp.int32(0), spec.batch, spec.model.context)
+    grads = jax.grad(lambda tree: losses(spec.model, tree, windows).mean())(params)
+    truth = np.sqrt(sum(np.sum(np.asarray(leaf, np.float64) ** 2) for leaf in jax.tree.leaves(grads)))
+    assert history.gradient_norm.shape == history.loss.shape == (1, 3)
+    assert history.gradient_norm[0, 0] == pytest.approx(truth, rel=1e-5)
+    assert truth > 0.1
 
 
 def test_cuts_do_not_change_a_bit(program):

@@ -6,10 +6,12 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from simlaw.checkpoint import from_bytes
 from simlaw.config import PTQ, AdamW, EvalSpec, run_id, trunk_id
 from simlaw.formats import Int, Quantizer
+from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
 from simlaw.run.work import Desk, Stopped, stored_rows, stored_steps, work
 from simlaw.store import Store
@@ -50,7 +52,7 @@ class Clerk:
 
     def losses(self, spec):
         files = self.store.get("run", self.id(spec))
-        return np.asarray(from_bytes(files["history.safetensors"], {"loss": np.empty(spec.steps, np.float32)})["loss"])
+        return unpack_history(files["history.safetensors"], spec.steps).loss
 
 
 @pytest.fixture
@@ -150,6 +152,21 @@ def test_a_damaged_artefact_is_computed_again(clerk, other, kind):
     clerk.do(PACK)
     assert_same(clerk, other)
     assert len(list((clerk.store.root / "aside").iterdir())) == 1
+
+
+def test_a_state_of_an_older_version_is_set_aside_and_made_again(clerk, other):
+    other.do(PACK)
+    clerk.do(Pack(members=(LADDER[:1],), evals=EVALS))
+    (key,) = clerk.store.keys("trunk")
+    old = load(clerk.store.get("trunk", key)["state.safetensors"])
+    old["[1]"] = old.pop("[1].loss")  # version 0.1 had no gradient norms
+    del old["[1].gradient_norm"]
+    clerk.store.remove("trunk", key)
+    clerk.store.put("trunk", key, {"state.safetensors": save(old)})
+    clerk.do(PACK)
+    assert_same(clerk, other)
+    aside = [record for record in clerk.store.telemetry() if record["event"] == "set aside"]
+    assert "wanted float32[16]" in aside[0]["why"]
 
 
 def test_a_pack_of_three_gives_each_what_it_gets_alone(clerk, other):

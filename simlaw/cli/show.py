@@ -12,6 +12,7 @@ from simlaw.config import Graph, RunSpec
 from simlaw.corpora import open_corpus
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
+from simlaw.history import History, unpack_history
 from simlaw.plan import shapes_of
 from simlaw.report import columns, count
 from simlaw.run.work import stored_rows
@@ -50,8 +51,7 @@ def command(run: str, length: int) -> None:
         return
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
     click.echo(f"run {found[0]}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
-    losses = from_bytes(files["history.safetensors"], {"loss": np.empty(spec.steps, np.float32)})["loss"]
-    click.echo(_history(spec, np.asarray(losses)))
+    click.echo(_history(spec, unpack_history(files["history.safetensors"], spec.steps)))
     rows = list(stored_rows(store, found[0]).values())
     if rows:
         click.echo(f"\n{_rows(rows)}")
@@ -70,8 +70,9 @@ def _committed() -> dict[str, list[Row]]:
     return runs
 
 
-def _history(spec: RunSpec, losses: np.ndarray) -> str:
-    """The training loss as a line of blocks, and at ten places as numbers."""
+def _history(spec: RunSpec, history: History) -> str:
+    """The training loss as a line of blocks; loss and gradient norm at ten places as numbers."""
+    losses, norms = history
     parts = [part for part in np.array_split(losses, min(60, len(losses))) if part.size]
     means = np.array([part.mean() for part in parts])
     finite = means[np.isfinite(means)]
@@ -79,8 +80,13 @@ def _history(spec: RunSpec, losses: np.ndarray) -> str:
     blocks = "▁▂▃▄▅▆▇█"
     line = "".join(blocks[int(7 * (m - low) / (high - low))] if np.isfinite(m) and high > low else "!" for m in means)
     steps = np.unique(np.linspace(0, len(losses) - 1, 10).astype(int)).tolist()
-    lines = [(str(s), count((s + 1) * spec.batch_tokens), f"{losses[max(0, s - 7) : s + 1].mean():.4f}") for s in steps]
-    table = columns(("step", "tokens", "training loss (mean of 8)"), lines)
+    lines = []
+    for s in steps:
+        loss, norm = (values[max(0, s - 7) : s + 1].mean() for values in (losses, norms))
+        # runs of version 0.1 have no gradient norms
+        norm_text = "" if np.isfinite(loss) and np.isnan(norm) else f"{norm:.3g}"
+        lines.append((str(s), count((s + 1) * spec.batch_tokens), f"{loss:.4f}", norm_text))
+    table = columns(("step", "tokens", "training loss (mean of 8)", "gradient norm (mean of 8)"), lines)
     return f"training loss {line} from {means[0]:.3f} to {means[-1]:.3f} nats per token\n{table}"
 
 

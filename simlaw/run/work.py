@@ -18,7 +18,9 @@ from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import EvalSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import Json, canonical, digest, encode
+from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
+from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows
 from simlaw.store import Store
@@ -74,7 +76,7 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     if shape not in programs:
         programs[shape] = compile_shape(shape, desk.corpus)
     job = _Job(desk=desk, program=programs[shape], evals=pack.evals)
-    trunk = _Trunk(state=start(ladder[0]), step=0, losses=np.zeros((len(pack.members), 0), np.float32))
+    trunk = _Trunk(state=start(ladder[0]), step=0, history=no_history(len(pack.members)))
     for rung in ladder:
         # read, not only looked for: a damaged checkpoint is set aside here and trained again
         if any(desk.store.get("run", run_id(spec, desk.corpus.fingerprint)) is None for spec in rung):
@@ -86,11 +88,11 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Trunk:
-    """Trunks of a pack at a step, with the loss of every step so far; a diverged member's loss is not finite."""
+    """Trunks of a pack at a step, with the history of every step so far; a diverged member's is not finite."""
 
     state: State
     step: int
-    losses: np.ndarray
+    history: History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +107,12 @@ class _Job:
         for step, kind in reversed(stored_steps(self.desk.store, ids)):
             if not trunk.step < step <= rung[0].branch_step:
                 continue
-            found = [self.desk.store.get(kind, f"{one}/{step:08d}") for one in ids]
-            if None in found:
-                continue  # damaged, and now set aside: the one before will do
-            like = (jax.tree.map(lambda x: x[0], trunk.state), np.empty(step, np.float32))
-            read = [from_bytes(files["state.safetensors"], like) for files in found if files is not None]
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[pair[0] for pair in read])
-            return _Trunk(state=state, step=step, losses=np.stack([np.asarray(pair[1]) for pair in read]))
+            read = [self._read(kind, f"{one}/{step:08d}", trunk.state, step) for one in ids]
+            fitting = [one for one in read if one is not None]
+            if len(fitting) < len(ids):
+                continue  # what does not fit is now set aside: the one before will do
+            state, history = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fitting)
+            return _Trunk(state=state, step=step, history=History(*map(np.asarray, history)))
         return trunk
 
     def advance(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> _Trunk:
@@ -130,13 +131,13 @@ class _Job:
 
     def branch(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
         """Cool the rung's runs down from its trunks, and store their checkpoints."""
-        copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, losses=trunk.losses)
+        copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, history=trunk.history)
         done = self._run(copy, members(self.program, rung, cool=True), rung[0].steps, rung, stoppable=False)
         for i, spec in enumerate(rung):
-            losses = done.losses[i]
+            losses = done.history.loss[i]
             files = {
                 "spec.json": json.dumps(encode(spec), indent=1).encode(),
-                "history.safetensors": to_bytes({"loss": losses}),
+                "history.safetensors": pack_history(done.history.member(i)),
             }
             bad = np.flatnonzero(~np.isfinite(losses))
             if bad.size:
@@ -183,24 +184,37 @@ class _Job:
 
     def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], stoppable: bool = True) -> _Trunk:
         """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
-        state, step, losses = trunk.state, trunk.step, [trunk.losses]
+        state, step, seen = trunk.state, trunk.step, [trunk.history]
         per_step = _step_flops(rung[0]) * len(rung)
         while step < end:
             began = time.perf_counter()
             state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
-            step += history.shape[1]
-            losses.append(history)
-            self._log("trained", rung[0], per_step * history.shape[1], began)
-            if not np.isfinite(history[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
-                losses.append(np.full((len(rung), end - step), np.nan, np.float32))
+            step += history.loss.shape[1]
+            seen.append(history)
+            self._log("trained", rung[0], per_step * history.loss.shape[1], began)
+            if not np.isfinite(history.loss[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
+                seen.append(unknown(len(rung), end - step))
                 step = end
             if stoppable and self.desk.stop():
                 break
-        return _Trunk(state=state, step=step, losses=np.concatenate(losses, axis=1))
+        return _Trunk(state=state, step=step, history=join(seen))
+
+    def _read(self, kind: str, key: str, like: State, step: int) -> tuple[State, History] | None:
+        """A stored state of one member with its history, or None where there is none that fits."""
+        files = self.desk.store.get(kind, key)
+        if files is None:
+            return None
+        one = (jax.tree.map(lambda x: x[0], like), unknown(1, step).member(0))
+        try:
+            read: tuple[State, History] = from_bytes(files["state.safetensors"], one)
+        except SimlawError as error:  # of another version: made again, which costs time and changes no number
+            self.desk.store.set_aside(kind, key, str(error))
+            return None
+        return read
 
     def _save(self, kind: str, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
         for i, spec in enumerate(rung):
-            data = to_bytes((jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.losses[i]))
+            data = to_bytes((jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i)))
             self.desk.store.put(kind, f"{self._trunk_id(spec)}/{trunk.step:08d}", {"state.safetensors": data})
 
     def _drop_partials(self, rung: Sequence[RunSpec], before: int) -> None:

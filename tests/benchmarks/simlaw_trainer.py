@@ -21,12 +21,12 @@ spec = next(cell.spec for cell in expand(sweep, corpus.fingerprint).cells if cel
 program = compile_shape(shape_of(spec), corpus)
 state, data = start([spec]), members(program, [spec], cool=False)
 for _ in range(2):
-    state, losses = program.advance(state, data, DISPATCH_STEPS)
+    state, history = program.advance(state, data, DISPATCH_STEPS)
 print("ready", flush=True)
 sys.stdin.readline()
 began, steps = time.perf_counter(), 0
 while time.perf_counter() - began < seconds:
-    state, losses = program.advance(state, data, DISPATCH_STEPS)
+    state, history = program.advance(state, data, DISPATCH_STEPS)
     steps += DISPATCH_STEPS
 took = time.perf_counter() - began
-print(json.dumps({"tokens_per_second": steps * spec.batch_tokens / took, "loss": float(losses[0, -1])}))
+print(json.dumps({"tokens_per_second": steps * spec.batch_tokens / took, "loss": float(history.loss[0, -1])}))
