@@ -1,7 +1,10 @@
 """simlaw: when does quantizing a large language model lose to training a smaller one?
 
 For planning notebooks: `import simlaw as sl` gives laws, published and fitted, and decisions; it needs NumPy alone.
+`sl.load_model` alone brings JAX with it, when it is asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from simlaw import laws as laws
 from simlaw import published as published
@@ -51,3 +54,20 @@ from simlaw.simulate import Noise as Noise
 from simlaw.simulate import simulate as simulate
 from simlaw.table import read_table as read_table
 from simlaw.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from simlaw.loaded import load_model as load_model
+
+
+def __getattr__(name: str) -> Any:
+    """`load_model`, imported when it is asked for; raises `AttributeError` for names that do not exist."""
+    if name == "load_model":
+        from simlaw.loaded import load_model
+
+        return load_model
+    raise AttributeError(f"module 'simlaw' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names that there are, for completion."""
+    return sorted((*globals(), "load_model"))

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("observations", "external", "importers", "simulate", "oracle"),
         *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),
     ),
-    ("run", "plot", "design"),
+    ("run", "loaded", "plot", "design"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
@@ -36,6 +36,7 @@ TRAINING = {
     "history",
     "corpora",
     "run",
+    "loaded",
 }
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),

@@ -15,6 +15,7 @@ from simlaw.errors import SimlawError
 from simlaw.history import History, unpack_history
 from simlaw.plan import shapes_of
 from simlaw.report import columns, count
+from simlaw.run.stored import find_run
 from simlaw.run.work import stored_rows
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
@@ -34,25 +35,23 @@ def command(run: str, length: int) -> None:
       simlaw show 3fa9
     """
     store = Store(root=default_root())
-    found = sorted({key for key in (*store.keys("run"), *_committed()) if key.startswith(run)})
-    if len(found) != 1:
-        what = f"is the beginning of {len(found)} runs ({', '.join(found[:5])})" if found else "is no run here"
-        raise SimlawError(f"{run!r} {what}: `simlaw status SWEEP --json` lists the runs")
-    there = store.has("run", found[0])
-    files = store.get("run", found[0])
+    committed = _committed()
+    found = find_run(store, run, committed)
+    there = store.has("run", found)
+    files = store.get("run", found)
     if files is None:
-        rows = list(stored_rows(store, found[0]).values()) or _committed().get(found[0], [])
+        rows = list(stored_rows(store, found).values()) or committed.get(found, [])
         why = f"its checkpoint was damaged and is set aside in {store.root / 'aside'}"
         if not there:
             why = "its checkpoint was made in another store"
         if not rows:
-            raise SimlawError(f"run {found[0]}: {why}, and it has no rows: run its sweep again to make it anew")
-        click.echo(f"run {found[0]}: {why}; these are its rows\n\n{_rows(rows)}")
+            raise SimlawError(f"run {found}: {why}, and it has no rows: run its sweep again to make it anew")
+        click.echo(f"run {found}: {why}; these are its rows\n\n{_rows(rows)}")
         return
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
-    click.echo(f"run {found[0]}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
+    click.echo(f"run {found}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
     click.echo(_history(spec, unpack_history(files["history.safetensors"], spec.steps)))
-    rows = list(stored_rows(store, found[0]).values())
+    rows = list(stored_rows(store, found).values())
     if rows:
         click.echo(f"\n{_rows(rows)}")
     if "params.safetensors" not in files:

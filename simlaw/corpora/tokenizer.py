@@ -1,0 +1,80 @@
+"""Tokenizers: text or nodes to the integers that a model sees, and back."""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from simlaw.config import Corpus, Graph
+from simlaw.errors import SimlawError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractTokenizer(abc.ABC):
+    """What a model's tokens stand for; `start` is the token from which a sample sets out."""
+
+    vocab: int
+    start: int = 0
+
+    @abc.abstractmethod
+    def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
+        """The tokens of what a person gives; integers pass through, checked against the vocabulary.
+
+        Raises `SimlawError` for what this tokenizer does not know.
+        """
+
+    @abc.abstractmethod
+    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str | list[int]:
+        """What the tokens stand for."""
+
+    def checked(self, tokens: Any) -> Int[np.ndarray, "*n"]:
+        """The tokens as an int32 array; raises `SimlawError` where they are no integers or outside the vocabulary."""
+        found = np.asarray(tokens)
+        if found.size == 0:
+            return np.zeros(found.shape, np.int32)
+        if not np.issubdtype(found.dtype, np.integer):
+            raise SimlawError(f"tokens are of type {found.dtype}: give whole numbers from 0 to {self.vocab - 1}")
+        wrong = found[(found < 0) | (found >= self.vocab)]
+        if wrong.size:
+            raise SimlawError(f"the token {wrong.flat[0]} is not of this vocabulary: give 0 to {self.vocab - 1}")
+        return found.astype(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bytes(AbstractTokenizer):
+    """The bytes of UTF-8 text; the zero byte, which no text holds, stands before and behind every file."""
+
+    vocab: int = 256
+
+    def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
+        """The bytes of a text, of bytes, or tokens as they are."""
+        if isinstance(what, str):
+            what = what.encode()
+        return np.frombuffer(what, np.uint8).astype(np.int32) if isinstance(what, bytes) else self.checked(what)
+
+    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str:
+        """The text; bytes that are no UTF-8 become U+FFFD."""
+        return self.checked(tokens).astype(np.uint8).tobytes().decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes(AbstractTokenizer):
+    """The numbers of a graph's nodes, as they are."""
+
+    def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
+        """The nodes as an array."""
+        if isinstance(what, str | bytes):
+            raise SimlawError(f"{what!r} is text, and this model walks on a graph: give nodes, such as [0, 3, 7]")
+        return self.checked(what)
+
+    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> list[int]:
+        """The nodes as a list."""
+        return [int(token) for token in self.checked(tokens)]
+
+
+def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
+    """The tokenizer of a declared corpus; its files need not be there."""
+    return Nodes(vocab=vocab) if isinstance(corpus, Graph) else Bytes(vocab=vocab)

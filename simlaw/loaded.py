@@ -1,0 +1,153 @@
+"""A trained model to look at: logits, losses and samples of one run's checkpoint, as trained or quantized."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from simlaw.accounting import parameters
+from simlaw.checkpoint import from_bytes
+from simlaw.config import PTQ, RunSpec
+from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
+from simlaw.errors import SimlawError
+from simlaw.formats import Quantizer
+from simlaw.model import Params, logits, losses
+from simlaw.plan import shapes_of
+from simlaw.ptq import round_to_nearest
+from simlaw.report import count, precision
+from simlaw.run.stored import find_run, read_run
+from simlaw.sample import sample
+from simlaw.store import Store, default_root
+
+#: The most windows that are computed at once.
+_PART = 64
+
+_LOGITS = jax.jit(logits, static_argnums=0)
+_LOSSES = jax.jit(losses, static_argnums=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A run's model: call it for logits.
+
+    `params` are the checkpoint's, by group; `weights` are those that it computes with, which differ where it was
+    trained with quantized weights, or is `quantized` here. Tokens are what `tokenizer` makes of text (bytes) or of a
+    graph's nodes (integers).
+    """
+
+    run_id: str
+    spec: RunSpec
+    tokenizer: AbstractTokenizer
+    params: Params = field(repr=False)
+    weights: Params = field(repr=False)
+    ptq: PTQ | None = None
+
+    def __call__(self, what: Any) -> Float[np.ndarray, "*n v"]:
+        """The logits behind each token of a text, of tokens (t), or of several of one length (b, t).
+
+        Raises `SimlawError` beyond the model's context, which it cannot see.
+        """
+        tokens = self.tokenizer.encode(what)
+        t, context = tokens.shape[-1] if tokens.ndim else 0, self.spec.model.context
+        if tokens.ndim not in (1, 2) or not 0 < t <= context:
+            raise SimlawError(
+                f"tokens of shape {tokens.shape}: the model takes 1 to {context} of them, as (t) or (b, t); "
+                "loss() cuts longer ones into windows"
+            )
+        # what fills the window stands in the future, and is not seen
+        windows = np.zeros((int(np.prod(tokens.shape[:-1])), context), np.int32)
+        windows[:, :t] = tokens.reshape(-1, t)
+        found = [_LOGITS(self.spec.model, self.weights, part)[:, :t] for part in _parts(windows)]
+        return np.concatenate(found)[: len(windows)].reshape(*tokens.shape, -1)
+
+    def loss(self, what: Any) -> float:
+        """The mean loss in nats per token of a text or of tokens, the first of which is given.
+
+        A long one is cut into windows, each predicted from its own tokens alone, as evaluations are; an array (m, w) is
+        m windows of context + 1 tokens. Raises `SimlawError` where there is nothing to predict.
+        """
+        tokens, context = self.tokenizer.encode(what), self.spec.model.context
+        if tokens.ndim not in (1, 2) or tokens.shape[-1] < 2 or (tokens.ndim == 2 and tokens.shape[1] > context + 1):
+            raise SimlawError(
+                f"tokens of shape {tokens.shape}: a loss takes 2 tokens or more, as (n), or windows of at most "
+                f"{context + 1}, as (m, w)"
+            )
+        if tokens.ndim == 1:
+            starts = range(0, len(tokens) - 1, context)
+            pieces = [tokens[at : at + context + 1] for at in starts]
+        else:
+            pieces = list(tokens)
+        windows = np.zeros((len(pieces), context + 1), np.int32)
+        for window, piece in zip(windows, pieces, strict=True):
+            window[: len(piece)] = piece
+        lengths = np.array([len(piece) - 1 for piece in pieces])
+        each = np.concatenate([_LOSSES(self.spec.model, self.weights, part) for part in _parts(windows)])
+        # float64 from here on, as in an evaluation
+        found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]
+        return float(found.mean())
+
+    def sample(self, prompt: Any = None, length: int = 200, seed: int = 0) -> str | list[int]:
+        """What the model writes after a prompt, at temperature 1; the same for the same seed.
+
+        Without a prompt a text begins as a file does, and a walk at node 0.
+        """
+        seen = self.tokenizer.encode([] if prompt is None else prompt).reshape(-1).tolist()
+        if length < 1:
+            raise SimlawError(f"length={length}: a sample has 1 token or more")
+        drawn = sample(self.spec.model, self.weights, seen or [self.tokenizer.start], length, seed)
+        return self.tokenizer.decode(drawn)
+
+    def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":
+        """The model with its checkpoint rounded to nearest, as an evaluation under `ptq` has it."""
+        ptq = PTQ(quantizer=ptq) if isinstance(ptq, Quantizer) else ptq
+        return replace(self, ptq=ptq, weights=_rounded(self.params, ptq.quantizer))
+
+    def __repr__(self) -> str:
+        """What was trained, on what, and the model's format."""
+        spec, trained = self.spec, self.spec.precision.weights
+        how = "" if trained is None else f" trained with {precision(trained.format.bits)} weights,"
+        how += "" if self.ptq is None else f" rounded to {precision(self.ptq.quantizer.format.bits)},"
+        size = f"{count(parameters(self.params).blocks)} block parameters, width {spec.model.width}"
+        data = f"{count(spec.tokens)} tokens of {type(spec.corpus).__name__}, seed {spec.seed}"
+        return f"LoadedModel({self.run_id}: {size}, {spec.model.layers} layers,{how} {data})"
+
+
+def load_model(run: str, *, store: str | Path | None = None) -> LoadedModel:
+    """The model of a run, given by its id or the first digits of one; `store` is `.simlaw`, or `SIMLAW_STORE`.
+
+    Raises `SimlawError` where there is no such run, where it diverged, or where its checkpoint is damaged or of another
+    version.
+    """
+    where = Store(root=default_root() if store is None else Path(store))
+    if not where.root.is_dir():
+        raise SimlawError(f"there is no store at {where.root}: give store=…, or run a sweep first")
+    found = read_run(where, find_run(where, run))
+    spec = found.spec
+    if found.note is not None:
+        raise SimlawError(f"run {found.run_id} diverged and has no model: {found.note}")
+    params = from_bytes(found.files["params.safetensors"], shapes_of(spec.model))
+    weights = spec.precision.weights
+    return LoadedModel(
+        run_id=found.run_id,
+        spec=spec,
+        tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
+        params=params,
+        weights=params if weights is None else _rounded(params, weights),
+    )
+
+
+def _parts(windows: Int[np.ndarray, "b w"]) -> Iterator[Int[Array, "p w"]]:
+    """The windows in parts, filled up with zeros to a power of two, so that few shapes are compiled."""
+    for at in range(0, len(windows), _PART):
+        part = windows[at : at + _PART]
+        filled = 1 << (len(part) - 1).bit_length()
+        yield jnp.asarray(np.pad(part, ((0, filled - len(part)), (0, 0))))
+
+
+def _rounded(params: Params, quantizer: Quantizer) -> Params:
+    return round_to_nearest(params, quantizer.format.bits, quantizer.format.grid, quantizer.granularity)

@@ -1,0 +1,177 @@
+"""Loaded models: what they compute is what their rows say, and each wrong request gets a sentence."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import simlaw as sl
+from simlaw.config import PTQ, AdamW, Precision, Text, run_id
+from simlaw.corpora.tokenizer import tokenizer_of
+from simlaw.declared import encode
+from simlaw.errors import SimlawError
+from simlaw.formats import Int, Quantizer
+from simlaw.plan import Pack
+from simlaw.run.work import Desk, stored_rows, work
+from simlaw.store import Store
+from simlaw.train import shape_of
+from tests.conftest import MODEL, ROOT, tiny_eval, tiny_run
+
+INT3, INT4 = PTQ(quantizer=Quantizer(format=Int(bits=3))), Quantizer(format=Int(bits=4))
+EVALS = (tiny_eval(), tiny_eval(ptq=INT3))
+WILD = AdamW(rate=0.02, rate_multiple=1e30)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, corpus, program):
+    """A store with one good run, the same as if trained with 4-bit weights, and one that diverged."""
+    store = Store(root=tmp_path_factory.mktemp("loaded"))
+    desk = Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False)
+    specs = [tiny_run(), tiny_run(precision=Precision(weights=INT4)), tiny_run(optimizer=WILD)]
+    ids = [run_id(spec, corpus.fingerprint) for spec in specs]
+    for spec in (specs[0], specs[2]):
+        work(Pack(members=((spec,),), evals=EVALS), desk, {shape_of(tiny_run()): program})
+    store.put("run", ids[1], {**store.get("run", ids[0]), "spec.json": json.dumps(encode(specs[1])).encode()})
+    return store, ids
+
+
+def test_its_losses_are_those_of_its_rows(filled, corpus):
+    store, (plain, *_) = filled
+    windows = corpus.held_out(1024, MODEL.context)
+    model = sl.load_model(plain, store=store.root)
+    rows = stored_rows(store, plain).values()
+    assert len(rows) == 2
+    for row in rows:
+        one = model if row["ptq_bits"] is None else model.quantized(INT3)
+        assert one.loss(windows) == pytest.approx(row["loss"], rel=1e-6)
+
+
+def test_what_trained_with_quantized_weights_computes_with_them(filled):
+    store, (plain, four, _) = filled
+    model, other = sl.load_model(four, store=store.root), sl.load_model(plain, store=store.root)
+    tokens = np.arange(16)
+    assert np.array_equal(model(tokens), other.quantized(INT4)(tokens))
+    assert not np.array_equal(model(tokens), other(tokens))
+    # an evaluation quantizes the checkpoint, and not the weights that are on a grid already
+    assert np.array_equal(model.quantized(INT3)(tokens), other.quantized(INT3)(tokens))
+    assert "trained with int4 weights" in repr(model)
+
+
+def test_logits_give_the_loss_and_do_not_see_the_future(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain[:8], store=store.root)
+    tokens = np.random.default_rng(0).integers(0, MODEL.vocab, (3, 12))
+    z = model(tokens).astype(np.float64)
+    assert z.shape == (3, 12, MODEL.vocab)
+    assert np.allclose(model(tokens[1, :7]), z[1, :7], atol=1e-5)
+    log_p = z - np.log(np.exp(z).sum(axis=2, keepdims=True))
+    by_hand = -np.take_along_axis(log_p[:, :-1], tokens[:, 1:, None], axis=2).mean()
+    assert model.loss(tokens) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_long_text_is_cut_into_windows(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    tokens = np.random.default_rng(1).integers(0, MODEL.vocab, 40)
+    pieces = [tokens[:17], tokens[16:33], tokens[32:]]
+    by_hand = sum(model.loss(piece) * (len(piece) - 1) for piece in pieces) / 39
+    assert model.loss(tokens) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_samples_repeat_by_their_seed(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    drawn = model.sample([3, 5], length=30, seed=1)
+    assert drawn == model.sample([3, 5], length=30, seed=1) != model.sample([3, 5], length=30, seed=2)
+    assert len(drawn) == 30
+    assert set(drawn) <= set(range(16))
+    assert model.sample(length=30) == model.sample([0], length=30)
+
+
+def test_its_display_is_one_line(filled):
+    store, (plain, *_) = filled
+    assert repr(sl.load_model(plain, store=store.root)) == (
+        f"LoadedModel({plain}: 3.33k block parameters, width 16, 1 layers, 2.56k tokens of Graph, seed 0)"
+    )
+    assert "rounded to int3" in repr(sl.load_model(plain, store=store.root).quantized(INT3))
+
+
+def test_bytes_stand_for_text():
+    tokenizer = tokenizer_of(Text(), 256)
+    assert tokenizer.encode("é\n").tolist() == [0xC3, 0xA9, 10]
+    assert tokenizer.decode(tokenizer.encode("größer")) == "größer"
+    assert tokenizer.decode([0xC3]) == "\ufffd"
+    assert tokenizer.encode(b"\x00a").tolist() == [0, 97]
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda model: model("text"), "'text' is text, and this model walks on a graph: give nodes, such as"),
+        (lambda model: model([3, 16]), "the token 16 is not of this vocabulary: give 0 to 15"),
+        (lambda model: model([-1]), "the token -1 is not of this vocabulary"),
+        (lambda model: model([0.5]), "tokens are of type float64: give whole numbers from 0 to 15"),
+        (lambda model: model([1] * 17), r"tokens of shape \(17,\): the model takes 1 to 16 of them"),
+        (lambda model: model([]), r"tokens of shape \(0,\): the model takes 1 to 16"),
+        (lambda model: model.loss([3]), r"tokens of shape \(1,\): a loss takes 2 tokens or more"),
+        (lambda model: model.loss([[1] * 18]), r"tokens of shape \(1, 18\): .* or windows of at most 17"),
+        (lambda model: model.sample(length=0), "length=0: a sample has 1 token or more"),
+    ],
+)
+def test_what_it_cannot_see_gets_a_sentence(filled, ask, sentence):
+    store, (plain, *_) = filled
+    with pytest.raises(SimlawError, match=sentence):
+        ask(sl.load_model(plain, store=store.root))
+
+
+def test_what_is_no_model_gets_a_sentence(filled, tmp_path, corpus):
+    store, (plain, _, wild) = filled
+    with pytest.raises(SimlawError, match="'zzz' is no run here: `simlaw status SWEEP --json` lists the runs"):
+        sl.load_model("zzz", store=store.root)
+    with pytest.raises(SimlawError, match="'' is the beginning of 3 runs"):
+        sl.load_model("", store=store.root)
+    with pytest.raises(SimlawError, match=f"run {wild} diverged and has no model: training loss became nan at step"):
+        sl.load_model(wild, store=store.root)
+    with pytest.raises(SimlawError, match=r"there is no store at .*none: give store=…, or run a sweep first"):
+        sl.load_model(plain, store=tmp_path / "none")
+
+
+def test_a_checkpoint_of_another_version_is_refused(filled, tmp_path, monkeypatch):
+    store, (plain, *_) = filled
+    other = Store(root=tmp_path)
+    files = dict(store.get("run", plain))
+    spec = json.loads(files["spec.json"])
+    files["spec.json"] = json.dumps({**spec, "dropout": 0.1}).encode()
+    other.put("run", plain, files)
+    with pytest.raises(SimlawError, match=r"was stored by another version of simlaw .*'dropout'.*: read it with that"):
+        sl.load_model(plain, store=tmp_path)
+    files["spec.json"] = json.dumps({**spec, "model": {**spec["model"], "hidden": 32}}).encode()
+    other.put("run", "0" * 16, files)
+    with pytest.raises(SimlawError, match=r"the checkpoint's .* it is of another model"):
+        sl.load_model("0000", store=tmp_path)
+    monkeypatch.setattr("simlaw.run.stored.NUMERICS", 99)
+    with pytest.raises(
+        SimlawError, match=f"run {plain} was computed under numerics 1, and this version computes under 99"
+    ):
+        sl.load_model(plain, store=store.root)
+
+
+def test_only_asking_for_a_model_brings_jax():
+    code = (
+        "import sys, simlaw as sl; print('jax' in sys.modules, 'load_model' in dir(sl)); sl.load_model; "
+        "print('jax' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["False", "True", "True"]
+    with pytest.raises(AttributeError, match="module 'simlaw' has no attribute 'load_modell'"):
+        _ = sl.load_modell
+
+
+def test_a_spec_says_what_was_trained(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    assert model.spec == dataclasses.replace(tiny_run())
+    assert set(model.params) == {"embedding", "blocks", "norms", "head"}
