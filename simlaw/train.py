@@ -2,7 +2,8 @@
 
 Everything that is a number (seed, rate, schedule, bits) is data, so one compilation serves all runs of a shape and
 every dispatch length; a run's numbers do not depend on where the dispatches are cut. On a CPU the members of a pack
-follow one another (`lax.map`, bitwise the same as alone), on an accelerator they run side by side (`vmap`).
+follow one another (`lax.map`, bitwise the same as alone), on an accelerator they run side by side (`vmap`). On a mesh
+of devices they are side by side too, and XLA divides members, batches and models as `devices` says.
 """
 
 import functools
@@ -14,10 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from simlaw.config import Corpus, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus
+from simlaw.devices import along_pack, everywhere, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
 from simlaw.model import Params, init, losses
@@ -70,12 +73,16 @@ class Program:
     corpus: AbstractCorpus
     shared: Any
     step_pack: Callable[..., tuple[State, Float[Array, "e q s"]]]
+    mesh: Mesh | None = None
 
     def advance(self, state: State, members: Member, steps: int) -> tuple[State, History]:
         """The state `steps` steps on (its argument is consumed), and the history of these steps for each member.
 
         At most `DISPATCH_STEPS` steps. A loss that is not finite stays so for good.
         """
+        if self.mesh is not None:
+            state = place(state, shardings(self.mesh, state))
+            members = place(members, along_pack(self.mesh))
         state, history = self.step_pack(self.shared, state, members, jnp.int32(steps))
         return state, History(*np.moveaxis(np.asarray(history)[:, :, :steps], 1, 0))
 
@@ -92,11 +99,14 @@ def shape_of(spec: RunSpec) -> Shape:
     )
 
 
-def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
-    """The program of a shape; XLA compiles it at the first call of `advance`."""
+def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None) -> Program:
+    """The program of a shape; XLA compiles it at the first call of `advance`.
+
+    On a mesh (`DeviceMesh.open`) the axes must divide what lies along them: `DeviceMesh.fit` says whether they do.
+    """
     transform = transform_of(shape.optimizer)
-    cpu = jax.default_backend() == "cpu"
-    parts = _parts(shape) if cpu else 1
+    alone = jax.default_backend() == "cpu" and mesh is None
+    parts = _parts(shape) if alone else 1
 
     def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> Float[Array, ""]:
         if shape.weights is not None:
@@ -119,6 +129,8 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
         def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
             (params, opt, step), history = carry
             windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
+            if mesh is not None:
+                windows = over_data(mesh, windows)
             loss, grads = gradient(params, windows, member)
             norm = optax.tree.norm(grads)  # clipping needs the same one
             update, opt = direction(transform, grads, opt, params)
@@ -133,13 +145,26 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus) -> Program:
         def one(pair: tuple[State, Member]) -> tuple[State, Array]:
             return step_one(shared, *pair, steps)
 
-        return jax.lax.map(one, (state, members)) if cpu else jax.vmap(one)((state, members))
+        if alone:
+            return jax.lax.map(one, (state, members))
+        return jax.vmap(one, spmd_axis_name="pack" if mesh is not None else None)((state, members))
 
+    # Up to 64 steps a dispatch, and the state donated: a step of a small model is shorter than starting a program.
+    shared: Any = corpus.shared_data()
+    where: dict[str, Any] = {}
+    if mesh is not None:
+        shared = place(shared, everywhere(mesh))
+        state = shardings(mesh, jax.eval_shape(_start(shape.model, shape.optimizer), jax.random.key(0)[None]))
+        where = {
+            "in_shardings": (everywhere(mesh), state, along_pack(mesh), everywhere(mesh)),
+            "out_shardings": (state, everywhere(mesh)),
+        }
     return Program(
         shape=shape,
         corpus=corpus,
-        shared=corpus.shared_data(),
-        step_pack=jax.jit(step_pack, donate_argnums=1),
+        shared=shared,
+        step_pack=jax.jit(step_pack, donate_argnums=1, **where),
+        mesh=mesh,
     )
 
 

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "schema", "quantize", "laws", "published"),
     (
         *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "history", "ptq"),
-        *("columns", "export", "table"),
+        *("devices", "columns", "export", "table"),
     ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
@@ -37,6 +37,7 @@ TRAINING = {
     "corpora",
     "run",
     "loaded",
+    "devices",
 }
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),

@@ -1,0 +1,73 @@
+"""Devices: every mesh gives the same losses and holds only its share; sizes that do not fit are refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from simlaw.devices import DeviceMesh
+from simlaw.errors import SimlawError
+from tests.conftest import MODEL, ROOT
+
+#: Nats per token, over 20 steps: sums over devices add up in another order.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def eight():
+    """What tests/eight_devices.py found."""
+    # optimised less, the programs are ready in half the time
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-W", "error", "-m", "tests.eight_devices"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == 8
+    return found
+
+
+def test_losses_do_not_depend_on_the_mesh(eight):
+    alone, *meshes = eight["found"]
+    loss = np.asarray(alone["loss"])
+    assert loss.shape == (8, 20)
+    assert loss[:, -1].max() < loss[:, 0].min()  # they learn
+    for one in meshes:
+        assert np.abs(one["loss"] - loss).max() < TOLERANCE
+        assert np.abs(np.divide(one["norm"], alone["norm"]) - 1).max() < 1e-4
+
+
+def test_a_device_holds_its_share_alone(eight):
+    held = {tuple(one["mesh"] or ()): one["held"] for one in eight["found"]}
+    whole = {"qkv": [8, 16, 48], "down": [8, 48, 16], "head": [8, 16, 16], "gain": [8, 16]}
+    assert held[()] == whole | {"moment of down": whole["down"]}
+    assert held[2, 2, 2]["qkv"] == [4, 16, 24]  # columns
+    assert held[2, 2, 2]["down"] == held[2, 2, 2]["moment of down"] == [4, 24, 16]  # rows
+    assert held[1, 2, 4]["head"] == [8, 16, 4]
+    assert held[1, 2, 4]["gain"] == [8, 16]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ({"pack": 2}, "the mesh's pack axis of 2 does not divide a pack of 3 runs: take 1 or 3"),
+        ({"data": 3}, "the mesh's data axis of 3 does not divide a batch of 8 sequences: take 2 or 4"),
+        ({"model": 4}, "the mesh's model axis of 4 does not divide 2 heads and 48 hidden: take 2"),
+    ],
+)
+def test_an_axis_that_does_not_divide_is_refused(sizes, sentence):
+    with pytest.raises(SimlawError, match=f"^{re.escape(sentence)}$"):
+        DeviceMesh(**sizes).fit(MODEL, 8, 3)
+
+
+def test_a_mesh_of_other_devices_is_refused():
+    with pytest.raises(
+        SimlawError, match=r"a mesh of 2 × 2 × 1 .* wants 4 devices, and there are 1: take 1 × 1 × 1, or"
+    ):
+        DeviceMesh(pack=2, data=2).open()
+    with pytest.raises(SimlawError, match="XLA_FLAGS=--xla_force_host_platform_device_count=4"):
+        DeviceMesh(pack=2, data=2).open()
