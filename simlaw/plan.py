@@ -2,8 +2,9 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
 from simlaw.config import EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
@@ -12,6 +13,7 @@ from simlaw.errors import SimlawError
 from simlaw.formats import scale_groups
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
+from simlaw.train import shape_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,17 @@ class Pack(Declared):
     members: tuple[tuple[RunSpec, ...], ...]
     evals: tuple[EvalSpec, ...]
 
+    def check(self) -> None:
+        """Raises `SimlawError` where an average is to be evaluated that a run does not keep."""
+        wanted = [e.average for e in self.evals if e.average is not None]
+        for spec in (spec for runs in self.members for spec in runs):
+            for average in wanted:
+                if average not in spec.averages:
+                    raise SimlawError(
+                        f"the evaluation wants {average}, which the run of {spec.tokens} tokens does not keep: "
+                        "add it to RunSpec.averages (a sweep's averages are kept and evaluated together)"
+                    )
+
 
 def expand(sweep: Sweep, fingerprint: str) -> Plan:
     """The plan of a sweep on a corpus with this fingerprint.
@@ -63,18 +76,18 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
 
 
 def packs(cells: Iterable[Cell], size: int) -> tuple[Pack, ...]:
-    """The cells as packs of up to `size` trunks, the costliest first, so that workers finish together."""
+    """The cells as packs of up to `size` trunks, the costliest first, so that workers finish together.
+
+    A pack's trunks have one shape, and branches and ends at the same steps; seeds, rates, warm-ups and bits may differ.
+    """
     trunks: dict[object, list[Cell]] = {}
     for cell in cells:
         trunks.setdefault(cell.spec.trunk, []).append(cell)
     alike: dict[object, list[list[Cell]]] = {}
     for trunk in trunks.values():
         trunk.sort(key=lambda cell: (cell.spec.branch_step, cell.spec.steps))
-        first = trunk[0].spec
-        ladder = tuple((cell.spec.tokens, cell.spec.schedule, cell.evals) for cell in trunk)
-        kind = first.precision.weights and (first.precision.weights.format.grid, first.precision.weights.granularity)
-        program = (first.corpus, first.model, first.batch, kind, first.optimizer.weight_decay, first.optimizer.clip)
-        alike.setdefault((program, ladder), []).append(trunk)
+        ladder = tuple((cell.spec.branch_step, cell.spec.steps, cell.evals) for cell in trunk)
+        alike.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
     made = [
         (_cost(group), Pack(members=tuple(tuple(c.spec for c in trunk) for trunk in group), evals=group[0][0].evals))
         for same in alike.values()
@@ -83,11 +96,16 @@ def packs(cells: Iterable[Cell], size: int) -> tuple[Pack, ...]:
     return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
 
 
-def steps_left(runs: Sequence[RunSpec], stored: Iterable[int]) -> int:
-    """Optimizer steps that a trunk's runs take, the trunk once and every branch, where these trunk steps are stored."""
+def steps_left(
+    runs: Sequence[RunSpec], stored: Iterable[int], begun: Mapping[RunSpec, int] = MappingProxyType({})
+) -> int:
+    """Optimizer steps that a trunk's runs take, the trunk once and every branch.
+
+    States of the trunk are `stored` at these steps, and branches have `begun` up to those.
+    """
     stored, at, total = set(stored), 0, 0
     for spec in runs:
-        start = max([at, *(step for step in stored if step <= spec.branch_step)])
+        start = max([at, begun.get(spec, 0), *(step for step in stored if step <= spec.branch_step)])
         total += spec.steps - start
         at = spec.branch_step
     return total

@@ -1,9 +1,9 @@
 """Training: a pack of runs of one shape, advanced many steps at a time by one compiled program.
 
 Everything that is a number (seed, rate, schedule, bits) is data, so one compilation serves all runs of a shape and
-every dispatch length; a run's numbers do not depend on where the dispatches are cut. On a CPU the members of a pack
-follow one another (`lax.map`, bitwise the same as alone), on an accelerator they run side by side (`vmap`). On a mesh
-of devices they are side by side too, and XLA divides members, batches and models as `devices` says.
+every dispatch length; a run's numbers do not depend on where the dispatches are cut. The members of a pack follow one
+another on a CPU (`lax.map`, bitwise the same as alone), and run side by side on an accelerator (`vmap`). On a mesh of
+devices they are side by side too, and XLA divides members, batches and models as `devices` says.
 """
 
 import functools
@@ -18,7 +18,8 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from simlaw.config import Corpus, ModelSpec, Optimizer, RunSpec
+from simlaw.averages import averaged, no_average
+from simlaw.config import Average, Corpus, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus
 from simlaw.devices import along_pack, everywhere, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
@@ -41,6 +42,7 @@ class State(NamedTuple):
     params: Params
     optimizer: Any
     step: Int[Array, ""]
+    averages: tuple[Params, ...]
 
 
 class Member(NamedTuple):
@@ -63,6 +65,12 @@ class Shape:
     batch: int
     optimizer: Optimizer
     weights: tuple[Grid, Granularity] | None
+    averages: tuple[Average, ...]
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in one step."""
+        return self.batch * self.model.context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +104,21 @@ def shape_of(spec: RunSpec) -> Shape:
         batch=spec.batch,
         optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
         weights=None if weights is None else (weights.format.grid, weights.granularity),
+        averages=spec.averages,
     )
 
 
-def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None) -> Program:
+def compile_shape(
+    shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None, side_by_side: bool = False
+) -> Program:
     """The program of a shape; XLA compiles it at the first call of `advance`.
 
-    On a mesh (`DeviceMesh.open`) the axes must divide what lies along them: `DeviceMesh.fit` says whether they do.
+    The members of a pack follow one another, which suits a CPU, or run `side_by_side`, which suits an accelerator and
+    is the only way on a mesh (`DeviceMesh.open`), whose axes must divide what lies along them (`DeviceMesh.fit`).
     """
     transform = transform_of(shape.optimizer)
-    alone = jax.default_backend() == "cpu" and mesh is None
-    parts = _parts(shape) if alone else 1
+    side_by_side = side_by_side or mesh is not None
+    parts = 1 if side_by_side else _parts(shape)
 
     def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> Float[Array, ""]:
         if shape.weights is not None:
@@ -127,7 +139,7 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None
 
     def step_one(shared: Any, state: State, member: Member, steps: Int[Array, ""]) -> tuple[State, Array]:
         def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
-            (params, opt, step), history = carry
+            (params, opt, step, averages), history = carry
             windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
             if mesh is not None:
                 windows = over_data(mesh, windows)
@@ -136,7 +148,12 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None
             update, opt = direction(transform, grads, opt, params)
             rate = wsd(step, member.peak, member.warmup, member.branch, member.end)
             params = jax.tree.map(lambda w, d: w - rate * d, params, update)
-            return State(params, opt, step + 1), history.at[:, i].set(jnp.stack([loss, norm]))  # as in History
+            averages = tuple(
+                averaged(average, kept, params, step, shape.batch_tokens)
+                for average, kept in zip(shape.averages, averages, strict=True)
+            )
+            history = history.at[:, i].set(jnp.stack([loss, norm]))  # in the order of History
+            return State(params, opt, step + 1, averages), history
 
         blank = jnp.zeros((len(History._fields), DISPATCH_STEPS), jnp.float32)
         return jax.lax.fori_loop(0, steps, body, (state, blank))
@@ -145,7 +162,7 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None
         def one(pair: tuple[State, Member]) -> tuple[State, Array]:
             return step_one(shared, *pair, steps)
 
-        if alone:
+        if not side_by_side:
             return jax.lax.map(one, (state, members))
         return jax.vmap(one, spmd_axis_name="pack" if mesh is not None else None)((state, members))
 
@@ -154,7 +171,7 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None
     where: dict[str, Any] = {}
     if mesh is not None:
         shared = place(shared, everywhere(mesh))
-        state = shardings(mesh, jax.eval_shape(_start(shape.model, shape.optimizer), jax.random.key(0)[None]))
+        state = shardings(mesh, jax.eval_shape(_start(shape), jax.random.key(0)[None]))
         where = {
             "in_shardings": (everywhere(mesh), state, along_pack(mesh), everywhere(mesh)),
             "out_shardings": (state, everywhere(mesh)),
@@ -171,8 +188,7 @@ def compile_shape(shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None
 def start(specs: Sequence[RunSpec]) -> State:
     """The states of the runs at step 0, stacked; a run's parameters depend on its seed and model alone."""
     keys = jnp.stack([jax.random.key(spec.seed) for spec in specs])
-    shape = shape_of(specs[0])
-    return _start(shape.model, shape.optimizer)(keys)
+    return _start(shape_of(specs[0]))(keys)
 
 
 def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
@@ -200,12 +216,13 @@ def last_rate(spec: RunSpec) -> float:
 
 
 @functools.cache
-def _start(model: ModelSpec, optimizer: Optimizer) -> Callable[[Array], State]:
-    transform: optax.GradientTransformation = transform_of(optimizer)
+def _start(shape: Shape) -> Callable[[Array], State]:
+    transform: optax.GradientTransformation = transform_of(shape.optimizer)
 
     def one(key: Array) -> State:
-        params = init(model, key)
-        return State(params, transform.init(params), jnp.int32(0))
+        params = init(shape.model, key)
+        kept = tuple(no_average(average, params) for average in shape.averages)
+        return State(params, transform.init(params), jnp.int32(0), kept)
 
     return jax.jit(jax.vmap(one))
 

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "schema", "quantize", "laws", "published"),
     (
         *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "history", "ptq"),
-        *("devices", "columns", "export", "table"),
+        *("averages", "devices", "columns", "export", "table"),
     ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
@@ -34,6 +34,7 @@ TRAINING = {
     "plan",
     "checkpoint",
     "history",
+    "averages",
     "corpora",
     "run",
     "loaded",

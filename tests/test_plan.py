@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 
-from simlaw.config import WSD
+from simlaw.config import EMA, LAWA, WSD, Precision
 from simlaw.errors import SimlawError
-from simlaw.formats import PerGroup
-from simlaw.plan import expand, packs, steps_left
+from simlaw.formats import Int, PerGroup, Quantizer
+from simlaw.plan import Pack, expand, packs, steps_left
 from simlaw.sweep import Grid, PTQGrid, Sweep, TokensPerParameter, load_sweep
-from tests.conftest import ROOT, tiny_run
+from simlaw.train import shape_of
+from tests.conftest import ROOT, tiny_eval, tiny_run
 
 SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
 QUICKSTART = load_sweep(str(ROOT / "sweeps" / "quickstart")).sweep
@@ -71,12 +72,41 @@ def test_packs_hold_alike_trunks_and_start_with_the_dearest():
     assert {run.seed for runs in triple[0].members for run in runs} == {0, 1, 2}
 
 
+def test_a_pack_may_differ_in_all_that_is_data():
+    bits = [Precision(weights=Quantizer(format=Int(bits=b))) for b in (3, 4, 8)]
+    grid = dataclasses.replace(
+        SMOKE.grids[0],
+        widths=(16,),
+        precisions=(Precision(), *bits),
+        rate_multiples=(0.5, 1.0),
+        schedules=tuple(WSD(warmup_tokens=w, cooldown=c) for w in (128, 256) for c in (0.2, 0.5)),
+    )
+    made = packs(expand(change(SMOKE, grids=(grid,)), "f").cells, 1000)
+    # branches of both cool-downs share a trunk; 3 seeds, 2 rates, 2 warm-ups, and 3 bits where there are any
+    assert sorted(len(pack.members) for pack in made) == [3 * 2 * 2, 3 * 2 * 2 * 3]
+    for pack in made:
+        assert len({shape_of(run) for runs in pack.members for run in runs}) == 1
+        for runs in pack.members:
+            assert [(run.branch_step, run.steps) for run in runs] == sorted(
+                (n - round(c * n), n) for n in (20, 40, 80) for c in (0.2, 0.5)
+            )
+
+
+def test_a_pack_evaluates_only_averages_that_its_runs_keep():
+    kept, other = EMA(tokens=1280), LAWA(count=2, every_tokens=256)
+    spec = tiny_run(averages=(kept,))
+    Pack(members=((spec,),), evals=(tiny_eval(average=kept),))
+    with pytest.raises(SimlawError, match=r"the evaluation wants LAWA\(.*, which the run of 2560 tokens does not keep"):
+        Pack(members=((spec,),), evals=(tiny_eval(average=other),))
+
+
 def test_steps_left_counts_trunks_once_and_what_is_stored_not_at_all():
     runs = [tiny_run(tokens=steps * 128) for steps in (20, 40, 80)]
     # trunk to 64; branches of 4, 8 and 16
     assert steps_left(runs, ()) == 64 + 4 + 8 + 16
     assert steps_left(runs, (16, 32)) == 32 + 28
     assert steps_left(runs[2:], (16, 32)) == 48
+    assert steps_left(runs, (16, 32, 64), {runs[2]: 70}) == 4 + 8 + 10
     assert steps_left([tiny_run(schedule=WSD(warmup_tokens=0, cooldown=0.0))], ()) == 20
 
 

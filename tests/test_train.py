@@ -5,12 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simlaw.config import AdamW, Precision
+from simlaw.config import WSD, AdamW, Precision
 from simlaw.formats import Int, PerChannel, Quantizer
 from simlaw.history import join
 from simlaw.model import losses
 from simlaw.train import compile_shape, members, shape_of, start
 from tests.conftest import tiny_run
+
+#: Nats by which losses of 20 steps differ where members run side by side: other orders of summation, float32.
+SIDE_BY_SIDE = 1e-5
 
 
 def train(program, specs, cuts, cool=False):
@@ -75,14 +78,62 @@ def test_a_trunk_and_its_branch_part_at_the_branch(program):
     assert same(jax.tree.map(np.asarray, state), branch)
 
 
-def test_quantised_training_uses_rounded_weights_and_keeps_full_ones(corpus):
-    def spec(bits):
-        quantizer = Quantizer(format=Int(bits=bits), granularity=PerChannel())
-        return tiny_run(precision=Precision(weights=quantizer))
+def quantised(bits, **changes):
+    quantizer = Quantizer(format=Int(bits=bits), granularity=PerChannel())
+    return tiny_run(precision=Precision(weights=quantizer), **changes)
 
-    assert shape_of(spec(2)) == shape_of(spec(8))  # bits are data: one program
-    program = compile_shape(shape_of(spec(2)), corpus)
-    state, losses = train(program, [spec(2), spec(3), spec(8)], [64])
+
+@pytest.fixture(scope="module")
+def of_bits(corpus):
+    """The program of all runs with quantised weights: bits are data."""
+    assert shape_of(quantised(2)) == shape_of(quantised(8))
+    return compile_shape(shape_of(quantised(2)), corpus)
+
+
+@pytest.fixture(scope="module")
+def side_by_side(corpus):
+    """The same, as it runs on an accelerator."""
+    return compile_shape(shape_of(quantised(2)), corpus, side_by_side=True)
+
+
+#: A pack whose members differ in everything that is data: seed, rate, warm-up, bits.
+DIFFERENT = [
+    quantised(3),
+    quantised(8, seed=1, optimizer=AdamW(rate=0.02, rate_multiple=0.5)),
+    quantised(5, seed=2, schedule=WSD(warmup_tokens=1024)),
+]
+
+
+def test_members_that_differ_in_everything_that_is_data_get_what_they_get_alone(of_bits):
+    together, losses = train(of_bits, DIFFERENT, [20], cool=True)
+    for i, spec in enumerate(DIFFERENT):
+        alone, own = train(of_bits, [spec], [20], cool=True)
+        assert same(jax.tree.map(lambda x, i=i: x[i], together), jax.tree.map(lambda x: x[0], alone))
+        assert np.array_equal(losses[i], own[0])
+    assert len(np.unique(losses[:, -1])) == 3
+
+
+def test_side_by_side_they_get_the_same_to_rounding(of_bits, side_by_side):
+    _, one_by_one = train(of_bits, DIFFERENT, [20], cool=True)
+    _, losses = train(side_by_side, DIFFERENT, [20], cool=True)
+    assert np.allclose(losses, one_by_one, rtol=0, atol=SIDE_BY_SIDE)
+    assert not np.allclose(losses, losses[::-1], rtol=0, atol=100 * SIDE_BY_SIDE)  # members are further apart
+
+
+@pytest.mark.parametrize("path", ["of_bits", "side_by_side"])
+def test_a_diverged_member_never_touches_its_neighbours(path, request):
+    program = request.getfixturevalue(path)
+    wild = quantised(8, seed=1, optimizer=AdamW(rate=0.02, rate_multiple=1e30))
+    calm, before = train(program, DIFFERENT, [20], cool=True)
+    state, losses = train(program, [DIFFERENT[0], wild, DIFFERENT[2]], [20], cool=True)
+    assert not np.isfinite(losses[1, -1])
+    for i in (0, 2):
+        assert np.array_equal(losses[i], before[i])
+        assert same(*(jax.tree.map(lambda x, i=i: x[i], tree) for tree in (state, calm)))
+
+
+def test_quantised_training_uses_rounded_weights_and_keeps_full_ones(of_bits):
+    state, losses = train(of_bits, [quantised(2), quantised(3), quantised(8)], [64])
     weights = state.params["blocks"]["blocks"][0]["feed"]["down"]
     assert all(len(np.unique(weights[i])) > 500 for i in range(3))
     final = losses[:, -8:].mean(axis=1)

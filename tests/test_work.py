@@ -1,5 +1,6 @@
 """Work on packs: resume is bit-identical, only what is missing is done, damage is repaired, divergence is a row."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -9,13 +10,12 @@ import pytest
 from safetensors.numpy import load, save
 
 from simlaw.checkpoint import from_bytes
-from simlaw.config import PTQ, AdamW, EvalSpec, run_id, trunk_id
+from simlaw.config import PTQ, WSD, AdamW, EvalSpec, run_id, trunk_id
 from simlaw.formats import Int, Quantizer
 from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
 from simlaw.run.work import Desk, Stopped, stored_rows, stored_steps, work
 from simlaw.store import Store
-from simlaw.train import shape_of
 from tests.conftest import MODEL, tiny_eval, tiny_run
 
 LADDER = tuple(tiny_run(tokens=steps * 128) for steps in (20, 40))
@@ -29,15 +29,16 @@ class Clerk:
     def __init__(self, store, corpus, program):
         self.store, self.corpus, self.program = store, corpus, program
 
-    def do(self, pack, stop_after=None):
+    def do(self, pack, stop_after=None, stop_when=None):
         boundaries, told = itertools.count(1), []
         desk = Desk(
             store=self.store,
             corpus=self.corpus,
             tell=told.append,
-            stop=lambda: stop_after is not None and next(boundaries) >= stop_after,
+            stop=stop_when or (lambda: stop_after is not None and next(boundaries) >= stop_after),
         )
-        work(pack, desk, {shape_of(LADDER[0]): self.program})
+        with contextlib.suppress(Stopped) if stop_when else contextlib.nullcontext():
+            work(pack, desk, {self.program.shape: self.program})
         return told
 
     def id(self, spec):
@@ -101,6 +102,32 @@ def test_stopped_and_started_again_is_as_if_never_stopped(clerk, other, monkeypa
         clerk.do(PACK, stop_after)
     clerk.do(PACK)
     assert_same(clerk, other)
+
+
+@pytest.mark.parametrize("cooldown", [0.5, 1.0])  # with 1.0 the run has no trunk at all, as a cosine's
+def test_a_branch_stops_on_its_way_and_goes_on_where_it_was(clerk, other, monkeypatch, cooldown):
+    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
+    (spec,) = runs = (tiny_run(tokens=40 * 128, schedule=WSD(warmup_tokens=0, cooldown=cooldown)),)
+    pack = Pack(members=(runs,), evals=EVALS)
+    whole = other.do(pack)
+    begun = clerk.do(pack, stop_when=lambda: bool(clerk.store.keys("partial", clerk.id(spec))))
+    states = stored_steps(clerk.store, [clerk.id(spec)])
+    assert states == [(spec.branch_step + 5, "partial")]
+    assert not clerk.store.has("run", clerk.id(spec))
+    rest = clerk.do(pack)
+    assert sum(begun) + sum(rest) == pytest.approx(sum(whole))  # nothing was done twice
+    assert_same(clerk, other, runs)
+    assert clerk.store.keys("partial") == []
+
+
+def test_branches_of_a_trunk_at_one_step_are_different_runs(clerk, other):
+    """A run without a cool-down ends where another's begins, and a longer cool-down leaves at the same step."""
+    short, long = (tiny_run(tokens=n * 128, schedule=WSD(warmup_tokens=0, cooldown=c)) for n, c in ((20, 0), (40, 0.5)))
+    assert short.branch_step == long.branch_step == 20
+    clerk.do(Pack(members=((short, long),), evals=EVALS))
+    for spec in (short, long):
+        other.do(Pack(members=((spec,),), evals=EVALS))
+        assert_same(clerk, other, (spec,))
 
 
 def test_states_on_the_way_are_dropped_and_those_at_branches_kept(clerk, monkeypatch):

@@ -43,7 +43,7 @@ def command(yes: bool) -> None:
         ("rows", runs),
         ("failure", runs),
         ("trunk", trunks),
-        ("partial", trunks),
+        ("partial", trunks | runs),
     ):
         folder = store.root / kind
         doomed += [path for path in sorted(folder.glob("*")) if path.name not in used] if folder.is_dir() else []

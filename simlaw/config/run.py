@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from simlaw.config.corpus import Corpus
 from simlaw.config.model import ModelSpec
 from simlaw.config.optimizer import Optimizer
-from simlaw.config.schedule import Average, Cosine, Schedule
+from simlaw.config.schedule import LAWA, Average, Cosine, Schedule
 from simlaw.declared import Between, Count, Declared, Natural, digest, option
 from simlaw.errors import SimlawError
 from simlaw.formats import Quantizer
@@ -83,11 +83,25 @@ class RunSpec(Declared):
             raise SimlawError(
                 f"RunSpec.tokens is {self.tokens}: it must be whole batches of {self.batch_tokens}; take {near}"
             )
+        for average in self.averages:
+            self._check_average(average)
         warmup, before = self.schedule.warmup_tokens, (self.branch_step or self.steps) * self.batch_tokens
         if warmup > before:
             raise SimlawError(
                 f"the warm-up of {warmup} tokens is longer than the {before} before the "
                 f"cool-down of a run of {self.tokens}: lower warmup_tokens or raise tokens"
+            )
+
+    def _check_average(self, average: Average) -> None:
+        if self.averages.count(average) > 1:
+            raise SimlawError(f"RunSpec.averages holds {average} twice: name it once")
+        if isinstance(average, LAWA) and (
+            average.every_tokens % self.batch_tokens or average.every_tokens > self.tokens
+        ):
+            raise SimlawError(
+                f"LAWA.every_tokens is {average.every_tokens}: snapshots are taken after whole batches of "
+                f"{self.batch_tokens} tokens and within the run's {self.tokens}; take a multiple of the former, at "
+                "most the latter"
             )
 
     @property

@@ -44,9 +44,9 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
         steps = evaluations = 0
         for runs in pack.members:
             untrained = [spec for spec in runs if not store.has("run", run_id(spec, fingerprint))]
-            steps += steps_left(
-                untrained, (at for at, _ in stored_steps(store, [trunk_id(runs[0].trunk, fingerprint)]))
-            )
+            begun = {spec: _last(store, run_id(spec, fingerprint)) for spec in untrained}
+            trunk = trunk_id(runs[0].trunk, fingerprint)
+            steps += steps_left(untrained, (at for at, _ in stored_steps(store, [trunk])), begun)
             for spec in runs:
                 run = run_id(spec, fingerprint)
                 there = stored_rows(store, run)
@@ -80,6 +80,11 @@ def _speeds(store: Store, device: str) -> dict[tuple[str, str], float]:
             key = (str(record["event"]), str(record["model"]))
             found.setdefault(key, []).append(float(record["flops"]) / max(1e-6, float(record["seconds"])))  # type: ignore[arg-type]
     return {key: statistics.median(values) for key, values in found.items()}
+
+
+def _last(store: Store, run: str) -> int:
+    """The last step at which a state of a run's branch is stored; 0 where there is none."""
+    return max((step for step, _ in stored_steps(store, [run])), default=0)
 
 
 def _probe() -> float:

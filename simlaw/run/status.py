@@ -7,7 +7,7 @@ from typing import Literal
 
 from simlaw.config import trunk_id
 from simlaw.plan import Cell, Plan
-from simlaw.run.work import stored_rows
+from simlaw.run.work import stored_rows, stored_steps
 from simlaw.store import Store
 from simlaw.table import Row, Table, make_table
 
@@ -86,4 +86,6 @@ def _condition(cell: Cell, rows: Sequence[Row], store: Store, running: set[str],
     if failure is not None:
         return CellStatus(cell=cell, condition="failed", note=json.loads(failure["failure.json"])["note"])
     note = f"{len(rows)} of {len(cell.eval_ids)} evaluations are there" if rows else ""
+    if states := stored_steps(store, [cell.run_id]):
+        note = f"step {states[-1][0]} of {cell.spec.steps} is stored"
     return CellStatus(cell=cell, condition="missing", note=note)

@@ -6,7 +6,7 @@ stored state, bit for bit as if it had not been cut off.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -14,20 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from simlaw.accounting import flops_forward_per_token, parameters
+from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import EvalSpec, RunSpec, eval_id, run_id, trunk_id
+from simlaw.config import Average, EvalSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import Json, canonical, digest, encode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
 from simlaw.history import History, join, no_history, pack_history, unknown
+from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows
 from simlaw.store import Store
 from simlaw.table import Row, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
 
-#: Steps between stored states of a trunk, besides those at which a branch leaves.
+#: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
 STATE_STEPS = 512
 
 
@@ -56,13 +58,28 @@ def stored_rows(store: Store, run: str) -> dict[str, Row]:
     return found
 
 
-def stored_steps(store: Store, trunks: Sequence[str]) -> list[tuple[int, str]]:
-    """The steps at which the states of all these trunks are stored, ascending, with the kind of their artefacts."""
+def stored_steps(store: Store, ids: Sequence[str]) -> list[tuple[int, str]]:
+    """The steps at which states of all these trunks or runs are stored, ascending, with the kind of their artefacts."""
     found = []
     for kind in ("trunk", "partial"):
-        each = [{int(key.split("/")[1]) for key in store.keys(kind, trunk)} for trunk in trunks]
+        each = [{int(key.split("/")[1]) for key in store.keys(kind, one)} for one in ids]
         found += [(step, kind) for step in set.intersection(*each)]
     return sorted(found)
+
+
+def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | None) -> Params:
+    """The last weights of a stored run, or the average of them that it kept.
+
+    Raises `SimlawError` where it kept no such average.
+    """
+    if average is None:
+        last: Params = from_bytes(files["params.safetensors"], shapes_of(spec.model))
+        return last
+    if average not in spec.averages:
+        raise SimlawError(f"the run kept no average {average}: add it to RunSpec.averages, which is another run")
+    like = tuple(shapes_of(spec.model) for _ in spec.averages)
+    kept: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like)
+    return kept[spec.averages.index(average)]
 
 
 def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
@@ -74,13 +91,13 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     first = ladder[0][0]
     shape = shape_of(first)
     if shape not in programs:
-        programs[shape] = compile_shape(shape, desk.corpus)
+        programs[shape] = compile_shape(shape, desk.corpus, side_by_side=jax.default_backend() != "cpu")
     job = _Job(desk=desk, program=programs[shape], evals=pack.evals)
     trunk = _Trunk(state=start(ladder[0]), step=0, history=no_history(len(pack.members)))
     for rung in ladder:
         # read, not only looked for: a damaged checkpoint is set aside here and trained again
         if any(desk.store.get("run", run_id(spec, desk.corpus.fingerprint)) is None for spec in rung):
-            trunk = job.advance(job.resume(trunk, rung), rung)
+            trunk = job.advance(trunk, rung)
             job.branch(trunk, rung)
         for spec in rung:
             job.evaluate(spec)
@@ -101,11 +118,10 @@ class _Job:
     program: Program
     evals: tuple[EvalSpec, ...]
 
-    def resume(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> _Trunk:
-        """The trunks at the last step that is stored for all of them and not past this rung's branch."""
-        ids = [trunk_id(spec.trunk, self.desk.corpus.fingerprint) for spec in rung]
+    def _resume(self, trunk: _Trunk, ids: Sequence[str], end: int) -> _Trunk:
+        """The trunks, or branches of them, at the last step up to `end` that is stored for all of them."""
         for step, kind in reversed(stored_steps(self.desk.store, ids)):
-            if not trunk.step < step <= rung[0].branch_step:
+            if not trunk.step < step <= end:
                 continue
             read = [self._read(kind, f"{one}/{step:08d}", trunk.state, step) for one in ids]
             fitting = [one for one in read if one is not None]
@@ -116,23 +132,21 @@ class _Job:
         return trunk
 
     def advance(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> _Trunk:
-        """The trunks at this rung's branch: stored there for good, and now and then on the way."""
-        data = members(self.program, rung, cool=False)
-        end = rung[0].branch_step
-        while trunk.step < end:
-            stop = min(end, (trunk.step // STATE_STEPS + 1) * STATE_STEPS)
-            trunk = self._run(trunk, data, stop, rung)
-            partial = trunk.step < end
-            self._save("partial" if partial else "trunk", trunk, rung)
-            self._drop_partials(rung, before=trunk.step)
-            if partial and self.desk.stop():
-                raise Stopped
+        """The trunks at this rung's branch, where they are stored for good."""
+        ids, end = [self._trunk_id(spec) for spec in rung], rung[0].branch_step
+        trunk = self._resume(trunk, ids, end)
+        if trunk.step < end:
+            trunk = self._toward(end, trunk, members(self.program, rung, cool=False), rung, ids)
+            self._save("trunk", trunk, ids)
+            self._drop_partials(ids)
         return trunk
 
     def branch(self, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
         """Cool the rung's runs down from its trunks, and store their checkpoints."""
+        ids = [run_id(spec, self.desk.corpus.fingerprint) for spec in rung]
         copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, history=trunk.history)
-        done = self._run(copy, members(self.program, rung, cool=True), rung[0].steps, rung, stoppable=False)
+        at = self._resume(copy, ids, rung[0].steps)
+        done = self._toward(rung[0].steps, at, members(self.program, rung, cool=True), rung, ids)
         for i, spec in enumerate(rung):
             losses = done.history.loss[i]
             files = {
@@ -148,8 +162,14 @@ class _Job:
                 files["status.json"] = json.dumps({"status": "diverged", "note": note}).encode()
             else:
                 files["status.json"] = json.dumps({"status": "trained"}).encode()
-                files["params.safetensors"] = to_bytes(jax.tree.map(lambda x, i=i: x[i], done.state.params))
-            self.desk.store.put("run", run_id(spec, self.desk.corpus.fingerprint), files)
+                state = jax.tree.map(lambda x, i=i: x[i], done.state)
+                kept = zip(spec.averages, state.averages, strict=True)
+                files["params.safetensors"] = to_bytes(state.params)
+                if spec.averages:
+                    means = tuple(average_of(a, one, spec.steps, spec.batch_tokens) for a, one in kept)
+                    files["averages.safetensors"] = to_bytes(means)
+            self.desk.store.put("run", ids[i], files)
+        self._drop_partials(ids)
 
     def evaluate(self, spec: RunSpec) -> None:
         """Measure whatever of a run is not measured yet, and store the rows."""
@@ -165,24 +185,36 @@ class _Job:
         if status["status"] == "diverged":
             rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
         else:
-            began = time.perf_counter()
-            params = from_bytes(files["params.safetensors"], shapes_of(spec.model))
-            # deltas are against the loss as trained, so that one is measured again even where its row is there
-            base = EvalSpec(tokens=missing[0].tokens)
-            evals = missing if base in missing else (base, *missing)
-            windows = corpus.held_out(base.tokens, spec.model.context)
-            found = measure(spec, params, windows, evals, corpus.floor(windows))
-            rows = [
-                row for row in done_rows(spec, corpus.fingerprint, epoch, evals, found) if row["eval_id"] not in there
-            ]
-            forward = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model)))
-            self._log("evaluated", spec, len(evals) * base.tokens * forward, began)
+            rows = []
+            for average in dict.fromkeys(e.average for e in missing):
+                began = time.perf_counter()
+                these = tuple(e for e in missing if e.average == average)
+                # deltas are against the loss as trained, so that one is measured again even where its row is there
+                base = EvalSpec(tokens=these[0].tokens, average=average)
+                evals = these if base in these else (base, *these)
+                windows = corpus.held_out(base.tokens, spec.model.context)
+                found = measure(spec, weights_of(spec, files, average), windows, evals, corpus.floor(windows))
+                made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
+                rows += [row for row in made if row["eval_id"] not in there]
+                forward = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model)))
+                self._log("evaluated", spec, len(evals) * base.tokens * forward, began)
         key = f"{run}/{digest(tuple(row['eval_id'] for row in rows))}"
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
         if self.desk.stop():
             raise Stopped
 
-    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], stoppable: bool = True) -> _Trunk:
+    def _toward(self, end: int, trunk: _Trunk, data: Member, rung: Sequence[RunSpec], ids: Sequence[str]) -> _Trunk:
+        """The trunks, or branches of them, at step `end`; states on the way are stored under `ids`."""
+        while trunk.step < end:
+            trunk = self._run(trunk, data, min(end, trunk.step + STATE_STEPS), rung)
+            if trunk.step < end:
+                self._save("partial", trunk, ids)
+                self._drop_partials(ids, before=trunk.step)
+                if self.desk.stop():
+                    raise Stopped
+        return trunk
+
+    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec]) -> _Trunk:
         """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
         state, step, seen = trunk.state, trunk.step, [trunk.history]
         per_step = _step_flops(rung[0]) * len(rung)
@@ -195,7 +227,7 @@ class _Job:
             if not np.isfinite(history.loss[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
                 seen.append(unknown(len(rung), end - step))
                 step = end
-            if stoppable and self.desk.stop():
+            if self.desk.stop():
                 break
         return _Trunk(state=state, step=step, history=join(seen))
 
@@ -212,15 +244,15 @@ class _Job:
             return None
         return read
 
-    def _save(self, kind: str, trunk: _Trunk, rung: Sequence[RunSpec]) -> None:
-        for i, spec in enumerate(rung):
+    def _save(self, kind: str, trunk: _Trunk, ids: Sequence[str]) -> None:
+        for i, one in enumerate(ids):
             data = to_bytes((jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i)))
-            self.desk.store.put(kind, f"{self._trunk_id(spec)}/{trunk.step:08d}", {"state.safetensors": data})
+            self.desk.store.put(kind, f"{one}/{trunk.step:08d}", {"state.safetensors": data})
 
-    def _drop_partials(self, rung: Sequence[RunSpec], before: int) -> None:
-        for spec in rung:
-            for key in self.desk.store.keys("partial", self._trunk_id(spec)):
-                if int(key.split("/")[1]) < before:
+    def _drop_partials(self, ids: Sequence[str], before: int | None = None) -> None:
+        for one in ids:
+            for key in self.desk.store.keys("partial", one):
+                if before is None or int(key.split("/")[1]) < before:
                     self.desk.store.remove("partial", key)
 
     def _trunk_id(self, spec: RunSpec) -> str:
