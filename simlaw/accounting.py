@@ -15,7 +15,7 @@ GROUPS = ("embedding", "blocks", "norms", "head")
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """Parameter counts by group, measured from the live tree."""
+    """Parameter counts by group, measured from the live tree; a tied embedding is one matrix and counted once."""
 
     embedding: int
     blocks: int
@@ -50,11 +50,11 @@ def flops_6nd(n: float, tokens: float) -> float:
 def flops_forward_per_token(model: ModelSpec, counts: Parameters) -> float:
     """Forward FLOPs per token of every matrix product: blocks, head, and attention over the whole context.
 
-    Two per multiply-add; the embedding is a lookup; norms, softmax and activations are left out. Training costs three
-    times as much.
+    Two per multiply-add; the embedding is a lookup, and where it is tied also the head; norms, softmax and activations
+    are left out. Training costs three times as much, without rematerialisation.
     """
-    attention = 2 * 2 * model.context * model.width * model.layers
-    return 2.0 * (counts.blocks + counts.head) + attention
+    attention = 2 * 2 * model.context * model.heads * model.head_width * model.layers
+    return 2.0 * (counts.blocks + model.vocab * model.width) + attention
 
 
 def stored_bits(shape: tuple[int, int], quantizer: Quantizer | None) -> int:

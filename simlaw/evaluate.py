@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from simlaw.config import EvalSpec, ModelSpec, RunSpec
+from simlaw.config import Dtype, EvalSpec, ModelSpec, RunSpec
 from simlaw.formats import Granularity, Grid
 from simlaw.model import Params, losses
 from simlaw.ptq import round_to_nearest
@@ -44,8 +44,9 @@ def measure(
 ) -> tuple[Measurement, ...]:
     """The measurement of each evaluation, all in one dispatch.
 
-    A run that trained with quantised weights is "as trained" with them so. Standard errors are over windows, whose
-    tokens are not independent; there are two windows at least. `floor` is the exact Bayes loss of each window.
+    A run that trained with quantised weights is "as trained" with them so, and every product is in the arithmetic that
+    it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.
+    `floor` is the exact Bayes loss of each window.
     """
     weights = run.precision.weights
     trained = params
@@ -61,7 +62,9 @@ def measure(
         for at in kinds.values()
     )
     # float64 from here on: differences of nearly equal losses
-    found = np.asarray(_losses(run.model, tuple(kinds), trained, params, bits, jnp.asarray(windows)), np.float64)
+    found = np.asarray(
+        _losses(run.model, run.dtype, tuple(kinds), trained, params, bits, jnp.asarray(windows)), np.float64
+    )
     base = found[0]
     of = {i: found[1 + place] for place, i in enumerate(i for at in kinds.values() for i in at)}
     return tuple(_measurement(of.get(i, base), base, floor) for i in range(len(evals)))
@@ -84,9 +87,10 @@ def _standard_error(x: Float[np.ndarray, " m"]) -> float:
     return float(x.std(ddof=1) / np.sqrt(x.size))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _losses(
     model: ModelSpec,
+    dtype: Dtype,
     kinds: tuple[tuple[Grid, Granularity], ...],
     trained: Params,
     params: Params,
@@ -97,7 +101,7 @@ def _losses(
 
     def loss(tree: Params) -> Float[Array, " m"]:
         return jax.lax.map(
-            lambda window: losses(model, tree, window[None])[0].mean(),
+            lambda window: losses(model, tree, window[None], dtype)[0].mean(),
             windows,
             batch_size=max(1, _PART_TOKENS // model.context),
         )

@@ -27,8 +27,8 @@ from simlaw.store import Store, default_root
 #: The most windows that are computed at once.
 _PART = 64
 
-_LOGITS = jax.jit(logits, static_argnums=0)
-_LOSSES = jax.jit(losses, static_argnums=0)
+_LOGITS = jax.jit(logits, static_argnums=(0, 3))
+_LOSSES = jax.jit(losses, static_argnums=(0, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class LoadedModel:
         # what fills the window stands in the future, and is not seen
         windows = np.zeros((int(np.prod(tokens.shape[:-1])), context), np.int32)
         windows[:, :t] = tokens.reshape(-1, t)
-        found = [_LOGITS(self.spec.model, self.weights, part)[:, :t] for part in _parts(windows)]
+        found = [_LOGITS(self.spec.model, self.weights, part, self.spec.dtype)[:, :t] for part in _parts(windows)]
         return np.concatenate(found)[: len(windows)].reshape(*tokens.shape, -1)
 
     def loss(self, what: Any) -> float:
@@ -86,7 +86,9 @@ class LoadedModel:
         for window, piece in zip(windows, pieces, strict=True):
             window[: len(piece)] = piece
         lengths = np.array([len(piece) - 1 for piece in pieces])
-        each = np.concatenate([_LOSSES(self.spec.model, self.weights, part) for part in _parts(windows)])
+        each = np.concatenate(
+            [_LOSSES(self.spec.model, self.weights, part, self.spec.dtype) for part in _parts(windows)]
+        )
         # float64 from here on, as in an evaluation
         found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]
         return float(found.mean())
@@ -99,7 +101,7 @@ class LoadedModel:
         seen = self.tokenizer.encode([] if prompt is None else prompt).reshape(-1).tolist()
         if length < 1:
             raise SimlawError(f"length={length}: a sample has 1 token or more")
-        drawn = sample(self.spec.model, self.weights, seen or [self.tokenizer.start], length, seed)
+        drawn = sample(self.spec.model, self.weights, seen or [self.tokenizer.start], length, seed, self.spec.dtype)
         return self.tokenizer.decode(drawn)
 
     def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":

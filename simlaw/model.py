@@ -1,8 +1,9 @@
-"""The model: a decoder-only Transformer with RMSNorm, RoPE, SwiGLU and untied embeddings.
+"""The model: a decoder-only Transformer whose parts are declared (`config.Architecture`).
 
 Flax NNX defines the modules; they are split once, and the rest of simlaw sees pure functions of the parameters: a
-nested dictionary whose first level is the group (embedding, blocks, norms, head). Only the block matrices are ever
-quantised. Products are two-dimensional and layers unrolled: 1.6 to 2 times faster here than 3-D products under scan.
+nested dictionary whose first level is the group (embedding, blocks, norms, head; the head is empty where embeddings are
+tied). Only the block matrices are ever quantised. Products are two-dimensional and layers unrolled: 1.6 to 2 times
+faster here than 3-D products under scan.
 """
 
 import functools
@@ -14,7 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from simlaw.config import ModelSpec
+from simlaw.config import Dtype, ModelSpec
+from simlaw.product import product
 
 #: Parameters by group: {"embedding": …, "blocks": …, "norms": …, "head": …}, each a nested dictionary of arrays.
 Params = dict[str, Any]
@@ -50,75 +52,149 @@ class RMSNorm(nnx.Module):
         return x * scale * self.gain[...][None, :]
 
 
-class Attention(nnx.Module):
-    """Causal self-attention with rotary positions (2104.09864)."""
+class LayerNorm(nnx.Module):
+    """Normalisation to mean 0 and variance 1 with a gain (1607.06450) and without a bias, like every part here."""
 
-    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
-        self.spec = spec
-        self.qkv = Matrix(_normal(rngs, spec.width, 3 * spec.width))
-        self.out = Matrix(_normal(rngs, spec.width, spec.width, scale=(2 * spec.layers) ** -0.5))
+    def __init__(self, width: int) -> None:
+        self.gain = Gain(jnp.ones(width, jnp.float32))
 
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        t, h = self.spec.context, self.spec.heads
-        d = self.spec.width // h
-        q, k, v = (x @ self.qkv[...]).reshape(-1, t, 3, h, d).transpose(2, 0, 3, 1, 4)
-        cos, sin = _rotation(t, d)
-        q = _rotate(q, cos * d**-0.5, sin * d**-0.5)
-        k = _rotate(k, cos, sin)
-        scores = jnp.einsum("bhtd,bhsd->bhts", q, k)
+        x = x - jnp.mean(x, axis=-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
+        return x * scale * self.gain[...][None, :]
+
+
+class Attention(nnx.Module):
+    """Causal self-attention; `kv` heads of keys and values serve as many groups of query heads (2305.13245).
+
+    Rotary positions are 2104.09864; queries and keys are normalised before they are turned.
+    """
+
+    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
+        d = spec.head_width
+        self.spec = spec
+        self.qkv = Matrix(_normal(rngs, spec.width, (spec.heads + 2 * spec.kv) * d))
+        self.out = Matrix(_normal(rngs, spec.heads * d, spec.width, scale=(2 * spec.layers) ** -0.5))
+        if spec.architecture.qk_norm:
+            self.query_norm, self.key_norm = RMSNorm(d), RMSNorm(d)
+        if spec.architecture.output_norms:
+            self.output_norm = _norm(spec, spec.heads * d)
+
+    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
+        t, h, g, d = self.spec.context, self.spec.heads, self.spec.kv, self.spec.head_width
+        parts = self.spec.architecture
+        heads = product("nd,de->ne", _bounded(x, parts.bound), self.qkv[...], dtype).reshape(-1, t, h + 2 * g, d)
+        q, k, v = jnp.split(heads.transpose(0, 2, 1, 3), (h, h + g), axis=1)
+        if parts.qk_norm:
+            q = self.query_norm(q.reshape(-1, d)).reshape(q.shape)
+            k = self.key_norm(k.reshape(-1, d)).reshape(k.shape)
+        if parts.positions == "rope":
+            cos, sin = _rotation(t, d)
+            q = _rotate(q, cos * d**-0.5, sin * d**-0.5)
+            k = _rotate(k, cos, sin)
+        else:
+            q = q * d**-0.5
+        # Query heads that share keys and values lie behind one another in time: one product of more rows.
+        scores = product("bhtd,bhsd->bhts", q.reshape(-1, g, h // g * t, d), k, dtype).reshape(-1, h, t, t)
         scores = jnp.where(np.tril(np.ones((t, t), bool))[None, None], scores, -1e9)
         # Dividing after the product with v costs d divisions per row and not t.
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-        mixed = jnp.einsum("bhts,bhsd->bhtd", weights, v) / weights.sum(axis=-1, keepdims=True)
-        return mixed.transpose(0, 2, 1, 3).reshape(-1, h * d) @ self.out[...]
+        mixed = product("bhts,bhsd->bhtd", weights.reshape(-1, g, h // g * t, t), v, dtype).reshape(-1, h, t, d)
+        mixed = mixed / weights.sum(axis=-1, keepdims=True)
+        x = mixed.transpose(0, 2, 1, 3).reshape(-1, h * d)
+        if parts.output_norms:
+            x = self.output_norm(x)
+        return product("nd,de->ne", _bounded(x, parts.bound), self.out[...], dtype)
 
 
-class SwiGLU(nnx.Module):
-    """Gated feed-forward layer (2002.05202)."""
+class Feed(nnx.Module):
+    """The feed-forward layer: SwiGLU (2002.05202), or GELU by the error function (1606.08415)."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
-        self.gate_up = Matrix(_normal(rngs, spec.width, 2 * spec.hidden))
+        self.parts = spec.architecture
+        if self.parts.feed == "swiglu":
+            self.gate_up = Matrix(_normal(rngs, spec.width, 2 * spec.hidden))
+        else:
+            self.up = Matrix(_normal(rngs, spec.width, spec.hidden))
         self.down = Matrix(_normal(rngs, spec.hidden, spec.width, scale=(2 * spec.layers) ** -0.5))
+        if self.parts.output_norms:
+            self.output_norm = _norm(spec, spec.hidden)
 
-    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        gate, up = jnp.split(x @ self.gate_up[...], 2, axis=1)
-        return (jax.nn.silu(gate) * up) @ self.down[...]
+    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
+        x = _bounded(x, self.parts.bound)
+        if self.parts.feed == "swiglu":
+            gate, up = jnp.split(product("nd,de->ne", x, self.gate_up[...], dtype), 2, axis=1)
+            x = jax.nn.silu(gate) * up
+        else:
+            x = jax.nn.gelu(product("nd,de->ne", x, self.up[...], dtype), approximate=False)
+        if self.parts.output_norms:
+            x = self.output_norm(x)
+        return product("nd,de->ne", _bounded(x, self.parts.bound), self.down[...], dtype)
 
 
 class Block(nnx.Module):
     """Attention and feed-forward, each with a norm before and a residual around."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
-        self.attention_norm = RMSNorm(spec.width)
+        self.attention_norm = _norm(spec, spec.width)
         self.attention = Attention(spec, rngs)
-        self.feed_norm = RMSNorm(spec.width)
-        self.feed = SwiGLU(spec, rngs)
+        self.feed_norm = _norm(spec, spec.width)
+        self.feed = Feed(spec, rngs)
 
-    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        x = x + self.attention(self.attention_norm(x))
-        return x + self.feed(self.feed_norm(x))
+    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
+        x = x + self.attention(self.attention_norm(x), dtype)
+        return x + self.feed(self.feed_norm(x), dtype)
 
 
 class Transformer(nnx.Module):
     """Tokens of whole windows to logits."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
-        self.embedding = Embedding(jax.random.normal(rngs.params(), (spec.vocab, spec.width), jnp.float32))
+        self.spec = spec
+        parts = spec.architecture
+        # muP keeps the head's scale at every width and scales the logits (2203.03466, table 8)
+        head = (spec.mup.base_width if spec.mup else spec.width) ** -0.5
+        self.scale = head
+        embedding = jax.random.normal(rngs.params(), (spec.vocab, spec.width), jnp.float32)
+        self.embedding = Embedding(embedding * head if parts.tied else embedding)
         self.blocks = nnx.List([Block(spec, rngs) for _ in range(spec.layers)])
-        self.norm = RMSNorm(spec.width)
-        self.head = Head(_normal(rngs, spec.width, spec.vocab))
+        self.norm = _norm(spec, spec.width)
+        if not parts.tied:
+            self.head = Head(jax.random.normal(rngs.params(), (spec.width, spec.vocab), jnp.float32) * head)
+        if parts.positions == "learned":
+            # half the embeddings' scale, as in the code of GPT-2
+            self.positions = Embedding(jax.random.normal(rngs.params(), (spec.context, spec.width), jnp.float32) * 0.5)
 
-    def __call__(self, tokens: Int[Array, "b t"]) -> Float[Array, "b t v"]:
+    def embed(self, tokens: Int[Array, "b t"]) -> Float[Array, "n d"]:
+        """The residual stream before the first block; tied embeddings are raised to the scale of untied ones."""
         x = self.embedding[...][tokens.reshape(-1)]
+        if self.spec.architecture.tied:
+            x = x / self.scale  # 1706.03762, section 3.4
+        if self.spec.architecture.positions == "learned":
+            x = (x.reshape(-1, *self.positions[...].shape) + self.positions[...][None]).reshape(x.shape)
+        return x
+
+    def unembed(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n v"]:
+        """Logits, by the head or, where tied, by the embedding's transpose."""
+        if self.spec.architecture.tied:
+            z = product("nd,vd->nv", x, self.embedding[...], dtype)
+        else:
+            z = product("nd,dv->nv", x, self.head[...], dtype)
+        return z * (self.spec.mup.base_width / self.spec.width) if self.spec.mup else z
+
+    def __call__(self, tokens: Int[Array, "b t"], dtype: Dtype, remat: bool) -> Float[Array, "b t v"]:
+        x = self.embed(tokens)
         for block in self.blocks:
-            x = block(x)
-        return (self.norm(x) @ self.head[...]).reshape(*tokens.shape, -1)
+            step = functools.partial(block, dtype=dtype)
+            x = jax.checkpoint(step)(x) if remat else step(x)
+        return self.unembed(self.norm(x), dtype).reshape(*tokens.shape, -1)
 
 
 def init(spec: ModelSpec, key: Key[Array, ""]) -> Params:
     """Fresh float32 parameters: normal, standard deviation 1/sqrt(inputs), residual outputs scaled by 1/sqrt(2·layers).
 
-    (Radford et al. 2019 for the residual scale; embeddings have standard deviation 1.)
+    (Radford et al. 2019 for the residual scale.) Embeddings have standard deviation 1, tied ones that of the head. The
+    same seed gives the same matrices whatever the other options are.
     """
     _, *groups = nnx.split(Transformer(spec, nnx.Rngs(params=key)), *_GROUP.values())
     return {name: nnx.to_pure_dict(state) for name, state in zip(_GROUP, groups, strict=True)}
@@ -129,17 +205,32 @@ def shapes(spec: ModelSpec) -> Params:
     return jax.eval_shape(functools.partial(init, spec), jax.eval_shape(jax.random.key, 0))
 
 
-def logits(spec: ModelSpec, params: Params, tokens: Int[Array, "b t"]) -> Float[Array, "b t v"]:
-    """The model's logits for whole windows of `spec.context` tokens."""
+def logits(
+    spec: ModelSpec, params: Params, tokens: Int[Array, "b t"], dtype: Dtype = "float32", remat: bool = False
+) -> Float[Array, "b t v"]:
+    """The model's logits for whole windows of `spec.context` tokens, in the arithmetic `dtype` (see `product`).
+
+    With `remat` each block is computed again in the backward pass: less memory for a third more work.
+    """
     model = nnx.merge(_graph(spec), *(params[name] for name in _GROUP))
-    return model(tokens)
+    return model(tokens, dtype, remat)
 
 
-def losses(spec: ModelSpec, params: Params, windows: Int[Array, "b w"]) -> Float[Array, "b w-1"]:
+def losses(
+    spec: ModelSpec, params: Params, windows: Int[Array, "b w"], dtype: Dtype = "float32", remat: bool = False
+) -> Float[Array, "b w-1"]:
     """Cross-entropy of each predicted token in nats."""
-    z = logits(spec, params, windows[:, :-1])
+    return losses_and_normalizers(spec, params, windows, dtype, remat)[0]
+
+
+def losses_and_normalizers(
+    spec: ModelSpec, params: Params, windows: Int[Array, "b w"], dtype: Dtype = "float32", remat: bool = False
+) -> tuple[Float[Array, "b w-1"], Float[Array, "b w-1"]]:
+    """Cross-entropy of each predicted token in nats, and the logarithm of the softmax's normaliser there."""
+    z = logits(spec, params, windows[:, :-1], dtype, remat)
     target = jnp.take_along_axis(z, windows[:, 1:, None], axis=2)[:, :, 0]
-    return jax.nn.logsumexp(z, axis=2) - target
+    normalizer = jax.nn.logsumexp(z, axis=2)
+    return normalizer - target, normalizer
 
 
 @functools.cache
@@ -150,6 +241,14 @@ def _graph(spec: ModelSpec) -> Any:
 
 def _normal(rngs: nnx.Rngs, inputs: int, outputs: int, scale: float = 1.0) -> Float[Array, "i o"]:
     return jax.random.normal(rngs.params(), (inputs, outputs), jnp.float32) * (scale * inputs**-0.5)
+
+
+def _norm(spec: ModelSpec, width: int) -> RMSNorm | LayerNorm:
+    return RMSNorm(width) if spec.architecture.norm == "rms" else LayerNorm(width)
+
+
+def _bounded(x: Float[Array, "n d"], bound: float | None) -> Float[Array, "n d"]:
+    return x if bound is None else bound * jnp.tanh(x / bound)
 
 
 def _rotation(t: int, d: int) -> tuple[Float[np.ndarray, "1 1 {t} {d//2}"], Float[np.ndarray, "1 1 {t} {d//2}"]]:

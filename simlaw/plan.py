@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
+from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, leaves, parameters
 from simlaw.config import EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
 from simlaw.declared import Declared
 from simlaw.errors import SimlawError
@@ -155,7 +155,7 @@ def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
     counts = parameters(tree)
     for quantizer in [spec.precision.weights, *(e.ptq.quantizer for e in evals if e.ptq)]:
         if quantizer is not None:
-            for inputs in (spec.model.width, spec.model.hidden):
+            for inputs in sorted({leaf.shape[0] for leaf in leaves(tree["blocks"])}):
                 scale_groups(inputs, quantizer.granularity)
     run = run_id(spec, fingerprint)
     return Cell(

@@ -19,12 +19,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from simlaw.averages import averaged, no_average
-from simlaw.config import Average, Corpus, ModelSpec, Optimizer, RunSpec
+from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus
 from simlaw.devices import along_pack, everywhere, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
-from simlaw.model import Params, init, losses
+from simlaw.model import Params, init, losses_and_normalizers
 from simlaw.optimizer import direction, transform_of, wsd
 from simlaw.ptq import round_to_nearest
 from simlaw.quantize import straight_through
@@ -65,6 +65,8 @@ class Shape:
     batch: int
     optimizer: Optimizer
     weights: tuple[Grid, Granularity] | None
+    dtype: Dtype
+    z_loss: float
     averages: tuple[Average, ...]
 
     @property
@@ -105,6 +107,8 @@ def shape_of(spec: RunSpec) -> Shape:
         optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
         weights=None if weights is None else (weights.format.grid, weights.granularity),
         averages=spec.averages,
+        dtype=spec.dtype,
+        z_loss=spec.z_loss,
     )
 
 
@@ -120,20 +124,24 @@ def compile_shape(
     side_by_side = side_by_side or mesh is not None
     parts = 1 if side_by_side else _parts(shape)
 
-    def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> Float[Array, ""]:
+    def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Array, Float[Array, ""]]:
+        # what is minimised, and the cross-entropy, which is all that histories and evaluations hold
         if shape.weights is not None:
             rounded = round_to_nearest(params, member.bits, *shape.weights)
             params = jax.tree.map(straight_through, params, jax.lax.stop_gradient(rounded))
-        return losses(shape.model, params, windows).mean()
+        each, normalizers = losses_and_normalizers(shape.model, params, windows, shape.dtype)
+        loss = each.mean()
+        return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
 
-    def gradient(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Float[Array, ""], Params]:
+    def gradient(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Params, Float[Array, ""]]:
+        pull = jax.grad(objective, has_aux=True)
         if parts == 1:
-            return jax.value_and_grad(objective)(params, windows, member)
+            return pull(params, windows, member)
 
         def add(total: Any, part: Int[Array, "b w"]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, jax.value_and_grad(objective)(params, part, member)), None
+            return jax.tree.map(jnp.add, total, pull(params, part, member)), None
 
-        zero = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+        zero = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
         total, _ = jax.lax.scan(add, zero, windows.reshape(parts, -1, windows.shape[1]))
         return jax.tree.map(lambda x: x / parts, total)
 
@@ -143,7 +151,7 @@ def compile_shape(
             windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
             if mesh is not None:
                 windows = over_data(mesh, windows)
-            loss, grads = gradient(params, windows, member)
+            grads, loss = gradient(params, windows, member)
             norm = optax.tree.norm(grads)  # clipping needs the same one
             update, opt = direction(transform, grads, opt, params)
             rate = wsd(step, member.peak, member.warmup, member.branch, member.end)

@@ -12,7 +12,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "corpora", "model", "optimizer", "recipe", "sweep", "store", "checkpoint", "history", "ptq"),
+        *("accounting", "corpora", "product", "model", "optimizer", "recipe", "sweep"),
+        *("store", "checkpoint", "history", "ptq"),
         *("averages", "devices", "columns", "export", "table"),
     ),
     (
@@ -24,21 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
-    "model",
-    "optimizer",
-    "train",
-    "ptq",
-    "evaluate",
-    "rows",
-    "sample",
-    "plan",
-    "checkpoint",
-    "history",
-    "averages",
-    "corpora",
-    "run",
-    "loaded",
-    "devices",
+    *("product", "model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "history"),
+    *("averages", "corpora", "run", "loaded", "devices"),
 }
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),

@@ -116,9 +116,9 @@ def _rows(rows: list[Row]) -> str:
 def _sample(spec: RunSpec, params: bytes, length: int) -> str:
     tree = from_bytes(params, shapes_of(spec.model))
     if isinstance(spec.corpus, Graph):
-        drawn = sample(spec.model, tree, [0], length)
+        drawn = sample(spec.model, tree, [0], length, dtype=spec.dtype)
         return f"sample, from node 0: {' '.join(map(str, drawn))}"
     window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
-    drawn = sample(spec.model, tree, [int(token) for token in window], length)
+    drawn = sample(spec.model, tree, [int(token) for token in window], length, dtype=spec.dtype)
     before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
     return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"
