@@ -34,6 +34,7 @@ format: $(READY)  ## Rewrite the code in the project's style
 
 figures: $(READY)  ## Redraw the committed figures from the committed tables
 	$(BIN)/simlaw figure headline --sweep quickstart
+	$(BIN)/simlaw figure collapse --sweep quickstart
 
 bench: $(READY) $(BENCH_VENV)/ready  ## Measure against the peers, side by side; writes tests/benchmarks/results.md
 	$(BIN)/python tests/benchmarks/run.py --peer $(BENCH_VENV)/bin/python

@@ -6,7 +6,7 @@ from simlaw.errors import SimlawError
 from simlaw.fitting.contest import Contest, contest
 from simlaw.fitting.fit import Fit, fit
 from simlaw.fitting.holdout import LowestBits
-from simlaw.fitting.uncertainty import trunk_weights
+from simlaw.fitting.uncertainty import TrunkWeights, trunk_weights
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
 from simlaw.observations import Observations, granularities, loss_observations, penalty_observations
@@ -41,9 +41,7 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
     table has them. Runs that went over their data more than once stay out unless `repeats`. Raises `SimlawError` where
     the table has too few sizes or seeds.
     """
-    losses = loss_observations(table, repeats=repeats)
-    weights = trunk_weights(losses.trunk, losses.x["N"], draws=draws)
-    base = fit(Chinchilla, losses, weights)
+    losses, weights, base = loss_fit(table, repeats=repeats, draws=draws)
     kinds = granularities(table)
     if not kinds:
         return Analysis(
@@ -66,3 +64,10 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
         rivals=rivals,
         granularity=kinds[0],
     )
+
+
+def loss_fit(table: Table, *, repeats: bool = False, draws: int = 1000) -> tuple[Observations, TrunkWeights, Fit]:
+    """The losses of a table, the weights of their bootstrap, and their fit by Chinchilla; errors as of `analyse`."""
+    losses = loss_observations(table, repeats=repeats)
+    weights = trunk_weights(losses.trunk, losses.x["N"], draws=draws)
+    return losses, weights, fit(Chinchilla, losses, weights)

@@ -149,6 +149,11 @@ class SweepFile:
         return self.folder / "table.csv"
 
     @property
+    def curves(self) -> Path:
+        """The loss curves of its committed runs."""
+        return self.folder / "curves.csv"
+
+    @property
     def law(self) -> Path:
         """Its committed fit."""
         return self.folder / "law.json"

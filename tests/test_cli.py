@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from simlaw.cli import cli
+from simlaw.losscurves import read_curves
 from simlaw.run.session import Session
 from simlaw.table import read_table
 from tests.conftest import ROOT
@@ -25,6 +26,7 @@ COMMANDS = (
     "show",
     "table",
     "fit",
+    "health",
     "decide",
     "next",
     "laws",
@@ -198,9 +200,28 @@ def test_writing_the_table_merges(call, project):
     old = [line.replace(line.split(",")[1], f"{i:016x}") for i, line in enumerate(lines[1:4])]
     path.write_text("".join(lines[:1] + old))
     said = call("table", "smoke", "--write")
-    assert said.output == "129 rows in sweeps/smoke/table.csv, 3 of them not of the sweep as it is now\n"
+    assert said.output.splitlines() == [
+        "129 rows in sweeps/smoke/table.csv, 3 of them not of the sweep as it is now",
+        "loss curves of 18 of 18 runs in sweeps/smoke/curves.csv",
+    ]
     assert len(read_table(path)) == 129
     path.write_text(before)
+
+
+def test_curves_go_beside_the_table_and_stay_without_the_store(call, project, monkeypatch, tmp_path):
+    call("table", "smoke", "--write")
+    path = project / "sweeps" / "smoke" / "curves.csv"
+    before = path.read_text()
+    history = {row["run_id"]: row["tokens"] for row in read_table(project / "sweeps" / "smoke" / "table.csv")}
+    ends = {curve.run_id: curve.tokens[-1] for curve in read_curves(path)}
+    assert ends == history
+    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))  # a fresh clone: committed curves, no histories
+    assert "loss curves of 18 of 18 runs" in call("table", "smoke", "--write").output
+    assert path.read_text() == before
+    path.unlink()
+    said = call("table", "smoke", "--write").output
+    assert said.endswith("no curve of the 18 runs: this store has none of their histories\n")
+    assert not path.exists()
 
 
 def test_fit_writes_the_law_file(call, project):
@@ -305,7 +326,7 @@ def test_the_overview_lists_every_command():
         (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
         (
             ("figure", "none", "--sweep", "smoke"),
-            "simlaw: there is no figure script figures/none.py: the figures here are headline",
+            "simlaw: there is no figure script figures/none.py: the figures here are collapse, headline",
         ),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
     ],

@@ -15,11 +15,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("accounting", "corpora", "product", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq"),
         *("averages", "devices", "columns", "export", "table"),
+        "losscurves",
     ),
     (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "external", "importers", "simulate", "oracle"),
-        *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),
+        *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
     ),
     ("run", "loaded", "plot", "design"),
     ("cli", "__main__", "__init__"),
@@ -30,7 +31,7 @@ TRAINING = {
 }
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),
-    *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "lawfile", "notebook"),
+    *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
     *("plot", "design"),
 }
 PACKAGE = ROOT / "simlaw"

@@ -19,6 +19,7 @@ _COMMANDS = {
     "show": "Show a run's spec, history, rows and a text sample.",
     "table": "Print or write a sweep's table as CSV or Parquet.",
     "fit": "Fit laws to a sweep's table, or to a table of your own.",
+    "health": "Say whether the loss curves of all sizes collapse on one.",
     "decide": "Say which size at which precision is best under a budget.",
     "next": "Name the runs that would narrow a decision most.",
     "laws": "List published laws, with their sources.",

@@ -1,7 +1,10 @@
 """`simlaw figure`: draw a figure from a sweep's table."""
 
+import hashlib
+import inspect
 import os
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,9 +13,10 @@ import matplotlib.style
 from simlaw.analysis import Analysis, analyse
 from simlaw.cli.analysis import table_sha256
 from simlaw.cli.options import own_option, where_option
-from simlaw.cli.source import open_source
+from simlaw.cli.source import open_curves, open_source
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
+from simlaw.losscurves import LossCurves
 from simlaw.plot.save import save
 from simlaw.sweep import SweepFile
 
@@ -26,12 +30,15 @@ from simlaw.sweep import SweepFile
 def command(name: str, sweep: str, out: Path | None, own: bool, chosen: tuple[str, ...]) -> None:
     """Draw figures/FIGURE.py from a sweep's table, as PNG and SVG; the same table gives the same bytes.
 
+    headline draws penalties and frontiers; collapse the loss curves that `simlaw health` judges.
+
     \b
     Example:
       simlaw figure headline --sweep quickstart
     """
     found = open_source(sweep, own, chosen)
-    for path in draw(name, found.file, analyse(found.rows), out or folder(found.file) / "out"):
+    place = out or folder(found.file) / "out"
+    for path in draw(name, found.file, analyse(found.rows), place, lambda: open_curves(sweep, found, own)):
         click.echo(str(path))
 
 
@@ -41,13 +48,23 @@ def folder(file: SweepFile | None) -> Path:
     return project / "figures"
 
 
-def draw(name: str, file: SweepFile | None, analysis: Analysis, out: Path) -> list[Path]:
-    """The files of a drawn figure; raises `SimlawError` where there is no such script."""
+def draw(
+    name: str, file: SweepFile | None, analysis: Analysis, out: Path, curves: Callable[[], LossCurves]
+) -> list[Path]:
+    """The files of a drawn figure; raises `SimlawError` where there is no such script.
+
+    A script's `draw` takes the analysis, and the loss curves too where its second argument is `curves`.
+    """
     script = folder(file) / f"{name}.py"
     if not script.is_file():
         there = sorted(path.stem for path in folder(file).glob("*.py"))
         raise SimlawError(f"there is no figure script {script}: the figures here are {', '.join(there) or 'none'}")
     with matplotlib.style.context(str(folder(file) / "simlaw.mplstyle"), after_reset=True):
-        figure = runpy.run_path(str(script))["draw"](analysis)
+        drawing = runpy.run_path(str(script))["draw"]
         facts = {"sweep": digest(file.sweep)} if file else {}
-        return save(figure, out, name, {**facts, "table": table_sha256(analysis.table)})
+        facts["table"] = table_sha256(analysis.table)
+        if "curves" not in inspect.signature(drawing).parameters:
+            return save(drawing(analysis), out, name, facts)
+        drawn = curves()
+        facts["curves"] = hashlib.sha256(drawn.to_csv().encode()).hexdigest()
+        return save(drawing(analysis, curves=drawn), out, name, facts)

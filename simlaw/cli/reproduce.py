@@ -10,7 +10,7 @@ from simlaw.cli.analysis import answer, decision_report, fit_report
 from simlaw.cli.figure import draw
 from simlaw.cli.options import device_option, own_option, sweep_argument, where_option, workers_option
 from simlaw.cli.run import run
-from simlaw.cli.source import select
+from simlaw.cli.source import Source, open_curves, select
 from simlaw.compare import compare
 from simlaw.decision.verdict import Question
 from simlaw.files import write_file
@@ -54,7 +54,8 @@ def command(
     click.echo(f"table: {mine / 'table.csv'}")
     analysis = analyse(select(rows, chosen))
     click.echo(f"\n{fit_report(analysis)}\n")
-    for path in draw(figure, session.file, analysis, out or mine):
+    source = Source(name=sweep, rows=analysis.table, file=session.file)
+    for path in draw(figure, session.file, analysis, out or mine, lambda: open_curves(sweep, source, own)):
         click.echo(f"figure: {path}")
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")

@@ -8,6 +8,7 @@ import click
 
 from simlaw.columns import PARQUET
 from simlaw.errors import SimlawError
+from simlaw.losscurves import LossCurves, read_curves
 from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Table, read_table
 
@@ -39,6 +40,22 @@ def open_source(where: str, own: bool, chosen: Sequence[str]) -> Source:
             f"no run of {source.name} is done, so there is nothing to fit: `simlaw run {source.name}` first"
         )
     return Source(name=source.name, rows=select(rows, chosen), file=source.file)
+
+
+def open_curves(where: str, found: Source, own: bool) -> LossCurves:
+    """The loss curves of the rows of a source: those beside its table, and what this store holds of the other runs.
+
+    With `own` those of the store alone.
+    """
+    table = where.endswith((".csv", *PARQUET))
+    path = Path(where).with_name("curves.csv") if table or found.file is None else found.file.curves
+    curves = LossCurves() if own or not path.is_file() else read_curves(path).of(found.rows)
+    if table:
+        return curves
+    from simlaw.run.curves import stored_curves
+    from simlaw.store import Store, default_root
+
+    return curves.merged(stored_curves(Store(root=default_root()), found.rows, curves))
 
 
 def select(rows: Table, chosen: Sequence[str]) -> Table:

@@ -6,20 +6,24 @@ import click
 
 from simlaw.cli.options import own_option, sweep_argument
 from simlaw.errors import SimlawError
+from simlaw.losscurves import LossCurves, read_curves
+from simlaw.run.curves import stored_curves
 from simlaw.run.session import Session
+from simlaw.table import Table
 
 
 @click.command()
 @sweep_argument
 @own_option
-@click.option("--write", is_flag=True, help="Merge the rows into the sweep's own table.csv, the one that is committed.")
+@click.option("--write", is_flag=True, help="Merge rows and loss curves into the sweep's own table.csv and curves.csv.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file, .csv or .parquet."
 )
 def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     """Print or write the table of a sweep: committed rows that still match, and those made in this store.
 
-    With --write, committed rows that do not match (another corpus, an older definition) stay in the file.
+    With --write, committed rows that do not match (another corpus, an older definition) stay in the file, and the loss
+    curves of the runs whose histories are in this store go into curves.csv beside it; `simlaw health` reads them.
 
     \b
     Example:
@@ -41,3 +45,20 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     click.echo(
         f"{len(rows)} rows in {target}" + (f", {others} of them not of the sweep as it is now" if others else "")
     )
+    if write:
+        click.echo(_write_curves(session, rows, own))
+
+
+def _write_curves(session: Session, rows: Table, own: bool) -> str:
+    """What to say of the curves of these rows' runs; writes them, where there are any.
+
+    As with rows, the committed ones come before those of the store unless `own`.
+    """
+    path = session.file.curves
+    before = read_curves(path) if path.is_file() else LossCurves()
+    curves = stored_curves(session.store, rows, LossCurves() if own else before).merged(before).of(rows)
+    runs = len({row["run_id"] for row in rows})
+    if not len(curves):
+        return f"no curve of the {runs} runs: this store has none of their histories"
+    curves.write(path)
+    return f"loss curves of {len(curves)} of {runs} runs in {path}"

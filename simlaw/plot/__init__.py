@@ -2,6 +2,9 @@
 
 from simlaw.plot.bands import plot_bands as plot_bands
 from simlaw.plot.bits import plot_bits as plot_bits
+from simlaw.plot.collapse import plot_deviations as plot_deviations
+from simlaw.plot.collapse import plot_losses as plot_losses
+from simlaw.plot.collapse import plot_normalised as plot_normalised
 from simlaw.plot.frontier import plot_frontier as plot_frontier
 from simlaw.plot.penalty import plot_penalty as plot_penalty
 from simlaw.plot.residuals import plot_residuals as plot_residuals
