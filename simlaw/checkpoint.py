@@ -1,5 +1,6 @@
 """Checkpoints: a tree of arrays as one safetensors file, and back into a tree of the same structure."""
 
+import json
 from typing import Any
 
 import jax
@@ -10,11 +11,16 @@ from safetensors.numpy import load, save
 
 from simlaw.errors import SimlawError
 
+#: Raised by hand when the same names come to mean something else; what was stored before is then refused.
+FORM = 1
 
-def to_bytes(tree: Any) -> bytes:
-    """The tree's arrays under their key paths, in safetensors format; exact."""
+
+def to_bytes(tree: Any, of: str = "") -> bytes:
+    """The tree's arrays under their key paths, in safetensors format; exact. `of` is the key of what they are."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return save({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat})
+    # one text: the library writes several in an order that changes from process to process
+    about = json.dumps({"form": FORM, "of": of})
+    return save({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}, metadata={"about": about})
 
 
 def names(data: bytes) -> set[str]:
@@ -22,12 +28,24 @@ def names(data: bytes) -> set[str]:
     return set(_read(data))
 
 
-def from_bytes(data: bytes, like: Any) -> Any:
+def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
     """The tree of `to_bytes`, with the structure of `like` (arrays or their shapes).
 
-    Raises `SimlawError` where a leaf is missing, or its shape or dtype is another than in `like`.
+    Raises `SimlawError` where a leaf is missing, or its shape or dtype is another than in `like`, and where the file
+    says that it has another form or is of something else. Version 0.1 said neither.
     """
     stored = _read(data)
+    about = _about(data)
+    if about.get("form", FORM) != FORM:
+        raise SimlawError(
+            f"the checkpoint has form {about['form']}, and this version reads {FORM}: remove it, it is made again, or "
+            "read it with the version that wrote it"
+        )
+    if of and about.get("of") not in (None, "", of):
+        raise SimlawError(
+            f"the checkpoint is of {about['of']}, wanted {of}: it was made from another spec; remove it, or read it "
+            "with the spec that it was written with"
+        )
     flat, structure = jax.tree_util.tree_flatten_with_path(like)
     out = []
     for path, leaf in flat:
@@ -41,6 +59,14 @@ def from_bytes(data: bytes, like: Any) -> Any:
             )
         out.append(jnp.asarray(found))
     return jax.tree_util.tree_unflatten(structure, out)
+
+
+def _about(data: bytes) -> dict[str, Any]:
+    """What the header says besides the arrays, which the library's reader leaves out: eight bytes of length, JSON."""
+    length = int.from_bytes(data[:8], "little")
+    texts = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    found: dict[str, Any] = json.loads(texts.get("about", "{}"))
+    return found
 
 
 def _read(data: bytes) -> dict[str, np.ndarray]:

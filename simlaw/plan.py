@@ -111,6 +111,20 @@ def steps_left(
     return total
 
 
+def shared_work(cells: Iterable[Cell]) -> float:
+    """Training FLOPs with shared trunks, as a share of those of independent runs: optimizer steps, weighed by size."""
+    trunks: dict[object, list[Cell]] = {}
+    for cell in cells:
+        trunks.setdefault(cell.spec.trunk, []).append(cell)
+    shared = alone = 0.0
+    for trunk in trunks.values():
+        trunk.sort(key=lambda cell: cell.spec.branch_step)
+        each = _step_flops(trunk[0])
+        shared += each * steps_left([cell.spec for cell in trunk], ())
+        alone += each * sum(cell.spec.steps for cell in trunk)
+    return shared / alone
+
+
 @functools.cache
 def shapes_of(model: ModelSpec) -> Params:
     """The shapes of a model's parameters, by group."""
@@ -174,6 +188,9 @@ def _cost(trunks: Sequence[Sequence[Cell]]) -> float:
     """FLOPs of a pack, shared trunks counted once."""
     total = 0.0
     for cells in trunks:
-        per_step = 3 * flops_forward_per_token(cells[0].spec.model, cells[0].counts) * cells[0].spec.batch_tokens
-        total += steps_left([c.spec for c in cells], ()) * per_step + sum(c.flops_eval for c in cells)
+        total += steps_left([c.spec for c in cells], ()) * _step_flops(cells[0]) + sum(c.flops_eval for c in cells)
     return total
+
+
+def _step_flops(cell: Cell) -> float:
+    return 3 * flops_forward_per_token(cell.spec.model, cell.counts) * cell.spec.batch_tokens

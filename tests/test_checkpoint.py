@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.errors import SimlawError
@@ -35,3 +36,24 @@ def test_a_checkpoint_of_another_model_is_refused(like, sentence):
 def test_what_is_no_checkpoint_is_refused():
     with pytest.raises(SimlawError, match="is not a safetensors file"):
         from_bytes(b"not at all", TREE)
+
+
+def test_a_checkpoint_of_something_else_is_refused():
+    data = to_bytes(TREE, of="3fa9/00000016")
+    from_bytes(data, TREE, of="3fa9/00000016")
+    from_bytes(data, TREE)
+    with pytest.raises(SimlawError, match="the checkpoint is of 3fa9/00000016, wanted 77aa/00000016: it was made from"):
+        from_bytes(data, TREE, of="77aa/00000016")
+
+
+def test_a_checkpoint_of_another_form_is_refused(monkeypatch):
+    data = to_bytes(TREE)
+    monkeypatch.setattr("simlaw.checkpoint.FORM", 2)
+    with pytest.raises(SimlawError, match="the checkpoint has form 1, and this version reads 2: remove it"):
+        from_bytes(data, TREE)
+
+
+def test_what_version_0_1_wrote_is_read():
+    flat, _ = jax.tree_util.tree_flatten_with_path(TREE)
+    old = save({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat})
+    assert from_bytes(old, TREE, of="3fa9")["step"] == 7

@@ -7,7 +7,7 @@ import pytest
 from simlaw.config import EMA, LAWA, WSD, Precision
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, PerGroup, Quantizer
-from simlaw.plan import Pack, expand, packs, steps_left
+from simlaw.plan import Pack, expand, packs, shared_work, steps_left
 from simlaw.sweep import Grid, PTQGrid, Sweep, TokensPerParameter, load_sweep
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_eval, tiny_run
@@ -108,6 +108,26 @@ def test_steps_left_counts_trunks_once_and_what_is_stored_not_at_all():
     assert steps_left(runs[2:], (16, 32)) == 48
     assert steps_left(runs, (16, 32, 64), {runs[2]: 70}) == 4 + 8 + 10
     assert steps_left([tiny_run(schedule=WSD(warmup_tokens=0, cooldown=0.0))], ()) == 20
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rungs", "most"),
+    # five rungs a factor 2 apart, and ten of 2^0.5: with ever more rungs the share goes to 0.6 and 0.434
+    [(2.0, 5, 0.62), (2.0, 8, 0.62), (2**0.5, 10, 0.45)],
+)
+def test_shared_trunks_save_what_was_computed_by_hand(ratio, rungs, most):
+    steps = [round(40 * ratio**k) for k in range(rungs)]
+    grid = dataclasses.replace(SMOKE.grids[0], tokens=tuple(n * 128 for n in steps))
+    cooldowns = sum(round(0.2 * n) for n in steps)
+    shared = (steps[-1] - round(0.2 * steps[-1]) + cooldowns) / sum(steps)
+    found = shared_work(expand(change(SMOKE, grids=(grid,)), "f").cells)
+    assert found == pytest.approx(shared)
+    assert found <= most
+
+
+def test_runs_that_share_nothing_save_nothing():
+    one = dataclasses.replace(SMOKE.grids[0], tokens=(20 * 128,))
+    assert shared_work(expand(change(SMOKE, grids=(one,)), "f").cells) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import click
 from simlaw.cli.gate import gate, simulated
 from simlaw.cli.options import device_option, json_option, own_option, print_json, sweep_argument, workers_option
 from simlaw.errors import SimlawError
-from simlaw.plan import Cell
+from simlaw.plan import Cell, shared_work
 from simlaw.report import columns, count, duration, power_of_ten, size
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
@@ -58,6 +58,7 @@ def command(
         "tokens": sum(cell.spec.tokens for cell in cells),
         "flops_train_6nd": sum(cell.flops_train for cell in cells),
         "flops_eval": sum(cell.flops_eval for cell in cells),
+        "shared_work": shared_work(cells),
         "missing": len(status.todo),
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
@@ -97,6 +98,10 @@ def command(
         f"\n{whole['runs']} runs, {whole['evaluations']} evaluations; {len(cells) - len(status.todo)} runs are done, "
         f"{len(status.todo)} are left{status.remark}: "
         + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
+    )
+    click.echo(
+        f"sharing trunks takes {whole['shared_work']:.0%} of the training FLOPs of independent runs (each D is a "
+        "cool-down of its own from one constant-rate trunk)"
     )
     if "manifest" in whole:
         click.echo(f"manifest: {whole['manifest']}, entries 0 to {len(packs) - 1}")

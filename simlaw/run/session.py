@@ -1,9 +1,11 @@
 """A sweep at work: its plan, its store, and what is there of it already."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from simlaw.config import Text
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
@@ -11,7 +13,7 @@ from simlaw.run.local import Local, Outcome
 from simlaw.run.status import Status, status_of
 from simlaw.run.worker import Manifest, submit
 from simlaw.store import Store, default_root
-from simlaw.sweep import SweepFile, load_sweep
+from simlaw.sweep import Sweep, SweepFile, load_sweep
 from simlaw.table import Table, read_table
 
 
@@ -37,6 +39,7 @@ class Session:
         corpus.held_out(file.sweep.eval_tokens, file.sweep.family.context)
         for seed in {cell.spec.seed for cell in plan.cells}:
             corpus.seed_data(seed, file.sweep.family.context)
+        _enough(file.sweep, corpus, plan)
         return cls(file=file, corpus=corpus, plan=plan, store=Store(root=default_root()))
 
     @property
@@ -61,3 +64,20 @@ class Session:
         self.store.put("corpus", self.corpus.fingerprint, {"listing": self.corpus.listing().encode()})
         manifest = Manifest(corpus=self.file.sweep.corpus, fingerprint=self.corpus.fingerprint, packs=todo)
         return submit(self.store, manifest)
+
+
+def _enough(sweep: Sweep, corpus: AbstractCorpus, plan: Plan) -> None:
+    """Raise `SimlawError` where the longest run takes more passes over the text than the corpus declares."""
+    epoch = corpus.epoch_tokens(sweep.family.context)
+    if epoch is None or not isinstance(sweep.corpus, Text):
+        return
+    wanted = max(cell.spec.tokens for cell in plan.cells)
+    if wanted > epoch * sweep.corpus.epochs:
+        passes = (
+            "one pass over it gives" if sweep.corpus.epochs == 1 else f"{sweep.corpus.epochs:g} passes over it give"
+        )
+        raise SimlawError(
+            f"the longest run wants {wanted} tokens of the text, and {passes} "
+            f"{int(epoch * sweep.corpus.epochs)}: plan fewer tokens, add text, or allow repeats with "
+            f"Text(epochs={math.ceil(100 * wanted / epoch) / 100:g})"
+        )

@@ -67,18 +67,18 @@ def stored_steps(store: Store, ids: Sequence[str]) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | None) -> Params:
-    """The last weights of a stored run, or the average of them that it kept.
+def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | None, of: str = "") -> Params:
+    """The last weights of a stored run, or the average of them that it kept; `of` is the id that they must have.
 
-    Raises `SimlawError` where it kept no such average.
+    Raises `SimlawError` where it kept no such average, or the weights are of another run.
     """
     if average is None:
-        last: Params = from_bytes(files["params.safetensors"], shapes_of(spec.model))
+        last: Params = from_bytes(files["params.safetensors"], shapes_of(spec.model), of)
         return last
     if average not in spec.averages:
         raise SimlawError(f"the run kept no average {average}: add it to RunSpec.averages, which is another run")
     like = tuple(shapes_of(spec.model) for _ in spec.averages)
-    kept: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like)
+    kept: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like, of)
     return kept[spec.averages.index(average)]
 
 
@@ -164,10 +164,10 @@ class _Job:
                 files["status.json"] = json.dumps({"status": "trained"}).encode()
                 state = jax.tree.map(lambda x, i=i: x[i], done.state)
                 kept = zip(spec.averages, state.averages, strict=True)
-                files["params.safetensors"] = to_bytes(state.params)
+                files["params.safetensors"] = to_bytes(state.params, of=ids[i])
                 if spec.averages:
                     means = tuple(average_of(a, one, spec.steps, spec.batch_tokens) for a, one in kept)
-                    files["averages.safetensors"] = to_bytes(means)
+                    files["averages.safetensors"] = to_bytes(means, of=ids[i])
             self.desk.store.put("run", ids[i], files)
         self._drop_partials(ids)
 
@@ -193,7 +193,7 @@ class _Job:
                 base = EvalSpec(tokens=these[0].tokens, average=average)
                 evals = these if base in these else (base, *these)
                 windows = corpus.held_out(base.tokens, spec.model.context)
-                found = measure(spec, weights_of(spec, files, average), windows, evals, corpus.floor(windows))
+                found = measure(spec, weights_of(spec, files, average, run), windows, evals, corpus.floor(windows))
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
                 forward = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model)))
@@ -238,7 +238,7 @@ class _Job:
             return None
         one = (jax.tree.map(lambda x: x[0], like), unknown(1, step).member(0))
         try:
-            read: tuple[State, History] = from_bytes(files["state.safetensors"], one)
+            read: tuple[State, History] = from_bytes(files["state.safetensors"], one, of=key)
         except SimlawError as error:  # of another version: made again, which costs time and changes no number
             self.desk.store.set_aside(kind, key, str(error))
             return None
@@ -246,8 +246,9 @@ class _Job:
 
     def _save(self, kind: str, trunk: _Trunk, ids: Sequence[str]) -> None:
         for i, one in enumerate(ids):
-            data = to_bytes((jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i)))
-            self.desk.store.put(kind, f"{one}/{trunk.step:08d}", {"state.safetensors": data})
+            key = f"{one}/{trunk.step:08d}"
+            state = (jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i))
+            self.desk.store.put(kind, key, {"state.safetensors": to_bytes(state, of=key)})
 
     def _drop_partials(self, ids: Sequence[str], before: int | None = None) -> None:
         for one in ids:
