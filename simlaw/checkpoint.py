@@ -1,11 +1,13 @@
 """Checkpoints: a tree of arrays as one safetensors file, and back into a tree of the same structure."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -16,11 +18,14 @@ FORM = 1
 
 
 def to_bytes(tree: Any, of: str = "") -> bytes:
-    """The tree's arrays under their key paths, in safetensors format; exact. `of` is the key of what they are."""
+    """The tree's arrays under their key paths, in safetensors format; exact. `of` is the key of what they are.
+
+    Arrays that several processes hold together are gathered, for which all of them must call this.
+    """
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     # one text: the library writes several in an order that changes from process to process
     about = json.dumps({"form": FORM, "of": of})
-    return save({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}, metadata={"about": about})
+    return save({jax.tree_util.keystr(path): _whole(leaf) for path, leaf in flat}, metadata={"about": about})
 
 
 def names(data: bytes) -> set[str]:
@@ -36,9 +41,22 @@ def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
     """
     stored = _read(data)
     about = _about(data)
-    if about.get("form", FORM) != FORM:
+    check_about(about, FORM, of)
+    flat, structure = jax.tree_util.tree_flatten_with_path(like)
+    out = []
+    for path, leaf in flat:
+        name = jax.tree_util.keystr(path)
+        found = stored.get(name)
+        check_leaf(name, None if found is None else (str(found.dtype), found.shape), leaf)
+        out.append(jnp.asarray(found))
+    return jax.tree_util.tree_unflatten(structure, out)
+
+
+def check_about(about: Mapping[str, Any], form: int, of: str) -> None:
+    """Raise `SimlawError` where a checkpoint says that it has another form, or is of something else than `of`."""
+    if about.get("form", form) != form:
         raise SimlawError(
-            f"the checkpoint has form {about['form']}, and this version reads {FORM}: remove it, it is made again, or "
+            f"the checkpoint has form {about['form']}, and this version reads {form}: remove it, it is made again, or "
             "read it with the version that wrote it"
         )
     if of and about.get("of") not in (None, "", of):
@@ -46,19 +64,16 @@ def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
             f"the checkpoint is of {about['of']}, wanted {of}: it was made from another spec; remove it, or read it "
             "with the spec that it was written with"
         )
-    flat, structure = jax.tree_util.tree_flatten_with_path(like)
-    out = []
-    for path, leaf in flat:
-        name = jax.tree_util.keystr(path)
-        found = stored.get(name)
-        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
-            what = "missing" if found is None else f"{found.dtype}{list(found.shape)}"
-            raise SimlawError(
-                f"the checkpoint's {name} is {what}, wanted {leaf.dtype}{list(leaf.shape)}: it is of another model; "
-                "remove it, or read it with the spec that it was written with"
-            )
-        out.append(jnp.asarray(found))
-    return jax.tree_util.tree_unflatten(structure, out)
+
+
+def check_leaf(name: str, found: tuple[str, Sequence[int]] | None, leaf: Any) -> None:
+    """Raise `SimlawError` where the dtype and shape of a stored leaf are others than those of `leaf`."""
+    if found is None or found[0] != str(leaf.dtype) or tuple(found[1]) != leaf.shape:
+        what = "missing" if found is None else f"{found[0]}{list(found[1])}"
+        raise SimlawError(
+            f"the checkpoint's {name} is {what}, wanted {leaf.dtype}{list(leaf.shape)}: it is of another model; "
+            "remove it, or read it with the spec that it was written with"
+        )
 
 
 def _about(data: bytes) -> dict[str, Any]:
@@ -67,6 +82,12 @@ def _about(data: bytes) -> dict[str, Any]:
     texts = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     found: dict[str, Any] = json.loads(texts.get("about", "{}"))
     return found
+
+
+def _whole(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        return multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)
 
 
 def _read(data: bytes) -> dict[str, np.ndarray]:

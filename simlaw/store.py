@@ -42,24 +42,33 @@ class Store:
 
     def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
         """Write an artefact; where it is already there, nothing changes (equal keys have equal contents)."""
-        final = self._path(kind, key)
+        with self._writing(kind, key):
+            draft = self.draft()
+            try:
+                for name, data in files.items():
+                    write(draft / name, data)
+                sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+                self._publish(kind, key, draft, sums)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def draft(self) -> Path:
+        """A new empty folder, to be filled and then adopted."""
         draft = self.root / "tmp" / secrets.token_hex(8)
-        try:
+        with self._writing("tmp", draft.name):
             draft.mkdir(parents=True)
-            sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-            for name, data in (*files.items(), (SUMS, sums.encode())):
-                write(draft / name, data)
-            sync(draft)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            if not final.exists():
-                draft.rename(final)
-                sync(final.parent)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                return  # another worker was first, with the same content
-            raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        return draft
+
+    def adopt(self, kind: str, key: str, draft: Path) -> None:
+        """Make an artefact of everything in a folder of `draft`, as whole as one of `put`; the folder is then gone."""
+        with self._writing(kind, key):
+            try:
+                for path in sorted(draft.rglob("*")):
+                    sync(path)
+                files = sorted(path for path in draft.rglob("*") if path.is_file())
+                self._publish(kind, key, draft, {path.relative_to(draft).as_posix(): _sum(path) for path in files})
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """The files of an artefact, or None where it is missing or damaged; a damaged one is set aside."""
@@ -67,10 +76,24 @@ class Store:
         if not path.is_dir():
             return None
         try:
-            lines = [line.split("  ", 1) for line in (path / SUMS).read_text().splitlines()]
-            files = {name: (path / name).read_bytes() for _, name in lines}
-            if files and all(hashlib.sha256(files[name]).hexdigest() == wanted for wanted, name in lines):
+            sums = _sums(path)
+            files = {name: (path / name).read_bytes() for _, name in sums}
+            if files and all(hashlib.sha256(files[name]).hexdigest() == wanted for wanted, name in sums):
                 return files
+        except (OSError, ValueError):
+            pass  # incomplete or unreadable: damaged all the same
+        self.set_aside(kind, key)
+        return None
+
+    def locate(self, kind: str, key: str) -> Path | None:
+        """The folder of an artefact, for whoever reads its files in parts; None and set aside as with `get`."""
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        try:
+            sums = _sums(path)
+            if sums and all(_sum(path / name) == wanted for wanted, name in sums):
+                return path
         except (OSError, ValueError):
             pass  # incomplete or unreadable: damaged all the same
         self.set_aside(kind, key)
@@ -152,6 +175,35 @@ class Store:
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
+
+    def _publish(self, kind: str, key: str, draft: Path, sums: Mapping[str, str]) -> None:
+        final = self._path(kind, key)
+        write(draft / SUMS, "".join(f"{total}  {name}\n" for name, total in sorted(sums.items())).encode())
+        sync(draft)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not final.exists():
+            draft.rename(final)
+            sync(final.parent)
+
+    @contextlib.contextmanager
+    def _writing(self, kind: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return  # another worker was first, with the same content
+            final = self._path(kind, key)
+            raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
+
+
+def _sums(folder: Path) -> list[list[str]]:
+    """The checksum and the name of each file of an artefact."""
+    return [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _alive(lease: Path) -> bool:

@@ -113,12 +113,13 @@ def shape_of(spec: RunSpec) -> Shape:
 
 
 def compile_shape(
-    shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None, side_by_side: bool = False
+    shape: Shape, corpus: AbstractCorpus, mesh: Mesh | None = None, side_by_side: bool = False, remat: bool = False
 ) -> Program:
     """The program of a shape; XLA compiles it at the first call of `advance`.
 
     The members of a pack follow one another, which suits a CPU, or run `side_by_side`, which suits an accelerator and
-    is the only way on a mesh (`DeviceMesh.open`), whose axes must divide what lies along them (`DeviceMesh.fit`).
+    is the only way on a mesh (`DeviceMesh.open`), whose axes must divide what lies along them (`DeviceMesh.fit`). With
+    `remat` the insides of blocks are computed again for the gradient.
     """
     transform = transform_of(shape.optimizer)
     side_by_side = side_by_side or mesh is not None
@@ -129,7 +130,7 @@ def compile_shape(
         if shape.weights is not None:
             rounded = round_to_nearest(params, member.bits, *shape.weights)
             params = jax.tree.map(straight_through, params, jax.lax.stop_gradient(rounded))
-        each, normalizers = losses_and_normalizers(shape.model, params, windows, shape.dtype)
+        each, normalizers = losses_and_normalizers(shape.model, params, windows, shape.dtype, remat)
         loss = each.mean()
         return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
 

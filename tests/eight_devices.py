@@ -3,17 +3,22 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from simlaw.config import Precision
 from simlaw.corpora import open_corpus
 from simlaw.devices import DeviceMesh
 from simlaw.formats import Int, PerChannel, Quantizer
+from simlaw.run import states
+from simlaw.store import Store
 from simlaw.train import compile_shape, members, shape_of, start
 from tests.conftest import MODEL, tiny_run
 
-MESHES = (None, (2, 2, 2), (1, 2, 4))
+MESHES = (None, (2, 2, 2), (4, 1, 1))
 #: Four heads, so that four devices can share a model; weights are quantised, whose scales join divided inputs.
 SPECS = [
     tiny_run(
@@ -21,36 +26,70 @@ SPECS = [
         model=dataclasses.replace(MODEL, heads=4),
         precision=Precision(weights=Quantizer(format=Int(bits=4), granularity=PerChannel())),
     )
-    for seed in range(8)
+    for seed in range(4)
 ]
 
 
-def train(sizes, steps=20):
-    """The losses of the runs on a mesh, and the shapes of what one device holds of some leaves."""
-    mesh = None
-    if sizes is not None:
-        declared = DeviceMesh(pack=sizes[0], data=sizes[1], model=sizes[2])
-        declared.fit(SPECS[0].model, SPECS[0].batch, len(SPECS))
-        mesh = declared.open()
-    program = compile_shape(shape_of(SPECS[0]), open_corpus(SPECS[0].corpus), mesh)
-    state, history = program.advance(start(SPECS), members(program, SPECS, cool=True), steps)
+LIKE = jax.eval_shape(lambda: jax.tree.map(lambda x: x[0], start(SPECS)))
+
+
+def programs():
+    """The training program on every mesh; four devices stand idle beside a mesh of four."""
+    corpus = open_corpus(SPECS[0].corpus)
+    made = []
+    for sizes in MESHES:
+        mesh = None
+        if sizes is not None:
+            declared = DeviceMesh(pack=sizes[0], data=sizes[1], model=sizes[2])
+            declared.fit(SPECS[0].model, SPECS[0].batch, len(SPECS))
+            mesh = declared.open(jax.devices()[: declared.size])
+        made.append(compile_shape(shape_of(SPECS[0]), corpus, mesh))
+    return made
+
+
+def train(program, state, steps):
+    """The state so many steps on, with the losses and gradient norms."""
+    state, history = program.advance(state, members(program, SPECS, cool=True), steps)
+    return state, {"loss": history.loss.tolist(), "norm": history.gradient_norm.tolist()}
+
+
+def held(state):
+    """The shapes of what one device holds of some leaves."""
     block = state.params["blocks"]["blocks"][0]
     moments = state.optimizer[1].mu["blocks"]["blocks"][0]
-    held = {
+    leaves = {
         "qkv": block["attention"]["qkv"],
         "down": block["feed"]["down"],
         "moment of down": moments["feed"]["down"],
         "head": state.params["head"]["head"],
         "gain": state.params["norms"]["norm"]["gain"],
     }
-    return history, {name: leaf.addressable_shards[0].data.shape for name, leaf in held.items()}
+    return {name: leaf.addressable_shards[0].data.shape for name, leaf in leaves.items()}
+
+
+def same(a, b):
+    """Whether two trees hold the same bits."""
+    return all(
+        np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)
+    )
 
 
 if __name__ == "__main__":
-    found = []
-    for sizes in MESHES:
-        history, held = train(sizes)
-        found.append(
-            {"mesh": sizes, "loss": history.loss.tolist(), "norm": history.gradient_norm.tolist(), "held": held}
-        )
-    json.dump({"devices": jax.device_count(), "found": found}, sys.stdout)
+    store = Store(root=Path(sys.argv[1]))
+    states.FILE_BYTES = 0  # every state is large
+    found, made, kept = [], programs(), None
+    for sizes, program in zip(MESHES, made, strict=True):
+        state, seen = train(program, start(SPECS), 20)
+        found.append({"mesh": sizes, "held": held(state), **seen})
+        if sizes == (2, 2, 2):
+            kept = jax.tree.map(np.asarray, state)
+            for i, spec in enumerate(SPECS):
+                states.save_state(store, "trunk", f"{spec.seed}/20", jax.tree.map(lambda x, i=i: x[i], state))
+    restored = []
+    for program in made:
+        each = [states.read_state(store, "trunk", f"{spec.seed}/20", LIKE, program.mesh) for spec in SPECS]
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        bits = same(state, kept)
+        restored.append({"same": bits, **train(program, state, 10)[1]})
+    files = sorted(path.name for path in (store.root / "trunk" / "0" / "20").iterdir())
+    json.dump({"devices": jax.device_count(), "found": found, "restored": restored, "files": files}, sys.stdout)

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("accounting", "corpora", "product", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq"),
-        *("averages", "devices", "columns", "export", "table"),
+        *("averages", "devices", "sharded", "columns", "export", "table"),
         "losscurves",
     ),
     (
@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 TRAINING = {
     *("product", "model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "history"),
-    *("averages", "corpora", "run", "loaded", "devices"),
+    *("averages", "corpora", "run", "loaded", "devices", "sharded"),
 }
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),

@@ -34,6 +34,21 @@ def test_checksums_are_those_of_sha256sum(store):
     assert check.returncode == 0
 
 
+def test_a_folder_is_adopted_whole(store):
+    draft = store.draft()
+    (draft / "sub").mkdir()
+    (draft / "sub" / "a.txt").write_bytes(b"alpha")
+    store.adopt("run", "k/1", draft)
+    assert not draft.exists()
+    assert store.get("run", "k/1") == {"sub/a.txt": b"alpha"}
+    folder = store.locate("run", "k/1")
+    check = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=folder, check=False, capture_output=True)
+    assert check.returncode == 0
+    (folder / "sub" / "a.txt").write_bytes(b"alphA")
+    assert store.locate("run", "k/1") is None
+    assert len(list((store.root / "aside").iterdir())) == 1
+
+
 def test_a_second_put_changes_nothing(store):
     store.put("run", "k", FILES)
     store.put("run", "k", {"a.txt": b"other"})

@@ -37,6 +37,16 @@ device_option = click.option(
     show_default=True,
     help="What to train on; an accelerator has one worker, which packs runs of one shape.",
 )
+mesh_option = click.option(
+    "--mesh",
+    type=click.IntRange(1),
+    nargs=3,
+    metavar="PACK DATA MODEL",
+    help="Divide the runs of a pack, each batch and each model over so many devices; one worker uses all there are.",
+)
+remat_option = click.option(
+    "--remat", is_flag=True, help="Compute the insides of blocks again instead of keeping them: less memory, more time."
+)
 
 
 def named(option: str, given: Sequence[str], example: str) -> dict[str, str]:

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import click
 
 from simlaw.cli.gate import gate, simulated
-from simlaw.cli.options import device_option, json_option, own_option, print_json, sweep_argument, workers_option
+from simlaw.cli.options import (
+    device_option,
+    json_option,
+    mesh_option,
+    own_option,
+    print_json,
+    remat_option,
+    sweep_argument,
+    workers_option,
+)
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell, shared_work
 from simlaw.report import columns, count, duration, power_of_ten, size
@@ -18,6 +27,8 @@ from simlaw.run.session import Session
 @sweep_argument
 @workers_option
 @device_option
+@mesh_option
+@remat_option
 @own_option
 @click.option("--manifest", is_flag=True, help="Write the work that is left for `simlaw work`, and print where.")
 @click.option("--force", is_flag=True, help="Plan a sweep that is refused all the same.")
@@ -28,6 +39,8 @@ def command(
     sweep: str,
     workers: int,
     device: str,
+    mesh: tuple[int, int, int] | None,
+    remat: bool,
     own: bool,
     manifest: bool,
     force: bool,
@@ -49,7 +62,7 @@ def command(
     """
     session = Session.open(sweep)
     cells, status = session.plan.cells, session.status(own)
-    engine = Local(workers=workers, device=device)
+    engine = Local(workers=workers, device=device, mesh=mesh, remat=remat)
     packs = session.packs(status, engine)
     left = estimate(packs, session.plan.fingerprint, engine, session.store)
     whole = {

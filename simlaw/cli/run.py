@@ -5,7 +5,7 @@ import sys
 import click
 
 from simlaw.cli.gate import gate
-from simlaw.cli.options import device_option, own_option, sweep_argument, workers_option
+from simlaw.cli.options import device_option, mesh_option, own_option, remat_option, sweep_argument, workers_option
 from simlaw.cli.progress import progress
 from simlaw.report import duration, power_of_ten
 from simlaw.run.estimate import estimate
@@ -17,15 +17,17 @@ from simlaw.run.session import Session
 @sweep_argument
 @workers_option
 @device_option
+@mesh_option
+@remat_option
 @own_option
-def command(sweep: str, workers: int, device: str, own: bool) -> None:
+def command(sweep: str, workers: int, device: str, mesh: tuple[int, int, int] | None, remat: bool, own: bool) -> None:
     """Train and evaluate whatever of a sweep is not done; Ctrl-C stops at the next boundary, and nothing is lost.
 
     \b
     Example:
       simlaw run quickstart --workers 2
     """
-    if not run(Session.open(sweep), Local(workers=workers, device=device), own):
+    if not run(Session.open(sweep), Local(workers=workers, device=device, mesh=mesh, remat=remat), own):
         sys.exit(1)
 
 

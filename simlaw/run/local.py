@@ -34,15 +34,21 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """Worker processes on this machine. On a CPU each has a core of its own; an accelerator has one worker."""
+    """Worker processes on this machine. On a CPU each has a core of its own; an accelerator, or a mesh, has one worker.
+
+    `mesh` is how many devices divide packs, batches and models; with `remat` blocks are computed again for gradients.
+    """
 
     workers: int = 2
     device: str = "cpu"
+    mesh: tuple[int, int, int] | None = None
+    remat: bool = False
 
     @property
     def pack_size(self) -> int:
         """Trunks trained side by side: packing buys nothing on a CPU and everything on an accelerator."""
-        return 1 if self.device == "cpu" else 16
+        most = 1 if self.device == "cpu" and self.mesh is None else 16
+        return most if self.mesh is None else max(1, most // self.mesh[0]) * self.mesh[0]
 
     @property
     def cores(self) -> list[int]:
@@ -52,8 +58,9 @@ class Local:
 
     def run(self, store: Store, manifest: Path, packs: int, tell: Callable[[float], None]) -> Outcome:
         """Work through a manifest; `tell` gets the FLOPs done. Ctrl-C stops at the next boundary, a second one now."""
-        count = max(1, min(self.workers, packs)) if self.device == "cpu" else 1
-        cores = self.cores if self.device == "cpu" else []
+        alone = self.device != "cpu" or self.mesh is not None
+        count = 1 if alone else max(1, min(self.workers, packs))
+        cores = [] if alone else self.cores
         logs = store.root / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -62,6 +69,10 @@ class Local:
                 log = logs / f"worker-{i}.log"
                 command = [sys.executable, "-m", "simlaw", "work", "--manifest", str(manifest.resolve())]
                 command += ["--device", self.device, "--parent", str(os.getpid())]
+                if self.mesh is not None:
+                    command += ["--mesh", *map(str, self.mesh)]
+                if self.remat:
+                    command += ["--remat"]
                 if cores:
                     command += ["--core", str(cores[i % len(cores)])]
                 process = subprocess.Popen(

@@ -11,7 +11,7 @@ from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
 from simlaw.run.local import Local, Outcome
 from simlaw.run.status import Status, status_of
-from simlaw.run.worker import Manifest, submit
+from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
 from simlaw.store import Store, default_root
 from simlaw.sweep import Sweep, SweepFile, load_sweep
 from simlaw.table import Table, read_table
@@ -52,8 +52,11 @@ class Session:
         return status_of(self.plan, self.store, None if own else self.committed)
 
     def packs(self, status: Status, engine: Local) -> tuple[Pack, ...]:
-        """The work that is left."""
-        return packs(status.todo, engine.pack_size)
+        """The work that is left; raises `SimlawError` where the engine's mesh does not divide it."""
+        todo = packs(status.todo, engine.pack_size)
+        if (mesh := mesh_of(engine.mesh)) is not None:
+            fit_packs(mesh, todo)
+        return todo
 
     def run(self, todo: tuple[Pack, ...], engine: Local, tell: Callable[[float], None]) -> Outcome:
         """Compute some packs; `tell` gets the FLOPs done."""

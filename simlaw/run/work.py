@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from simlaw.accounting import flops_forward_per_token, parameters
 from simlaw.averages import average_of
@@ -25,7 +26,8 @@ from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows
-from simlaw.store import Store
+from simlaw.run.states import read_state, save_state
+from simlaw.run.team import AnyStore
 from simlaw.table import Row, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
 
@@ -39,15 +41,20 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """What a worker works with: the store, the corpus, where to tell progress (in FLOPs) and whether to stop."""
+    """What a worker works with: the store, the corpus, where to tell progress (in FLOPs) and whether to stop.
 
-    store: Store
+    Without a mesh it trains on one device.
+    """
+
+    store: AnyStore
     corpus: AbstractCorpus
     tell: Callable[[float], None]
     stop: Callable[[], bool]
+    mesh: Mesh | None = None
+    remat: bool = False
 
 
-def stored_rows(store: Store, run: str) -> dict[str, Row]:
+def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
     """The rows of a run in the store, by eval_id."""
     found: dict[str, Row] = {}
     for key in store.keys("rows", run):
@@ -58,7 +65,7 @@ def stored_rows(store: Store, run: str) -> dict[str, Row]:
     return found
 
 
-def stored_steps(store: Store, ids: Sequence[str]) -> list[tuple[int, str]]:
+def stored_steps(store: AnyStore, ids: Sequence[str]) -> list[tuple[int, str]]:
     """The steps at which states of all these trunks or runs are stored, ascending, with the kind of their artefacts."""
     found = []
     for kind in ("trunk", "partial"):
@@ -91,7 +98,8 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     first = ladder[0][0]
     shape = shape_of(first)
     if shape not in programs:
-        programs[shape] = compile_shape(shape, desk.corpus, side_by_side=jax.default_backend() != "cpu")
+        side_by_side = jax.default_backend() != "cpu"
+        programs[shape] = compile_shape(shape, desk.corpus, desk.mesh, side_by_side, desk.remat)
     job = _Job(desk=desk, program=programs[shape], evals=pack.evals)
     trunk = _Trunk(state=start(ladder[0]), step=0, history=no_history(len(pack.members)))
     for rung in ladder:
@@ -233,22 +241,14 @@ class _Job:
 
     def _read(self, kind: str, key: str, like: State, step: int) -> tuple[State, History] | None:
         """A stored state of one member with its history, or None where there is none that fits."""
-        files = self.desk.store.get(kind, key)
-        if files is None:
-            return None
         one = (jax.tree.map(lambda x: x[0], like), unknown(1, step).member(0))
-        try:
-            read: tuple[State, History] = from_bytes(files["state.safetensors"], one, of=key)
-        except SimlawError as error:  # of another version: made again, which costs time and changes no number
-            self.desk.store.set_aside(kind, key, str(error))
-            return None
+        read: tuple[State, History] | None = read_state(self.desk.store, kind, key, one, self.program.mesh)
         return read
 
     def _save(self, kind: str, trunk: _Trunk, ids: Sequence[str]) -> None:
-        for i, one in enumerate(ids):
-            key = f"{one}/{trunk.step:08d}"
-            state = (jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i))
-            self.desk.store.put(kind, key, {"state.safetensors": to_bytes(state, of=key)})
+        for i, key in enumerate(ids):
+            one = (jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i))
+            save_state(self.desk.store, kind, f"{key}/{trunk.step:08d}", one)
 
     def _drop_partials(self, ids: Sequence[str], before: int | None = None) -> None:
         for one in ids:

@@ -12,18 +12,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from simlaw.config import Corpus, run_id, trunk_id
-from simlaw.corpora import open_corpus
+from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.declared import Declared, decode, digest, encode
+from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
 from simlaw.plan import Pack
+from simlaw.run.team import AnyStore, TeamStore, anybody, leads, together
 from simlaw.run.work import Desk, Stopped, work
 from simlaw.store import Store
 from simlaw.train import Program
@@ -88,22 +91,29 @@ def _processor() -> str:
     return digest(tuple(about))
 
 
-def run_worker(store: Store, path: Path, index: int | None, parent: int | None) -> bool:
+def run_worker(
+    own: Store,
+    path: Path,
+    index: int | None,
+    parent: int | None,
+    devices: DeviceMesh | None = None,
+    remat: bool = False,
+) -> bool:
     """Work through a manifest (or its entry `index`); whether everything was done.
+
+    With `devices` on a mesh of all devices there are, those of the other processes of a team included.
 
     Progress goes to standard output, one JSON object a line. A failing pack becomes a failure record of its runs, and
     the next pack is taken. SIGINT and SIGTERM stop at the next boundary; so does the death of the process `parent`.
     """
-    stop = _stop_signal(parent)
-    manifest = read_manifest(path)
-    if index is not None and not 0 <= index < len(manifest.packs):
-        raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
-    corpus = open_corpus(manifest.corpus)
-    if corpus.fingerprint != manifest.fingerprint:
-        raise SimlawError(
-            f"the corpus here has the fingerprint {corpus.fingerprint}, the manifest wants {manifest.fingerprint}: "
-            "the files changed; submit the sweep again"
-        )
+    asked = _stop_signal(parent)
+    team = jax.process_count() > 1
+    store: AnyStore = TeamStore(store=own) if team else own
+    manifest, corpus, mesh = together(lambda: _ready(path, index, devices))
+
+    def stop() -> bool:
+        return anybody(asked())
+
     held: list[str] = []
 
     def tell(flops: float) -> None:
@@ -111,7 +121,7 @@ def run_worker(store: Store, path: Path, index: int | None, parent: int | None) 
         for lease in held:
             store.renew(lease)
 
-    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop)
+    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat)
     programs: dict[object, Program] = {}
     left = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
     good = True
@@ -139,6 +149,23 @@ def run_worker(store: Store, path: Path, index: int | None, parent: int | None) 
     return good and not stop()
 
 
+def _ready(path: Path, index: int | None, devices: DeviceMesh | None) -> tuple[Manifest, AbstractCorpus, Mesh | None]:
+    """The manifest, its corpus and the mesh; raises `SimlawError` where they are not as declared."""
+    manifest = read_manifest(path)
+    if index is not None and not 0 <= index < len(manifest.packs):
+        raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
+    corpus = open_corpus(manifest.corpus)
+    if corpus.fingerprint != manifest.fingerprint:
+        raise SimlawError(
+            f"the corpus here has the fingerprint {corpus.fingerprint}, the manifest wants {manifest.fingerprint}: "
+            "the files changed; submit the sweep again"
+        )
+    mesh = devices.open() if devices is not None else None
+    if devices is not None:
+        fit_packs(devices, manifest.packs)
+    return manifest, corpus, mesh
+
+
 def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) -> bool:
     """Whether the pack was done; one that failed before, in another worker, is tried only `again`."""
     runs = [run_id(spec, desk.corpus.fingerprint) for member in pack.members for spec in member]
@@ -154,12 +181,28 @@ def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) ->
         raise
     except Exception as error:  # whatever it is, it must not take the other packs with it
         traceback.print_exc(file=sys.stderr)
+        if jax.process_count() > 1 and not isinstance(error, SimlawError):
+            # the others may be fine, and waiting for this process: without it they end too, and are started again
+            sys.stderr.flush()
+            os._exit(1)
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         for run in runs:
             desk.store.put("failure", run, {"failure.json": json.dumps({"note": note}).encode()})
         _say({"failed": note})
         return False
     return True
+
+
+def mesh_of(sizes: tuple[int, int, int] | None) -> DeviceMesh | None:
+    """The mesh of these sizes along pack, data and model."""
+    return None if sizes is None else DeviceMesh(pack=sizes[0], data=sizes[1], model=sizes[2])
+
+
+def fit_packs(devices: DeviceMesh, packs: Iterable[Pack]) -> None:
+    """Raise `SimlawError` where the mesh does not divide some pack, its batch or its model."""
+    for pack in packs:
+        first = pack.members[0][0]
+        devices.fit(first.model, first.batch, len(pack.members))
 
 
 def _stop_signal(parent: int | None) -> Callable[[], bool]:
@@ -171,6 +214,8 @@ def _stop_signal(parent: int | None) -> Callable[[], bool]:
 
 
 def _say(message: dict[str, object]) -> None:
+    if not leads():
+        return
     try:
         print(json.dumps(message), flush=True)
     except BrokenPipeError:
