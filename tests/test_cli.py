@@ -328,6 +328,10 @@ def test_the_overview_lists_every_command():
             ("figure", "none", "--sweep", "smoke"),
             "simlaw: there is no figure script figures/none.py: the figures here are collapse, headline",
         ),
+        (
+            ("health", "smoke", "--gamma", "0.5"),
+            "simlaw: 2 sizes have a rung within 1.25 x of one ladder D = c·N^0.5, ",
+        ),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
     ],
 )

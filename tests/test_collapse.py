@@ -8,6 +8,7 @@ import pytest
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.health.collapse import Collapse, Irreducible, collapse, floor_of, gamma_of, irreducible_of
+from simlaw.health.judge import Judge, running
 from simlaw.health.ladder import ladder
 from simlaw.laws import Chinchilla
 from simlaw.losscurves import PLACES, LossCurve, LossCurves, make_curves
@@ -129,6 +130,16 @@ def test_an_error_of_e_that_could_explain_it_keeps_a_size_from_being_blamed():
     bent = judged(replace(wrong, draws=vague.irreducible.draws), noise=1e-3, bent={SIZES[1]: 0.1})
     assert bent.worst.standing == "stands off"
     assert bent.worst.params == SIZES[1]
+
+
+def test_a_distance_is_from_the_mean_of_the_others_that_are_trusted():
+    size = np.repeat(np.eye(3), 4, axis=1)
+    judge = Judge(mean=size / 4, freedom=9, smooth=running(20))
+    everyone, two = np.array([True, True, True]), np.array([True, True, False])
+    np.testing.assert_allclose(judge.contrasts(everyone), [[1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]])
+    np.testing.assert_allclose(judge.contrasts(two), [[1, -1, 0], [-1, 1, 0], [-0.5, -0.5, 1]])
+    np.testing.assert_allclose(judge.errors(two), np.sqrt([2 / 4, 2 / 4, 1.5 / 4]))
+    np.testing.assert_allclose(np.ones(20) @ running(20), 1.0)  # what does not vary stays as it is
 
 
 def test_units_of_tokens_and_the_order_of_rows_change_nothing():
