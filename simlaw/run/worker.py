@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -72,7 +73,7 @@ def prepare(store: Store, device: str | None) -> None:
     if found != "cpu":
         # a precision law must not be drawn from silently shortened products (TF32, bfloat16 passes)
         jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
-    # compiled programs are kept: a second start is three times faster; another processor gets a folder of its own
+    # compiled programs are kept: a second start is three times faster; another processor or jaxlib gets its own folder
     settings = {
         "jax_compilation_cache_dir": str(store.root / "compiled" / _processor()),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -83,8 +84,11 @@ def prepare(store: Store, device: str | None) -> None:
 
 
 def _processor() -> str:
-    """A hash of what compiled code depends on here: the processor's kind and abilities."""
-    about = [platform.machine(), platform.processor()]
+    """A hash of what compiled code depends on here: the library, and the processor's kind and abilities.
+
+    A folder of programs that another jaxlib or another processor made can crash the process that reads it.
+    """
+    about = [version("jaxlib"), platform.machine(), platform.processor()]
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         about += sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})

@@ -1,14 +1,18 @@
-"""PyTorch's side of the trainer benchmark: the same model, optimizer and batches, eager or compiled.
+"""PyTorch's side of the trainer benchmark: the same model, optimizer and batches, eager or compiled;
+for each line it reads it trains for some seconds and prints tokens per second.
 
-Runs in the peers' environment, without simlaw.
+Runs in the peers' environment, without simlaw. Arguments: width, layers, context, batch, core (-1: all), seconds, mode,
+the corpus as a file.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 
-width, core, seconds, mode, corpus = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5]
+width, LAYERS, CONTEXT, BATCH, core = map(int, sys.argv[1:6])
+seconds, mode, corpus = float(sys.argv[6]), sys.argv[7], sys.argv[8]
 if core >= 0:
     os.sched_setaffinity(0, {core})
 
@@ -19,7 +23,7 @@ from torch.nn import functional as F  # noqa: E402
 if core >= 0:
     torch.set_num_threads(1)
 torch.manual_seed(0)
-BATCH, CONTEXT, VOCAB, LAYERS, HEAD = 32, 64, 256, 2, 16
+VOCAB, HEAD = 256, 16
 HIDDEN, HEADS = 3 * width, width // HEAD
 angle = torch.arange(CONTEXT)[:, None] * 10_000.0 ** (-torch.arange(0, HEAD, 2) / HEAD)[None, :]
 COS, SIN = angle.cos(), angle.sin()
@@ -87,13 +91,17 @@ def step(i):
     return loss
 
 
-for i in range(64):
+for i in range(64 if LAYERS == 2 else 4):
     step(i)
 print("ready", flush=True)
-sys.stdin.readline()
-began, steps = time.perf_counter(), 0
-while time.perf_counter() - began < seconds:
-    loss = step(64 + steps)
-    steps += 1
-took = time.perf_counter() - began
-print(json.dumps({"tokens_per_second": steps * BATCH * CONTEXT / took, "loss": loss.item()}))
+done = 64
+for _ in sys.stdin:
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        loss = step(done + steps)
+        steps += 1
+    took = time.perf_counter() - began
+    done += steps
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    result = {"tokens_per_second": steps * BATCH * CONTEXT / took, "peak_bytes": peak, "loss": loss.item()}
+    print(json.dumps(result), flush=True)
