@@ -8,7 +8,7 @@ devices they are side by side too, and XLA divides members, batches and models a
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -84,6 +84,8 @@ class Program:
     shared: Any
     step_pack: Callable[..., tuple[State, Float[Array, "e q s"]]]
     mesh: Mesh | None = None
+    sizes: set[int] = field(default_factory=set)
+    """Members of the packs that have been advanced: at the first of each size XLA compiles."""
 
     def advance(self, state: State, members: Member, steps: int) -> tuple[State, History]:
         """The state `steps` steps on (its argument is consumed), and the history of these steps for each member.
@@ -94,6 +96,7 @@ class Program:
             state = place(state, shardings(self.mesh, state))
             members = place(members, along_pack(self.mesh))
         state, history = self.step_pack(self.shared, state, members, jnp.int32(steps))
+        self.sizes.add(history.shape[0])
         return state, History(*np.moveaxis(np.asarray(history)[:, :, :steps], 1, 0))
 
 
@@ -222,6 +225,25 @@ def last_rate(spec: RunSpec) -> float:
     """The learning rate of a run's last step."""
     args = (spec.optimizer.peak_rate, spec.schedule.warmup_tokens // spec.batch_tokens, spec.branch_step, spec.steps)
     return float(wsd(jnp.int32(spec.steps - 1), jnp.float32(args[0]), *map(jnp.int32, args[1:])))
+
+
+def rates(spec: RunSpec, steps: Sequence[int], cool: bool) -> list[float]:
+    """The learning rates of these steps of a run, or, not `cool`, of its trunk."""
+    never = 2**30
+    ends = (spec.branch_step, spec.steps) if cool else (never, never)
+    found: list[float] = []
+    for at in range(0, len(steps), _RATES):
+        part = np.asarray(steps[at : at + _RATES], np.int32)
+        padded = jnp.asarray(np.pad(part, (0, _RATES - len(part))))
+        warmup = jnp.int32(spec.schedule.warmup_tokens // spec.batch_tokens)
+        each = _wsd(padded, jnp.float32(spec.optimizer.peak_rate), warmup, *map(jnp.int32, ends))
+        found += np.asarray(each)[: len(part)].tolist()
+    return found
+
+
+#: Rates that are computed at once: of one length, so that it is compiled once.
+_RATES = 8
+_wsd = jax.jit(jax.vmap(wsd, in_axes=(0, None, None, None, None)))
 
 
 @functools.cache

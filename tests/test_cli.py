@@ -287,10 +287,16 @@ def test_figure(call, project, tmp_path):
 def test_gc_keeps_what_sweeps_use_and_frees_the_rest(call, project):
     (project / ".simlaw" / "run" / "0123456789abcdef").mkdir()
     (project / ".simlaw" / "run" / "0123456789abcdef" / "old").write_bytes(b"x" * 1000)
+    journals = project / ".simlaw" / "history"
+    kept = sorted(journals.rglob("*.jsonl"))
+    assert len(kept) == 18 + 6  # runs and trunks
+    for name in ("0123456789abcdef.jsonl", "trunk/0123456789abcdef.jsonl"):
+        (journals / name).write_text("{}\n")
     assert "would remove" in call("gc").output
     assert (project / ".simlaw" / "run" / "0123456789abcdef").exists()
     assert "removed" in call("gc", "--yes").output
     assert not (project / ".simlaw" / "run" / "0123456789abcdef").exists()
+    assert sorted(journals.rglob("*.jsonl")) == kept
     assert json.loads(call("status", "smoke", "--own", "--json").stdout)["done"] == 18
 
 

@@ -10,9 +10,9 @@ import pytest
 from simlaw.accounting import flops_forward_per_token
 from simlaw.config import AdamW, trunk_id
 from simlaw.plan import expand, packs
-from simlaw.run import local
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
+from simlaw.run.message import Message, Task, read_message
 from simlaw.run.status import status_of
 from simlaw.run.work import Desk, work
 from simlaw.run.worker import Manifest, read_manifest, run_worker, submit
@@ -112,8 +112,12 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
     assert len(tried) == 3
     assert conditions(plan, store)[0] == ["failed"] * 4
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert said == [*[{"failed": "MemoryError: no room"}] * 2, {"ended": True}] * 2 + said[-2:]
-    assert said[-2:] == [{"failed": "MemoryError: no room"}, {"ended": True}]
+    failed = [
+        {"failed": "MemoryError: no room", "runs": [c.run_id for c in plan.cells if c.spec.seed == seed]}
+        for seed in (0, 1)
+    ]
+    end = {"ended": True}
+    assert said == [*failed, end, *failed, end, failed[1], end]
     submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
     assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
 
@@ -155,9 +159,12 @@ def test_an_estimate_takes_the_speed_of_this_host_and_device(done, store, corpus
 
 
 def test_a_librarys_stray_line_is_no_message():
-    assert local._message('{"flops": 3}') == {"flops": 3}
-    assert local._message("WARNING: no GPU found\n") == {}
-    assert local._message("3\n") == {}
+    assert read_message('{"flops": 3}') == Message(flops=3)
+    assert read_message("WARNING: no GPU found\n") is None
+    assert read_message("3\n") is None
+    assert read_message('{"colour": 3}') is None
+    whole = Message(flops=2.5, task=Task(doing="training", step=3), runs=("a",), settled="done")
+    assert read_message(whole.line()) == whole
 
 
 def seed_zero(sweep):

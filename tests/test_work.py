@@ -39,7 +39,7 @@ class Clerk:
         )
         with contextlib.suppress(Stopped) if stop_when else contextlib.nullcontext():
             work(pack, desk, {self.program.shape: self.program})
-        return told
+        return [message.flops for message in told if message.flops]
 
     def id(self, spec):
         return run_id(spec, self.corpus.fingerprint)

@@ -16,7 +16,7 @@ from simlaw.store import Store, default_root
 @click.command()
 @click.option("--yes", is_flag=True, help="Remove it; without this, only say what would go.")
 def command(yes: bool) -> None:
-    """Remove runs, rows, states and leftovers that no sweep below sweeps/ uses.
+    """Remove runs, rows, states, histories and leftovers that no sweep below sweeps/ uses.
 
     \b
     Example:
@@ -47,11 +47,17 @@ def command(yes: bool) -> None:
     ):
         folder = store.root / kind
         doomed += [path for path in sorted(folder.glob("*")) if path.name not in used] if folder.is_dir() else []
+    history = store.root / "history"
+    doomed += [path for path in sorted(history.glob("*.jsonl")) if path.stem not in runs]
+    doomed += [path for path in sorted(history.glob("trunk/*.jsonl")) if path.stem not in trunks]
     doomed = [path for path in doomed if path.exists()]
-    freed = sum(file.stat().st_size for path in doomed for file in path.rglob("*") if file.is_file())
+    files = [file for path in doomed for file in (path, *path.rglob("*")) if file.is_file()]
+    freed = sum(file.stat().st_size for file in files)
     if yes:
+        for file in files:
+            file.unlink()
         for path in doomed:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     kinds = Counter(path.name if path.parent == store.root else path.parent.name for path in doomed)
     what = f"{size(freed)}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}" if doomed else "nothing"
     click.echo(f"removed {what}" if yes else f"would remove {what}; `simlaw gc --yes` does")

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -46,6 +47,13 @@ mesh_option = click.option(
 )
 remat_option = click.option(
     "--remat", is_flag=True, help="Compute the insides of blocks again instead of keeping them: less memory, more time."
+)
+
+profile_option = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Leave JAX's trace of a few dispatches of each worker here, for Perfetto or TensorBoard.",
 )
 
 

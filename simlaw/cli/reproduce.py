@@ -8,7 +8,7 @@ import click
 from simlaw.analysis import analyse
 from simlaw.cli.analysis import answer, decision_report, fit_report
 from simlaw.cli.figure import draw
-from simlaw.cli.options import device_option, own_option, sweep_argument, where_option, workers_option
+from simlaw.cli.options import device_option, own_option, profile_option, sweep_argument, where_option, workers_option
 from simlaw.cli.run import run
 from simlaw.cli.source import Source, open_curves, select
 from simlaw.compare import compare
@@ -23,6 +23,7 @@ from simlaw.run.session import Session
 @workers_option
 @device_option
 @own_option
+@profile_option
 @where_option
 @click.option("--figure", default="headline", show_default=True, help="The figure to draw.")
 @click.option(
@@ -31,7 +32,14 @@ from simlaw.run.session import Session
     help="Where to draw it; by default in the store, out/SWEEP.",
 )
 def command(
-    sweep: str, workers: int, device: str, own: bool, chosen: tuple[str, ...], figure: str, out: Path | None
+    sweep: str,
+    workers: int,
+    device: str,
+    own: bool,
+    profile: Path | None,
+    chosen: tuple[str, ...],
+    figure: str,
+    out: Path | None,
 ) -> None:
     """Plan, run what is missing, fit, draw and decide. Run again, it redoes nothing.
 
@@ -46,7 +54,7 @@ def command(
     session = Session.open(sweep)
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else ''}")
     click.echo(f"corpus: {session.corpus.describe()}")
-    if not run(session, Local(workers=workers, device=device), own):
+    if not run(session, Local(workers=workers, device=device), own, profile):
         sys.exit(1)
     rows = session.status(own).rows
     mine = session.store.root / "out" / session.file.name

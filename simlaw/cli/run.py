@@ -1,16 +1,26 @@
 """`simlaw run`: compute what is missing of a sweep."""
 
 import sys
+from pathlib import Path
 
 import click
 
+from simlaw.cli.board import Board, shown
 from simlaw.cli.gate import gate
-from simlaw.cli.options import device_option, mesh_option, own_option, remat_option, sweep_argument, workers_option
-from simlaw.cli.progress import progress
+from simlaw.cli.options import (
+    device_option,
+    mesh_option,
+    own_option,
+    profile_option,
+    remat_option,
+    sweep_argument,
+    workers_option,
+)
 from simlaw.report import duration, power_of_ten
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
 from simlaw.run.session import Session
+from simlaw.train import DISPATCH_STEPS
 
 
 @click.command()
@@ -20,19 +30,28 @@ from simlaw.run.session import Session
 @mesh_option
 @remat_option
 @own_option
-def command(sweep: str, workers: int, device: str, mesh: tuple[int, int, int] | None, remat: bool, own: bool) -> None:
+@profile_option
+def command(
+    sweep: str,
+    workers: int,
+    device: str,
+    mesh: tuple[int, int, int] | None,
+    remat: bool,
+    own: bool,
+    profile: Path | None,
+) -> None:
     """Train and evaluate whatever of a sweep is not done; Ctrl-C stops at the next boundary, and nothing is lost.
 
     \b
     Example:
       simlaw run quickstart --workers 2
     """
-    if not run(Session.open(sweep), Local(workers=workers, device=device, mesh=mesh, remat=remat), own):
+    if not run(Session.open(sweep), Local(workers=workers, device=device, mesh=mesh, remat=remat), own, profile):
         sys.exit(1)
 
 
-def run(session: Session, engine: Local, own: bool) -> bool:
-    """Compute what is missing, with a bar; whether everything is there afterwards."""
+def run(session: Session, engine: Local, own: bool, profile: Path | None = None) -> bool:
+    """Compute what is missing while the screen shows how it goes; whether everything is there afterwards."""
     status = session.status(own)
     if not status.todo:
         click.echo(f"all {len(status.cells)} runs of {session.file.name} are there; nothing to do{status.remark}")
@@ -46,13 +65,17 @@ def run(session: Session, engine: Local, own: bool) -> bool:
         f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, "
         f"about {duration(work.seconds)} here ({work.basis})"
     )
-    with progress(session.file.name, work.flops) as tell:
-        outcome = session.run(todo, engine, tell)
+    done = len(status.cells) - len(status.todo)
+    board = Board(what=session.file.name, flops=work.flops, seconds=work.seconds, runs=len(status.cells), done=done)
+    with shown(board) as tell:
+        outcome = session.run(todo, engine, tell, profile)
     after = session.status(own)
     for failure in outcome.failures:
         click.echo(f"failed: {failure}", err=True)
     for note in dict.fromkeys(cell.note for cell in after.cells if cell.condition == "diverged"):
         click.echo(f"diverged: {note}", err=True)
+    if profile is not None:
+        click.echo(_traces(profile), err=True)
     if outcome.stopped:
         click.echo(
             f"stopped; {len(status.todo) - len(after.todo)} more runs are done and the others keep their last state: "
@@ -66,3 +89,13 @@ def run(session: Session, engine: Local, own: bool) -> bool:
             err=True,
         )
     return not after.todo
+
+
+def _traces(folder: Path) -> str:
+    found = sorted(folder.glob("*/plugins/profile/*/*.xplane.pb"))
+    if not found:
+        return f"no trace in {folder}: every dispatch compiled a program; train for more than {DISPATCH_STEPS} steps"
+    return (
+        f"traces of {len(found)} workers: open a perfetto_trace.json.gz below {folder} at https://ui.perfetto.dev, "
+        f"or `tensorboard --logdir {folder}`"
+    )

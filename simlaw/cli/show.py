@@ -15,6 +15,7 @@ from simlaw.errors import SimlawError
 from simlaw.history import History, unpack_history
 from simlaw.plan import shapes_of
 from simlaw.report import columns, count
+from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
 from simlaw.run.stored import find_run
 from simlaw.run.work import stored_rows
 from simlaw.sample import sample
@@ -25,10 +26,12 @@ from simlaw.table import Row, read_table
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--length", type=click.IntRange(0), default=200, show_default=True, help="Tokens of the sample.")
-def command(run: str, length: int) -> None:
+@click.option("--history", is_flag=True, help="Print the training history as JSON lines, and nothing else.")
+def command(run: str, length: int, history: bool) -> None:
     """Show a run's spec, its training history, its rows and a sample of what its checkpoint writes.
 
-    RUN is a run id, or the first digits of one; `simlaw status --json` and the table list them.
+    RUN is a run id, or the first digits of one; `simlaw status --json` and the table list them. The history has one
+    JSON object for every 16 steps, also while the run trains.
 
     \b
     Example:
@@ -36,9 +39,18 @@ def command(run: str, length: int) -> None:
     """
     store = Store(root=default_root())
     committed = _committed()
-    found = find_run(store, run, committed)
+    found = find_run(store, run, (*committed, *(path.stem for path in journal_path(store, "").parent.glob("*.jsonl"))))
     there = store.has("run", found)
     files = store.get("run", found)
+    path = journal_path(store, found)
+    lines = read_journal(path)
+    if history:
+        for line in lines or _made_again(found, files, path):
+            click.echo(json.dumps(line))
+        return
+    if lines and not there:
+        click.echo(f"run {found} trains, or was stopped, at step {lines[-1]['step']}: {path}\n{_journal(lines)}")
+        return
     if files is None:
         rows = list(stored_rows(store, found).values()) or committed.get(found, [])
         why = f"its checkpoint was damaged and is set aside in {store.root / 'aside'}"
@@ -51,6 +63,8 @@ def command(run: str, length: int) -> None:
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
     click.echo(f"run {found}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
     click.echo(_history(spec, unpack_history(files["history.safetensors"], spec.steps)))
+    if lines:
+        click.echo(f"every {JOURNAL_STEPS} steps as JSON lines: {path}")
     rows = list(stored_rows(store, found).values())
     if rows:
         click.echo(f"\n{_rows(rows)}")
@@ -69,15 +83,20 @@ def _committed() -> dict[str, list[Row]]:
     return runs
 
 
+def _made_again(run: str, files: dict[str, bytes] | None, path: Path) -> list[Line]:
+    """The lines of a run that has no journal, as stores of version 0.1 have none: without times."""
+    if files is None:
+        raise SimlawError(
+            f"run {run} has no history here: it was trained in another store, or its checkpoint is damaged"
+        )
+    spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
+    journal = Journal(path=path, spec=spec, cool=True)
+    return journal.made(unpack_history(files["history.safetensors"], spec.steps), 0, spec.steps)
+
+
 def _history(spec: RunSpec, history: History) -> str:
-    """The training loss as a line of blocks; loss and gradient norm at ten places as numbers."""
+    """Training loss and gradient norm as lines of blocks, and at ten places as numbers."""
     losses, norms = history
-    parts = [part for part in np.array_split(losses, min(60, len(losses))) if part.size]
-    means = np.array([part.mean() for part in parts])
-    finite = means[np.isfinite(means)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    blocks = "▁▂▃▄▅▆▇█"
-    line = "".join(blocks[int(7 * (m - low) / (high - low))] if np.isfinite(m) and high > low else "!" for m in means)
     steps = np.unique(np.linspace(0, len(losses) - 1, 10).astype(int)).tolist()
     lines = []
     for s in steps:
@@ -86,7 +105,30 @@ def _history(spec: RunSpec, history: History) -> str:
         norm_text = "" if np.isfinite(loss) and np.isnan(norm) else f"{norm:.3g}"
         lines.append((str(s), count((s + 1) * spec.batch_tokens), f"{loss:.4f}", norm_text))
     table = columns(("step", "tokens", "training loss (mean of 8)", "gradient norm (mean of 8)"), lines)
-    return f"training loss {line} from {means[0]:.3f} to {means[-1]:.3f} nats per token\n{table}"
+    return f"{_curves(losses, norms)}\n{table}"
+
+
+def _journal(lines: list[Line]) -> str:
+    """The same of a journal."""
+    losses, norms = (np.array([line[name] for line in lines], float) for name in ("loss", "gradient_norm"))
+    return _curves(losses, norms)
+
+
+def _curves(losses: np.ndarray, norms: np.ndarray) -> str:
+    drawn = [f"training loss {_blocks(losses)} nats per token"]
+    if np.isfinite(norms).any():
+        drawn.append(f"gradient norm {_blocks(norms)}")
+    return "\n".join(drawn)
+
+
+def _blocks(values: np.ndarray) -> str:
+    """Numbers as a line of blocks with its ends; "!" where one is not finite."""
+    means = np.array([part.mean() for part in np.array_split(values, min(60, len(values))) if part.size])
+    finite = means[np.isfinite(means)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    heights = np.where(np.isfinite(means), 7 * (means - low) / (high - low if high > low else 1.0), -1)
+    line = "".join("!" if height < 0 else "▁▂▃▄▅▆▇█"[int(height)] for height in heights)
+    return f"{line} from {means[0]:.3f} to {means[-1]:.3f}"
 
 
 def _rows(rows: list[Row]) -> str:

@@ -19,6 +19,9 @@ from simlaw.errors import SimlawError
 @click.option("--coordinator", metavar="HOST:PORT", help="Work in a team on one mesh: where its process 0 listens.")
 @click.option("--processes", type=click.IntRange(2), help="How many processes the team has.")
 @click.option("--process", type=click.IntRange(0), help="Which of them this one is, from 0; process 0 writes.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path), help="Leave JAX's trace of a few dispatches in this folder."
+)
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, which started the worker, is gone.")
 def command(
     manifest: Path,
@@ -30,6 +33,7 @@ def command(
     coordinator: str | None,
     processes: int | None,
     process: int | None,
+    profile: Path | None,
     parent: int | None,
 ) -> None:
     """Work through a manifest that `simlaw plan --manifest` wrote: what a batch job calls.
@@ -60,4 +64,4 @@ def command(
 
     store = Store(root=default_root())
     prepare(store, device)
-    sys.exit(0 if run_worker(store, manifest, index, parent, mesh_of(mesh), remat) else 1)
+    sys.exit(0 if run_worker(store, manifest, index, parent, mesh_of(mesh), remat, profile) else 1)

@@ -1,7 +1,6 @@
 """A sweep at work: its plan, its store, and what is there of it already."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from simlaw.config import Text
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
-from simlaw.run.local import Local, Outcome
+from simlaw.run.local import Listener, Local, Outcome
 from simlaw.run.status import Status, status_of
 from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
 from simlaw.store import Store, default_root
@@ -58,9 +57,9 @@ class Session:
             fit_packs(mesh, todo)
         return todo
 
-    def run(self, todo: tuple[Pack, ...], engine: Local, tell: Callable[[float], None]) -> Outcome:
-        """Compute some packs; `tell` gets the FLOPs done."""
-        return engine.run(self.store, self.submit(todo), len(todo), tell)
+    def run(self, todo: tuple[Pack, ...], engine: Local, tell: Listener, profile: Path | None = None) -> Outcome:
+        """Compute some packs; `tell` gets what workers say, the folder `profile` their traces."""
+        return engine.run(self.store, self.submit(todo), len(todo), tell, profile)
 
     def submit(self, todo: tuple[Pack, ...]) -> Path:
         """The path of a manifest of some packs, for workers; what the corpus is made of goes into the store too."""

@@ -4,6 +4,7 @@ Idempotent: whatever the store already holds is not done again, and a run that w
 stored state, bit for bit as if it had not been cut off.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,20 +15,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from simlaw.accounting import flops_forward_per_token, parameters
 from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import Average, EvalSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
-from simlaw.declared import Json, canonical, digest, encode
+from simlaw.declared import digest, encode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
 from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows
+from simlaw.run.machine import Machine
+from simlaw.run.message import Message
 from simlaw.run.states import read_state, save_state
 from simlaw.run.team import AnyStore
+from simlaw.run.trace import Trace
+from simlaw.run.watch import Watch
 from simlaw.table import Row, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
 
@@ -41,17 +45,25 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """What a worker works with: the store, the corpus, where to tell progress (in FLOPs) and whether to stop.
+    """What a worker works with: the store, the corpus, where to tell progress and whether to stop.
 
-    Without a mesh it trains on one device.
+    Without a mesh it trains on one device. Rates are measured against the `machine`; `trace` is where JAX's own trace
+    goes.
     """
 
     store: AnyStore
     corpus: AbstractCorpus
-    tell: Callable[[float], None]
+    tell: Callable[[Message], None]
     stop: Callable[[], bool]
     mesh: Mesh | None = None
     remat: bool = False
+    machine: Machine = Machine()
+    trace: Trace | None = None
+
+    @property
+    def watch(self) -> Watch:
+        """What tells of the work."""
+        return Watch(store=self.store, fingerprint=self.corpus.fingerprint, machine=self.machine, tell=self.tell)
 
 
 def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
@@ -144,7 +156,7 @@ class _Job:
         ids, end = [self._trunk_id(spec) for spec in rung], rung[0].branch_step
         trunk = self._resume(trunk, ids, end)
         if trunk.step < end:
-            trunk = self._toward(end, trunk, members(self.program, rung, cool=False), rung, ids)
+            trunk = self._toward(end, trunk, rung, ids, cool=False)
             self._save("trunk", trunk, ids)
             self._drop_partials(ids)
         return trunk
@@ -154,7 +166,7 @@ class _Job:
         ids = [run_id(spec, self.desk.corpus.fingerprint) for spec in rung]
         copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, history=trunk.history)
         at = self._resume(copy, ids, rung[0].steps)
-        done = self._toward(rung[0].steps, at, members(self.program, rung, cool=True), rung, ids)
+        done = self._toward(rung[0].steps, at, rung, ids, cool=True)
         for i, spec in enumerate(rung):
             losses = done.history.loss[i]
             files = {
@@ -185,7 +197,10 @@ class _Job:
         run = run_id(spec, corpus.fingerprint)
         there = stored_rows(store, run)
         missing = tuple(e for e in self.evals if eval_id(run, e) not in there)
-        files = store.get("run", run) if missing else None
+        if not missing:
+            self.desk.watch.settled(run, list(there.values()))
+            return
+        files = store.get("run", run)
         if files is None:
             return
         epoch = corpus.epoch_tokens(spec.model.context)
@@ -194,6 +209,7 @@ class _Job:
             rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
         else:
             rows = []
+            self.desk.watch.evaluates(spec)
             for average in dict.fromkeys(e.average for e in missing):
                 began = time.perf_counter()
                 these = tuple(e for e in missing if e.average == average)
@@ -204,17 +220,18 @@ class _Job:
                 found = measure(spec, weights_of(spec, files, average, run), windows, evals, corpus.floor(windows))
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
-                forward = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model)))
-                self._log("evaluated", spec, len(evals) * base.tokens * forward, began)
+                self.desk.watch.evaluated(spec, len(evals) * base.tokens, time.perf_counter() - began)
         key = f"{run}/{digest(tuple(row['eval_id'] for row in rows))}"
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
+        self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
             raise Stopped
 
-    def _toward(self, end: int, trunk: _Trunk, data: Member, rung: Sequence[RunSpec], ids: Sequence[str]) -> _Trunk:
-        """The trunks, or branches of them, at step `end`; states on the way are stored under `ids`."""
+    def _toward(self, end: int, trunk: _Trunk, rung: Sequence[RunSpec], ids: Sequence[str], *, cool: bool) -> _Trunk:
+        """The trunks, or, to `cool`, branches of them, at step `end`; states on the way are stored under `ids`."""
+        data = members(self.program, rung, cool=cool)
         while trunk.step < end:
-            trunk = self._run(trunk, data, min(end, trunk.step + STATE_STEPS), rung)
+            trunk = self._run(trunk, data, min(end, trunk.step + STATE_STEPS), rung, cool)
             if trunk.step < end:
                 self._save("partial", trunk, ids)
                 self._drop_partials(ids, before=trunk.step)
@@ -222,22 +239,24 @@ class _Job:
                     raise Stopped
         return trunk
 
-    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec]) -> _Trunk:
+    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], cool: bool) -> _Trunk:
         """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
-        state, step, seen = trunk.state, trunk.step, [trunk.history]
-        per_step = _step_flops(rung[0]) * len(rung)
+        state, step, seen, watch = trunk.state, trunk.step, trunk.history, self.desk.watch
+        watch.begins(rung, cool, seen, step, len(rung) in self.program.sizes)
         while step < end:
-            began = time.perf_counter()
-            state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
-            step += history.loss.shape[1]
-            seen.append(history)
-            self._log("trained", rung[0], per_step * history.loss.shape[1], began)
+            compiled, began = len(rung) in self.program.sizes, time.perf_counter()
+            with self.desk.trace.dispatch() if self.desk.trace and compiled else contextlib.nullcontext():
+                state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
+            seconds = time.perf_counter() - began
+            seen = join([seen, history])
+            watch.trained(rung, cool, seen, step, seconds, compiled)
+            step = seen.loss.shape[1]
             if not np.isfinite(history.loss[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
-                seen.append(unknown(len(rung), end - step))
+                seen = join([seen, unknown(len(rung), end - step)])
                 step = end
             if self.desk.stop():
                 break
-        return _Trunk(state=state, step=step, history=join(seen))
+        return _Trunk(state=state, step=step, history=seen)
 
     def _read(self, kind: str, key: str, like: State, step: int) -> tuple[State, History] | None:
         """A stored state of one member with its history, or None where there is none that fits."""
@@ -258,19 +277,3 @@ class _Job:
 
     def _trunk_id(self, spec: RunSpec) -> str:
         return trunk_id(spec.trunk, self.desk.corpus.fingerprint)
-
-    def _log(self, event: str, spec: RunSpec, flops: float, began: float) -> None:
-        seconds = time.perf_counter() - began
-        record: dict[str, Json] = {
-            "event": event,
-            "model": canonical(spec.model),
-            "device": jax.default_backend(),
-            "flops": flops,
-            "seconds": round(seconds, 4),
-        }
-        self.desk.store.log(record)
-        self.desk.tell(flops)
-
-
-def _step_flops(spec: RunSpec) -> float:
-    return 3 * flops_forward_per_token(spec.model, parameters(shapes_of(spec.model))) * spec.batch_tokens

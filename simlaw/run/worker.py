@@ -4,10 +4,8 @@ The contract of every engine: `simlaw work --manifest M` does whatever entry is 
 both exit with 0 when that is done. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
 """
 
-import contextlib
 import json
 import os
-import platform
 import signal
 import sys
 import time
@@ -27,7 +25,10 @@ from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
 from simlaw.plan import Pack
+from simlaw.run.machine import machine, processor
+from simlaw.run.message import Message, Task
 from simlaw.run.team import AnyStore, TeamStore, anybody, leads, together
+from simlaw.run.trace import Trace
 from simlaw.run.work import Desk, Stopped, work
 from simlaw.store import Store
 from simlaw.train import Program
@@ -73,26 +74,15 @@ def prepare(store: Store, device: str | None) -> None:
     if found != "cpu":
         # a precision law must not be drawn from silently shortened products (TF32, bfloat16 passes)
         jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
-    # compiled programs are kept: a second start is three times faster; another processor or jaxlib gets its own folder
+    # compiled programs are kept: a second start is three times faster; another processor or jaxlib gets its own folder,
+    # for a program that another one made can crash the process that reads it
     settings = {
-        "jax_compilation_cache_dir": str(store.root / "compiled" / _processor()),
+        "jax_compilation_cache_dir": str(store.root / "compiled" / digest((version("jaxlib"), processor()))),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
-
-
-def _processor() -> str:
-    """A hash of what compiled code depends on here: the library, and the processor's kind and abilities.
-
-    A folder of programs that another jaxlib or another processor made can crash the process that reads it.
-    """
-    about = [version("jaxlib"), platform.machine(), platform.processor()]
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        about += sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    return digest(tuple(about))
 
 
 def run_worker(
@@ -102,13 +92,15 @@ def run_worker(
     parent: int | None,
     devices: DeviceMesh | None = None,
     remat: bool = False,
+    profile: Path | None = None,
 ) -> bool:
     """Work through a manifest (or its entry `index`); whether everything was done.
 
     With `devices` on a mesh of all devices there are, those of the other processes of a team included.
 
-    Progress goes to standard output, one JSON object a line. A failing pack becomes a failure record of its runs, and
-    the next pack is taken. SIGINT and SIGTERM stop at the next boundary; so does the death of the process `parent`.
+    Progress goes to standard output, one `Message` a line, and a trace of a few dispatches to the folder `profile`. A
+    failing pack becomes a failure record of its runs, and the next pack is taken. SIGINT and SIGTERM stop at the next
+    boundary; so does the death of the process `parent`.
     """
     asked = _stop_signal(parent)
     team = jax.process_count() > 1
@@ -120,12 +112,14 @@ def run_worker(
 
     held: list[str] = []
 
-    def tell(flops: float) -> None:
-        _say({"flops": flops})
+    def tell(message: Message) -> None:
+        _say(message)
         for lease in held:
             store.renew(lease)
 
-    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat)
+    trace = None if profile is None else Trace(folder=profile)
+    against = machine(own, 1 if mesh is None else mesh.size)
+    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat, machine=against, trace=trace)
     programs: dict[object, Program] = {}
     left = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
     good = True
@@ -147,9 +141,12 @@ def run_worker(
                     store.release(lease)
                 held.clear()
         if busy == left:
+            _say(Message(task=Task(doing="waiting")))
             time.sleep(_PATIENCE_SECONDS)
         left = busy
-    _say({"ended": True})
+    if trace:
+        trace.close()
+    _say(Message(ended=True))
     return good and not stop()
 
 
@@ -177,7 +174,7 @@ def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) ->
         if again:
             desk.store.remove("failure", run)
         elif failure := desk.store.get("failure", run):
-            _say({"failed": json.loads(failure["failure.json"])["note"]})
+            _say(Message(failed=json.loads(failure["failure.json"])["note"], runs=tuple(runs)))
             return False
     try:
         work(pack, desk, programs)
@@ -192,7 +189,7 @@ def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) ->
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         for run in runs:
             desk.store.put("failure", run, {"failure.json": json.dumps({"note": note}).encode()})
-        _say({"failed": note})
+        _say(Message(failed=note, runs=tuple(runs)))
         return False
     return True
 
@@ -217,10 +214,10 @@ def _stop_signal(parent: int | None) -> Callable[[], bool]:
     return lambda: bool(asked) or (parent is not None and os.getppid() != parent)
 
 
-def _say(message: dict[str, object]) -> None:
+def _say(message: Message) -> None:
     if not leads():
         return
     try:
-        print(json.dumps(message), flush=True)
+        print(message.line(), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # nobody listens any more; the store has everything

@@ -1,0 +1,68 @@
+"""What a worker says on its standard output: one JSON object a line, of which fields that say nothing are left out."""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+Doing = Literal["starting", "compiling", "training", "evaluating", "waiting", "stopping"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is at: the first run of a pack, how many train beside it, and how it goes.
+
+    `params` are N; `bits` those of the weights in training, None where they are not quantized. Loss (nats per token)
+    and gradient norm are means over the members that have not diverged; `memory` is the most bytes held so far.
+    """
+
+    doing: Doing
+    members: int = 1
+    width: int | None = None
+    params: int | None = None
+    bits: int | None = None
+    seed: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    gradient_norm: float | None = None
+    tokens_per_s: float | None = None
+    utilisation: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """FLOPs done since the last message, the task, runs that are settled, the sentence of a failure, the end.
+
+    `runs` are the ids that `settled` or `failed` speaks of.
+    """
+
+    flops: float = 0.0
+    task: Task | None = None
+    settled: Literal["done", "diverged"] | None = None
+    failed: str | None = None
+    runs: tuple[str, ...] = ()
+    ended: bool = False
+
+    def line(self) -> str:
+        """The message as one line of JSON."""
+        said = {name: value for name, value in _said(self).items() if name != "task"}
+        if self.task is not None:
+            said["task"] = _said(self.task)
+        return json.dumps(said)
+
+
+def read_message(line: str) -> Message | None:
+    """What a worker said, or None for a line that is no message: libraries print too."""
+    try:
+        said = json.loads(line)
+        if not isinstance(said, dict):
+            return None
+        task = Task(**said["task"]) if "task" in said else None
+        return Message(**{**said, "task": task, "runs": tuple(said.get("runs", ()))})
+    except (TypeError, ValueError):
+        return None
+
+
+def _said(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default}
