@@ -33,6 +33,7 @@ COMMANDS = (
     "allocate",
     "figure",
     "reproduce",
+    "mirror",
     "gc",
     "work",
 )
@@ -338,6 +339,7 @@ def test_the_overview_lists_every_command():
             ("health", "smoke", "--gamma", "0.5"),
             "simlaw: 2 sizes have a rung within 1.25 x of one ladder D = c·N^0.5, ",
         ),
+        (("mirror", "smoke"), "simlaw: nothing to write: give --tensorboard FOLDER, or --wandb FOLDER"),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
     ],
 )

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 
 import pytest
 from rich.console import Console
@@ -120,6 +121,7 @@ def test_memory_is_in_bytes(monkeypatch):
 def board():
     made = Board(what="quickstart", flops=1e13, seconds=200, runs=51, done=3)
     made.began -= 100
+    made.first = time.monotonic() - 80, 0.0
     task = Task(
         doing="training", width=64, params=106_496, seed=0, step=1280, steps=5120, loss=2.3412, gradient_norm=0.523,
         tokens_per_s=183e3, utilisation=0.62, memory=412_000_000,
@@ -215,13 +217,22 @@ def test_a_worker_that_stops_stays_on_the_board():
     ]
 
 
-def test_the_time_left_is_the_estimate_at_first_and_experience_in_the_end():
+def test_the_time_left_is_the_estimate_at_first_and_experience_in_the_end(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("simlaw.cli.board.time.monotonic", lambda: clock[0])
     made = Board(what="x", flops=100.0, seconds=1000.0, runs=1)
-    assert made.left == pytest.approx(1000, abs=1)
-    made.began -= 10
-    made.hear(0, Message(flops=99.0))
-    assert made.left == pytest.approx(0.99 * 10 / 99 + 0.01 * 990, rel=0.01)
-    made.hear(0, Message(flops=2.0))
+    assert made.left == 1000
+    clock[0] += 30  # starts and compiles
+    made.hear(0, Message(flops=1.0))
+    assert made.left == 990
+    clock[0] += 4
+    made.hear(0, Message(flops=4.0))  # a second each
+    assert made.left == pytest.approx(0.5 * 95 + 0.5 * 950)
+    clock[0] += 45
+    made.hear(0, Message(flops=45.0))
+    assert made.left == pytest.approx(50)
+    clock[0] += 50
+    made.hear(0, Message(flops=51.0))
     assert made.left == 0
 
 
@@ -231,6 +242,6 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
     with shown(made) as tell:
         tell(0, Message(flops=1e12))
     assert capsys.readouterr().err == (
-        "quickstart: 50%, about 1.7 min left; 4 of 51 runs done, 1 diverged, 2 failed; 183k tokens/s; "
+        "quickstart: 50%, about 80 s left; 4 of 51 runs done, 1 diverged, 2 failed; 183k tokens/s; "
         "loss 2.341 at step 1280 of 5120 of 106k parameters\n"
     )

@@ -26,6 +26,7 @@ _COMMANDS = {
     "allocate": "Say how many parameters and tokens a budget of FLOPs is best spent on.",
     "figure": "Draw a figure from a sweep's table.",
     "reproduce": "Plan, run what is missing, fit, draw and decide.",
+    "mirror": "Write training histories for TensorBoard or W&B.",
     "gc": "Remove from the store what no sweep uses.",
     "work": "Work through a manifest: what a batch job calls.",
 }

@@ -30,7 +30,8 @@ _LESS, _WIDE = ("weights", "grad", "of peak", "memory"), 80
 class Board:
     """What is known of a sweep at work: FLOPs done of all, runs settled, and what each worker is at.
 
-    `seconds` is the estimate from before the start; `done` of the `runs` are settled from the first.
+    `seconds` is the estimate from before the start; `done` of the `runs` are settled from the beginning; `first` is
+    when FLOPs were told of for the first time, and how many.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Board:
     runs: int
     done: int = 0
     worked: float = 0.0
+    first: tuple[float, float] | None = None
     tasks: dict[int, Task | None] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
@@ -46,6 +48,8 @@ class Board:
     def hear(self, worker: int, message: Message) -> None:
         """Take in what a worker says."""
         self.worked += message.flops
+        if message.flops and self.first is None:
+            self.first = time.monotonic(), self.worked
         if message.ended:
             self.tasks[worker] = None
         elif message.task is not None:
@@ -64,12 +68,17 @@ class Board:
 
     @property
     def left(self) -> float:
-        """Seconds left: by the estimate at first, and more and more by how it went."""
-        elapsed = time.monotonic() - self.began
-        by_estimate = max(0.0, self.seconds - elapsed)
-        if not self.share:
+        """Seconds left: by the estimate at first, and from a tenth of the work on by the pace since it began.
+
+        The pace leaves out what comes before the first FLOPs: the start of the workers, and the first compilation.
+        """
+        by_estimate = self.seconds * (1 - self.share)
+        if self.first is None or self.worked <= self.first[1]:
             return by_estimate
-        return self.share * elapsed * (1 - self.share) / self.share + (1 - self.share) * by_estimate
+        since, worked = time.monotonic() - self.first[0], self.worked - self.first[1]
+        by_pace = since / worked * max(0.0, self.flops - self.worked)
+        trust = min(1.0, 10 * self.share)
+        return trust * by_pace + (1 - trust) * by_estimate
 
     @property
     def tokens_per_s(self) -> float:
