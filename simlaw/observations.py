@@ -8,7 +8,7 @@ from replicates, pooled over the sweep.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -124,12 +124,12 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     last = table.where(lambda row: row["average"] is None)
     beside = len(table) - len(last) if last else 0
     table = last if last else table
-    _uniform("rows", table, CONFOUNDERS)
+    uniform("rows", table, CONFOUNDERS)
     by_size: dict[int, list[Row]] = {}
     for row in table:
         by_size.setdefault(row["params_blocks"], []).append(row)
     for n, rows in by_size.items():
-        _uniform(f"rows of {n} parameters", rows, CONFOUNDERS_OF_A_SIZE)
+        uniform(f"rows of {n} parameters", rows, CONFOUNDERS_OF_A_SIZE)
     reasons: list[tuple[str, Callable[[Row], bool]]] = [
         ("diverged", lambda row: row["status"] != "done"),
         ("learning-rate check", lambda row: row["rate_multiple"] != 1),
@@ -206,7 +206,7 @@ def penalty_observations(
     others = Counter(row["ptq_granularity"] for row in kept if row["ptq_granularity"] != granularity)
     left_out |= {f"per {kind} (--where ptq_granularity={kind})": n for kind, n in others.items()}
     kept = kept.where(lambda row: row["ptq_granularity"] == granularity)
-    _uniform(f"rows quantized per {granularity}", kept, [name for name in QUANTIZATION if name != "ptq_bits"])
+    uniform(f"rows quantized per {granularity}", kept, [name for name in QUANTIZATION if name != "ptq_bits"])
     left_out[f"below {lowest_bits} bits"] = len(kept)
     kept = kept.where(lambda row: row["ptq_bits"] >= lowest_bits)
     left_out[f"below {lowest_bits} bits"] -= len(kept)
@@ -339,8 +339,8 @@ class _Spread:
     freedom: int
 
 
-def _uniform(what: str, rows: Iterable[Row], names: Iterable[str]) -> None:
-    rows = list(rows)
+def uniform(what: str, rows: Table | Sequence[Row], names: Iterable[str]) -> None:
+    """Nothing; raises `SimlawError` where the rows differ in a column of these names."""
     for name in names:
         values = sorted({str(row[name]) for row in rows})
         if len(values) > 1:

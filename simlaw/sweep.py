@@ -158,6 +158,11 @@ class SweepFile:
         """Its committed fit."""
         return self.folder / "law.json"
 
+    @property
+    def rates(self) -> Path:
+        """Its committed study of learning rates."""
+        return self.folder / "rates.json"
+
 
 def load_sweep(where: str) -> SweepFile:
     """The sweep at a folder, a `sweep.py`, or by the name of a folder below `sweeps/`.

@@ -72,7 +72,10 @@ def test_the_figure_is_the_same_bytes_for_the_same_curves(folder, monkeypatch, t
     curves, table = drawn(bent={SIZES[2]: 0.2})
     analysis = analyse(table)
     first, again = (
-        [path.read_bytes() for path in draw("collapse", None, analysis, tmp_path / name, lambda: curves)]
+        [
+            path.read_bytes()
+            for path in draw("collapse", None, table, tmp_path / name, analysis=lambda: analysis, curves=lambda: curves)
+        ]
         for name in ("a", "b")
     )
     assert first == again

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("plan", "train", "evaluate", "rows", "sample"),
         *("observations", "external", "importers", "simulate", "oracle"),
         *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
+        "rates",
     ),
     ("run", "loaded", "plot", "design"),
     ("cli", "__main__", "__init__"),
@@ -32,7 +33,7 @@ TRAINING = {
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),
     *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
-    *("plot", "design"),
+    *("rates", "plot", "design"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

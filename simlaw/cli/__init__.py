@@ -20,6 +20,7 @@ _COMMANDS = {
     "table": "Print or write a sweep's table as CSV or Parquet.",
     "fit": "Fit laws to a sweep's table, or to a table of your own.",
     "health": "Say whether the loss curves of all sizes collapse on one.",
+    "rates": "Say which learning rate each size and training precision wants.",
     "decide": "Say which size at which precision is best under a budget.",
     "next": "Name the runs that would narrow a decision most.",
     "laws": "List published laws, with their sources.",

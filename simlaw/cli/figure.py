@@ -6,6 +6,7 @@ import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import matplotlib.style
@@ -19,6 +20,7 @@ from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves
 from simlaw.plot.save import save
 from simlaw.sweep import SweepFile
+from simlaw.table import Table
 
 
 @click.command()
@@ -30,7 +32,8 @@ from simlaw.sweep import SweepFile
 def command(name: str, sweep: str, out: Path | None, own: bool, chosen: tuple[str, ...]) -> None:
     """Draw figures/FIGURE.py from a sweep's table, as PNG and SVG; the same table gives the same bytes.
 
-    headline draws penalties and frontiers; collapse the loss curves that `simlaw health` judges.
+    headline draws penalties and frontiers, collapse the loss curves that `simlaw health` judges, learning_rate what
+    `simlaw rates` finds.
 
     \b
     Example:
@@ -38,7 +41,15 @@ def command(name: str, sweep: str, out: Path | None, own: bool, chosen: tuple[st
     """
     found = open_source(sweep, own, chosen)
     place = out or folder(found.file) / "out"
-    for path in draw(name, found.file, analyse(found.rows), place, lambda: open_curves(sweep, found, own)):
+    drawn = draw(
+        name,
+        found.file,
+        found.rows,
+        place,
+        analysis=lambda: analyse(found.rows),
+        curves=lambda: open_curves(sweep, found, own),
+    )
+    for path in drawn:
         click.echo(str(path))
 
 
@@ -49,11 +60,17 @@ def folder(file: SweepFile | None) -> Path:
 
 
 def draw(
-    name: str, file: SweepFile | None, analysis: Analysis, out: Path, curves: Callable[[], LossCurves]
+    name: str,
+    file: SweepFile | None,
+    rows: Table,
+    out: Path,
+    *,
+    analysis: Callable[[], Analysis],
+    curves: Callable[[], LossCurves],
 ) -> list[Path]:
     """The files of a drawn figure; raises `SimlawError` where there is no such script.
 
-    A script's `draw` takes the analysis, and the loss curves too where its second argument is `curves`.
+    The arguments of a script's `draw` name what it shows: the `table`, its `analysis`, its loss `curves`.
     """
     script = folder(file) / f"{name}.py"
     if not script.is_file():
@@ -62,9 +79,10 @@ def draw(
     with matplotlib.style.context(str(folder(file) / "simlaw.mplstyle"), after_reset=True):
         drawing = runpy.run_path(str(script))["draw"]
         facts = {"sweep": digest(file.sweep)} if file else {}
-        facts["table"] = table_sha256(analysis.table)
-        if "curves" not in inspect.signature(drawing).parameters:
-            return save(drawing(analysis), out, name, facts)
-        drawn = curves()
-        facts["curves"] = hashlib.sha256(drawn.to_csv().encode()).hexdigest()
-        return save(drawing(analysis, curves=drawn), out, name, facts)
+        facts["table"] = table_sha256(rows)
+        shown: dict[str, Any] = {}
+        for wanted in inspect.signature(drawing).parameters:
+            shown[wanted] = {"table": lambda: rows, "analysis": analysis, "curves": curves}[wanted]()
+        if "curves" in shown:
+            facts["curves"] = hashlib.sha256(shown["curves"].to_csv().encode()).hexdigest()
+        return save(drawing(**shown), out, name, facts)

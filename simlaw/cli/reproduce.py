@@ -63,7 +63,15 @@ def command(
     analysis = analyse(select(rows, chosen))
     click.echo(f"\n{fit_report(analysis)}\n")
     source = Source(name=sweep, rows=analysis.table, file=session.file)
-    for path in draw(figure, session.file, analysis, out or mine, lambda: open_curves(sweep, source, own)):
+    drawn = draw(
+        figure,
+        session.file,
+        analysis.table,
+        out or mine,
+        analysis=lambda: analysis,
+        curves=lambda: open_curves(sweep, source, own),
+    )
+    for path in drawn:
         click.echo(f"figure: {path}")
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
