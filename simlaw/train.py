@@ -25,7 +25,7 @@ from simlaw.devices import along_pack, everywhere, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
 from simlaw.model import Params, init, losses_and_normalizers
-from simlaw.optimizer import direction, transform_of, wsd
+from simlaw.optimizer import Rate, direction, rate_at, rate_of, transform_of
 from simlaw.ptq import round_to_nearest
 from simlaw.quantize import straight_through
 
@@ -49,10 +49,7 @@ class Member(NamedTuple):
     """What distinguishes one run of a pack: data, not program."""
 
     corpus: Any
-    peak: Float[Array, ""]
-    warmup: Int[Array, ""]
-    branch: Int[Array, ""]
-    end: Int[Array, ""]
+    rate: Rate
     bits: Float[Array, ""]
 
 
@@ -124,7 +121,7 @@ def compile_shape(
     is the only way on a mesh (`DeviceMesh.open`), whose axes must divide what lies along them (`DeviceMesh.fit`). With
     `remat` the insides of blocks are computed again for the gradient.
     """
-    transform = transform_of(shape.optimizer)
+    transform = transform_of(shape.optimizer, shape.model)
     side_by_side = side_by_side or mesh is not None
     parts = 1 if side_by_side else _parts(shape)
 
@@ -158,7 +155,7 @@ def compile_shape(
             grads, loss = gradient(params, windows, member)
             norm = optax.tree.norm(grads)  # clipping needs the same one
             update, opt = direction(transform, grads, opt, params)
-            rate = wsd(step, member.peak, member.warmup, member.branch, member.end)
+            rate = rate_at(step, member.rate)
             params = jax.tree.map(lambda w, d: w - rate * d, params, update)
             averages = tuple(
                 averaged(average, kept, params, step, shape.batch_tokens)
@@ -205,15 +202,11 @@ def start(specs: Sequence[RunSpec]) -> State:
 
 def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
     """The data of the runs, stacked; with `cool` their branches, else their trunks, which never cool."""
-    context, batch_tokens = program.shape.model.context, specs[0].batch_tokens
-    never = 2**30
+    context = program.shape.model.context
     each = [
         Member(
             corpus=program.corpus.seed_data(spec.seed, context),
-            peak=jnp.float32(spec.optimizer.peak_rate),
-            warmup=jnp.int32(spec.schedule.warmup_tokens // batch_tokens),
-            branch=jnp.int32(spec.branch_step if cool else never),
-            end=jnp.int32(spec.steps if cool else never),
+            rate=rate_of(spec, cool),
             bits=jnp.float32(0 if spec.precision.weights is None else spec.precision.weights.format.bits),
         )
         for spec in specs
@@ -223,32 +216,27 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
 
 def last_rate(spec: RunSpec) -> float:
     """The learning rate of a run's last step."""
-    args = (spec.optimizer.peak_rate, spec.schedule.warmup_tokens // spec.batch_tokens, spec.branch_step, spec.steps)
-    return float(wsd(jnp.int32(spec.steps - 1), jnp.float32(args[0]), *map(jnp.int32, args[1:])))
+    return float(rate_at(jnp.int32(spec.steps - 1), rate_of(spec)))
 
 
 def rates(spec: RunSpec, steps: Sequence[int], cool: bool) -> list[float]:
     """The learning rates of these steps of a run, or, not `cool`, of its trunk."""
-    never = 2**30
-    ends = (spec.branch_step, spec.steps) if cool else (never, never)
-    found: list[float] = []
+    rate, found = rate_of(spec, cool), []
     for at in range(0, len(steps), _RATES):
         part = np.asarray(steps[at : at + _RATES], np.int32)
         padded = jnp.asarray(np.pad(part, (0, _RATES - len(part))))
-        warmup = jnp.int32(spec.schedule.warmup_tokens // spec.batch_tokens)
-        each = _wsd(padded, jnp.float32(spec.optimizer.peak_rate), warmup, *map(jnp.int32, ends))
-        found += np.asarray(each)[: len(part)].tolist()
+        found += np.asarray(_rates(padded, rate))[: len(part)].tolist()
     return found
 
 
 #: Rates that are computed at once: of one length, so that it is compiled once.
 _RATES = 8
-_wsd = jax.jit(jax.vmap(wsd, in_axes=(0, None, None, None, None)))
+_rates = jax.jit(rate_at)
 
 
 @functools.cache
 def _start(shape: Shape) -> Callable[[Array], State]:
-    transform: optax.GradientTransformation = transform_of(shape.optimizer)
+    transform: optax.GradientTransformation = transform_of(shape.optimizer, shape.model)
 
     def one(key: Array) -> State:
         params = init(shape.model, key)

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simlaw.config import WSD, AdamW, Precision
+from simlaw.config import SGD, WSD, AdamW, Cosine, Muon, Precision
+from simlaw.evaluate import measure
 from simlaw.formats import Int, PerChannel, Quantizer
 from simlaw.history import join
-from simlaw.model import losses
+from simlaw.model import init, logits, losses
 from simlaw.train import compile_shape, members, shape_of, start
-from tests.conftest import tiny_run
+from tests.conftest import tiny_eval, tiny_run
 
 #: Nats by which losses of 20 steps differ where members run side by side: other orders of summation, float32.
 SIDE_BY_SIDE = 1e-5
@@ -164,3 +165,58 @@ def test_a_run_depends_on_its_seed(program, seed):
     c, _ = train(program, [tiny_run(seed=seed + 1)], [1])
     assert same(a, b)
     assert not same(a, c)
+
+
+def test_one_step_of_a_run_with_z_loss_by_hand(corpus):
+    """Plain descent on the cross-entropy plus 0.1 times the squared log-normaliser; histories hold the former."""
+    sgd = SGD(rate=0.5, momentum=0.0, weight_decay=0.0, clip=1e9)
+    spec = tiny_run(optimizer=sgd, schedule=WSD(warmup_tokens=0), z_loss=0.1)
+    program = compile_shape(shape_of(spec), corpus)
+    params = init(spec.model, jax.random.key(spec.seed))
+    data = jax.tree.map(lambda x: x[0], members(program, [spec], cool=False).corpus)
+    windows = corpus.batch(program.shared, data, jnp.int32(0), spec.batch, spec.model.context)
+
+    def objective(params):
+        z = logits(spec.model, params, windows[:, :-1])
+        normalizer = jnp.log(jnp.exp(z).sum(axis=2))
+        target = (z * jax.nn.one_hot(windows[:, 1:], 16)).sum(axis=2)
+        return (normalizer - target).mean() + 0.1 * (normalizer**2).mean(), (normalizer - target).mean()
+
+    slopes, plain = jax.jit(jax.grad(objective, has_aux=True))(params)
+    state, history = train(program, [spec], [1])
+    assert history[0, 0] == pytest.approx(float(plain), abs=1e-5)
+    for w, g, got in zip(*map(jax.tree.leaves, (params, slopes, state.params)), strict=True):
+        assert np.allclose(got[0], w - 0.5 * g, atol=1e-6)
+
+
+def test_muon_under_both_schedules_in_one_pack(corpus):
+    """A pack whose members differ in schedule is one program, and gives each what it gets alone."""
+    muon = Muon(rate=0.02)
+    specs = [tiny_run(optimizer=muon), tiny_run(optimizer=muon, schedule=Cosine(warmup_tokens=256))]
+    assert shape_of(specs[0]) == shape_of(specs[1])
+    program = compile_shape(shape_of(specs[0]), corpus)
+    together, seen = train(program, specs, [20], cool=True)
+    alone, own = train(program, specs[1:], [20], cool=True)
+    assert same(jax.tree.map(lambda x: x[1], together), jax.tree.map(lambda x: x[0], alone))
+    assert np.array_equal(seen[1], own[0])
+    assert np.array_equal(seen[0, :2], seen[1, :2])  # the warm-up is shared, and then they part
+    assert (seen[0, 4:] != seen[1, 4:]).all()
+    assert (seen[:, -1] < seen[:, 0] - 0.3).all()
+
+
+def test_a_bfloat16_run_is_near_a_float32_one_and_keeps_float32_weights(corpus, program):
+    spec = tiny_run(dtype="bfloat16")
+    state, coarse = train(compile_shape(shape_of(spec), corpus), [spec], [20])
+    _, fine = train(program, [tiny_run()], [20])
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.optimizer))} <= {
+        np.dtype(np.float32),
+        np.dtype(np.int32),
+    }
+    assert (coarse != fine).all()
+    assert np.allclose(coarse, fine, atol=0.02)
+    # evaluated in the arithmetic that it trained in
+    params, windows = jax.tree.map(lambda x: jnp.asarray(x[0]), state.params), corpus.held_out(1024, spec.model.context)
+    (found,) = measure(spec, params, windows, [tiny_eval()], None)
+    expected, other = (losses(spec.model, params, jnp.asarray(windows), d).mean() for d in ("bfloat16", "float32"))
+    assert found.loss == pytest.approx(float(expected), abs=1e-6)
+    assert abs(found.loss - float(other)) > 1e-5

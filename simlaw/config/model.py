@@ -28,7 +28,8 @@ class Architecture(Declared):
 class MuP(Declared):
     """The maximal-update parametrization (2203.03466, table 8): rates transfer from the width `base_width`.
 
-    Block matrices train at base_width / width times the rate, and logits are scaled by the same ratio.
+    Block matrices train at base_width / width times the rate (Muon's at its square root), logits are scaled by the same
+    ratio, and the head starts as wide as at `base_width`. Heads keep their dimension, so attention needs no change.
     """
 
     base_width: Count

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from simlaw.config.corpus import Corpus
 from simlaw.config.model import ModelSpec
-from simlaw.config.optimizer import Optimizer
+from simlaw.config.optimizer import SGD, Optimizer
 from simlaw.config.schedule import LAWA, Average, Cosine, Schedule
 from simlaw.declared import Between, Count, Declared, Natural, digest, option
 from simlaw.errors import SimlawError
@@ -85,6 +85,11 @@ class RunSpec(Declared):
             )
         for average in self.averages:
             self._check_average(average)
+        if self.model.mup and isinstance(self.optimizer, SGD):
+            raise SimlawError(
+                "RunSpec.optimizer is SGD and the model has muP, whose rates here are those of Adam and Muon: "
+                "take one of them, or no muP"
+            )
         warmup, before = self.schedule.warmup_tokens, (self.branch_step or self.steps) * self.batch_tokens
         if warmup > before:
             raise SimlawError(
