@@ -147,7 +147,7 @@ def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
                 model=model,
                 precision=precision,
                 optimizer=sweep.optimizer(recipe, width, precision, multiple),
-                schedule=schedule or recipe.schedule or sweep.schedule,
+                schedule=schedule or recipe.scheduled(sweep.schedule),
                 batch=sweep.batch,
                 tokens=tokens,
                 seed=seed,

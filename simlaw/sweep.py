@@ -92,8 +92,8 @@ class Tolerance(Declared):
 class Sweep(Declared):
     """A sweep: what is trained on what, and how every checkpoint is evaluated.
 
-    A recipe's own rate, schedule and weight decay come before the sweep's. `averages` of the weights are evaluated
-    beside the last ones.
+    A recipe's own rate, form of schedule and weight decay come before the sweep's, and a grid's schedules before both.
+    `averages` of the weights are evaluated beside the last ones.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
