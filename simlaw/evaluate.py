@@ -16,7 +16,7 @@ from simlaw.model import Params, losses
 from simlaw.ptq import round_to_nearest
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
-_PART_TOKENS = 2048
+PART_TOKENS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def _losses(
         return jax.lax.map(
             lambda window: losses(model, tree, window[None], dtype)[0].mean(),
             windows,
-            batch_size=max(1, _PART_TOKENS // model.context),
+            batch_size=max(1, PART_TOKENS // model.context),
         )
 
     def stack(*trees: Any) -> Any:

@@ -194,6 +194,11 @@ def compile_shape(
     )
 
 
+def part_tokens(shape: Shape, side_by_side: bool = False) -> int:
+    """Tokens whose activations are in memory at once, of one member of a pack."""
+    return shape.batch_tokens if side_by_side else shape.batch_tokens // _parts(shape)
+
+
 def start(specs: Sequence[RunSpec]) -> State:
     """The states of the runs at step 0, stacked; a run's parameters depend on its seed and model alone."""
     keys = jnp.stack([jax.random.key(spec.seed) for spec in specs])

@@ -113,6 +113,23 @@ def test_plan(call):
     assert (plan["runs"], plan["evaluations"], plan["missing"]) == (18, 126, 0)
     assert plan["flops_train_6nd"] == sum(cell["flops_train_6nd"] for cell in plan["cells"])
     assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
+    assert "sharing trunks takes 66% of the training FLOPs of independent runs" in said.output
+    assert plan["shared_work"] == pytest.approx((64 + 4 + 8 + 16) / 140)
+    left = json.loads(call("plan", "smoke", "--own", "--json", "--workers", "3", "--memory", "1.2e9").stdout)
+    assert (left["workers"], left["pack_size"], left["memory_bytes"]) == (3, 1, 1.2e9)  # nothing is left to lay out
+
+
+def test_a_layout_is_planned_and_refused(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("SIMLAW_STORE", str(tmp_path))
+    said = call("plan", "smoke", "--own", "--workers", "3", "--memory", "1.2e9")
+    assert "layout: 2 workers, each" in said.output
+    assert "of 1.2 GB for all; 3 workers would not fit in memory" in said.output
+    for command in ("plan", "run"):
+        said = call(command, "smoke", "--own", "--memory", "1e6")
+        assert said.exit_code == 2
+        assert said.stderr.startswith("simlaw: a run of width 16 needs about 532 MB of memory, and a worker has 1 MB")
+        assert said.stderr.count("\n") == 1
+    assert not (tmp_path / "manifests").exists()
 
 
 def test_what_the_committed_table_stands_for_is_said(call, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "losscurves",
     ),
     (
-        *("plan", "train", "evaluate", "rows", "sample"),
+        *("plan", "train", "evaluate", "rows", "sample", "memory"),
         *("observations", "external", "importers", "simulate", "oracle"),
         *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
         "rates",
@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
+    "memory",
     *("product", "model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "history"),
     *("averages", "corpora", "run", "loaded", "devices", "sharded"),
 }

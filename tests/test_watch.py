@@ -89,7 +89,7 @@ def test_the_peak_of_a_core_is_measured_once(store, monkeypatch):
     assert found.utilisation(1e9, 1.0, "float32") < 1
     monkeypatch.setattr(machines, "measured_peak", lambda: pytest.fail("measured again"))
     assert machine(store) == found
-    kept = json.loads((store.root / "peaks.json").read_text())
+    kept = json.loads((store.root / "machine.json").read_text())
     assert [1e9 < peak < 1e13 for peak in kept.values()] == [True]
 
 

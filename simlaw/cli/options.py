@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from simlaw.errors import SimlawError
+from simlaw.run.local import usable_cores
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
@@ -27,9 +28,15 @@ own_option = click.option(
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    help="Worker processes, each on a core of its own.",
+    default=usable_cores,
+    show_default="one for every core",
+    help="Worker processes, each on a core of its own; fewer where memory does not suffice.",
+)
+memory_option = click.option(
+    "--memory",
+    type=click.FloatRange(0, min_open=True),
+    metavar="BYTES",
+    help="What all workers may take together; by default most of what the machine has.",
 )
 device_option = click.option(
     "--device",

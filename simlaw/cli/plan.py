@@ -8,6 +8,7 @@ from simlaw.cli.gate import gate, simulated
 from simlaw.cli.options import (
     device_option,
     json_option,
+    memory_option,
     mesh_option,
     own_option,
     print_json,
@@ -26,6 +27,7 @@ from simlaw.run.session import Session
 @click.command()
 @sweep_argument
 @workers_option
+@memory_option
 @device_option
 @mesh_option
 @remat_option
@@ -38,6 +40,7 @@ from simlaw.run.session import Session
 def command(
     sweep: str,
     workers: int,
+    memory: float | None,
     device: str,
     mesh: tuple[int, int, int] | None,
     remat: bool,
@@ -62,7 +65,8 @@ def command(
     """
     session = Session.open(sweep)
     cells, status = session.plan.cells, session.status(own)
-    engine = Local(workers=workers, device=device, mesh=mesh, remat=remat)
+    layout = session.layout(status, Local(workers=workers, device=device, mesh=mesh, remat=remat), memory)
+    engine = layout.engine
     packs = session.packs(status, engine)
     left = estimate(packs, session.plan.fingerprint, engine, session.store)
     whole = {
@@ -75,6 +79,10 @@ def command(
         "missing": len(status.todo),
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
+        "workers": engine.workers,
+        "pack_size": engine.pack_size,
+        "worker_bytes": layout.worker_bytes,
+        "memory_bytes": layout.memory,
     }
     verdict = gate(session, own)
     refused = SimlawError(verdict.sentence) if verdict.closed and not force else None
@@ -112,6 +120,8 @@ def command(
         f"{len(status.todo)} are left{status.remark}: "
         + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
     )
+    if status.todo:
+        click.echo(str(layout))
     click.echo(
         f"sharing trunks takes {whole['shared_work']:.0%} of the training FLOPs of independent runs (each D is a "
         "cool-down of its own from one constant-rate trunk)"

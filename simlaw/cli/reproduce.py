@@ -8,7 +8,15 @@ import click
 from simlaw.analysis import analyse
 from simlaw.cli.analysis import answer, decision_report, fit_report
 from simlaw.cli.figure import draw
-from simlaw.cli.options import device_option, own_option, profile_option, sweep_argument, where_option, workers_option
+from simlaw.cli.options import (
+    device_option,
+    memory_option,
+    own_option,
+    profile_option,
+    sweep_argument,
+    where_option,
+    workers_option,
+)
 from simlaw.cli.run import run
 from simlaw.cli.source import Source, open_curves, select
 from simlaw.compare import compare
@@ -21,6 +29,7 @@ from simlaw.run.session import Session
 @click.command()
 @sweep_argument
 @workers_option
+@memory_option
 @device_option
 @own_option
 @profile_option
@@ -34,6 +43,7 @@ from simlaw.run.session import Session
 def command(
     sweep: str,
     workers: int,
+    memory: float | None,
     device: str,
     own: bool,
     profile: Path | None,
@@ -54,7 +64,7 @@ def command(
     session = Session.open(sweep)
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else ''}")
     click.echo(f"corpus: {session.corpus.describe()}")
-    if not run(session, Local(workers=workers, device=device), own, profile):
+    if not run(session, Local(workers=workers, device=device), own, memory, profile):
         sys.exit(1)
     rows = session.status(own).rows
     mine = session.store.root / "out" / session.file.name

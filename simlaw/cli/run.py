@@ -9,6 +9,7 @@ from simlaw.cli.board import Board, shown
 from simlaw.cli.gate import gate
 from simlaw.cli.options import (
     device_option,
+    memory_option,
     mesh_option,
     own_option,
     profile_option,
@@ -26,6 +27,7 @@ from simlaw.train import DISPATCH_STEPS
 @click.command()
 @sweep_argument
 @workers_option
+@memory_option
 @device_option
 @mesh_option
 @remat_option
@@ -34,6 +36,7 @@ from simlaw.train import DISPATCH_STEPS
 def command(
     sweep: str,
     workers: int,
+    memory: float | None,
     device: str,
     mesh: tuple[int, int, int] | None,
     remat: bool,
@@ -46,11 +49,12 @@ def command(
     Example:
       simlaw run quickstart --workers 2
     """
-    if not run(Session.open(sweep), Local(workers=workers, device=device, mesh=mesh, remat=remat), own, profile):
+    engine = Local(workers=workers, device=device, mesh=mesh, remat=remat)
+    if not run(Session.open(sweep), engine, own, memory, profile):
         sys.exit(1)
 
 
-def run(session: Session, engine: Local, own: bool, profile: Path | None = None) -> bool:
+def run(session: Session, engine: Local, own: bool, memory: float | None = None, profile: Path | None = None) -> bool:
     """Compute what is missing while the screen shows how it goes; whether everything is there afterwards."""
     status = session.status(own)
     if not status.todo:
@@ -59,6 +63,10 @@ def run(session: Session, engine: Local, own: bool, profile: Path | None = None)
     if (verdict := gate(session, own)).closed:
         # a sweep may grow, and no run of it is lost: whoever runs it has decided
         click.echo(f"note: as it stands no fit will hold it: {verdict.refusals[0]}", err=True)
+    layout = session.layout(status, engine, memory)
+    engine = layout.engine
+    for note in layout.notes:
+        click.echo(f"note: {note}", err=True)
     todo = session.packs(status, engine)
     work = estimate(todo, session.plan.fingerprint, engine, session.store)
     click.echo(

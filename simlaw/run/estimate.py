@@ -12,6 +12,7 @@ from simlaw.accounting import flops_forward_per_token, parameters
 from simlaw.config import eval_id, run_id, trunk_id
 from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
+from simlaw.run.kept import once
 from simlaw.run.local import Local
 from simlaw.run.work import stored_rows, stored_steps
 from simlaw.store import Store
@@ -38,7 +39,7 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     total, measured, load = (
         0.0,
         0,
-        [_START_SECONDS] * (engine.workers if engine.device == "cpu" and engine.mesh is None else 1),
+        [_START_SECONDS] * (engine.workers if engine.one_by_one else 1),
     )
     shapes: list[set[object]] = [set() for _ in load]
     todo = list(packs)
@@ -62,7 +63,7 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
             speed = speeds.get((event, canonical(model)))
             measured += speed is not None
             if speed is None:
-                probe = probe or _probe()
+                probe = probe or once(store, "FLOP/s of a small product", _probe)
                 speed = probe * _EFFICIENCY
             seconds += flops / speed
         total += train + evaluate

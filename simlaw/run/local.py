@@ -38,18 +38,19 @@ class Local:
     """Worker processes on this machine. On a CPU each has a core of its own; an accelerator, or a mesh, has one worker.
 
     `mesh` is how many devices divide packs, batches and models; with `remat` blocks are computed again for gradients.
+    `pack_size` is the number of trunks that a worker trains together; `layout` chooses it, and fewer workers.
     """
 
     workers: int = 2
     device: str = "cpu"
     mesh: tuple[int, int, int] | None = None
     remat: bool = False
+    pack_size: int = 1
 
     @property
-    def pack_size(self) -> int:
-        """Trunks trained side by side: packing buys nothing on a CPU and everything on an accelerator."""
-        most = 1 if self.device == "cpu" and self.mesh is None else 16
-        return most if self.mesh is None else max(1, most // self.mesh[0]) * self.mesh[0]
+    def one_by_one(self) -> bool:
+        """Whether there are several workers, whose members follow one another: on a CPU without a mesh."""
+        return self.device == "cpu" and self.mesh is None
 
     @property
     def cores(self) -> list[int]:
@@ -100,6 +101,16 @@ class Local:
         if self.device == "cpu":
             shared |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         return shared
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; where the system does not say, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def can_pin() -> bool:
+    """Whether this system can keep a process on one core: Linux does, macOS does not."""
+    return hasattr(os, "sched_setaffinity")
 
 
 def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Listener) -> Outcome:
@@ -188,5 +199,5 @@ def pin(core: int) -> None:
     """Keep this process, and the thread pools that it will start, on one core; before JAX is imported."""
     if "jax" in sys.modules:
         raise SimlawError("the process imported jax before it was pinned: pin first, or leave --core out")
-    if hasattr(os, "sched_setaffinity"):
+    if can_pin():
         os.sched_setaffinity(0, {core})

@@ -1,11 +1,8 @@
 """This machine as a worker meets it: its processor, the most it could compute, and the memory that is taken."""
 
 import contextlib
-import json
-import os
 import platform
 import resource
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -16,7 +13,8 @@ import numpy as np
 
 from simlaw.config import Dtype
 from simlaw.declared import digest
-from simlaw.files import write_file
+from simlaw.run.kept import once
+from simlaw.run.local import usable_cores
 from simlaw.store import Store
 
 #: Data-sheet peaks in FLOP/s without sparsity, by JAX's name of the device and the arithmetic of the products:
@@ -62,8 +60,7 @@ def machine(store: Store, devices: int = 1) -> Machine:
         return Machine(kind=found.device_kind, peaks=tuple((dtype, devices * peak) for dtype, peak in each.items()))
     if jax.process_count() > 1:
         return Machine(kind=processor())  # whether the processes of a team share cores, nobody here knows
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    peak = cores * _kept_peak(store)
+    peak = usable_cores() * once(store, f"FLOP/s of a core of {processor()}", measured_peak)
     return Machine(kind=processor(), peaks=(("float32", peak), ("bfloat16", peak)))
 
 
@@ -97,16 +94,3 @@ def measured_peak() -> float:
         a @ a
         best = min(best, max(1e-9, time.process_time() - start))
     return 2.0 * _SIDE**3 / best
-
-
-def _kept_peak(store: Store) -> float:
-    """The peak of one core here, as the store has it from an earlier process, else measured now."""
-    path, here = store.root / "peaks.json", f"{socket.gethostname()} {processor()}"
-    kept: dict[str, float] = {}
-    with contextlib.suppress(OSError, ValueError):
-        kept = json.loads(path.read_text())
-    if here not in kept:
-        # two workers may measure at once; the later one's number stays, and is as good
-        kept[here] = measured_peak()
-        write_file(path, json.dumps(kept, indent=1).encode())
-    return kept[here]

@@ -8,6 +8,7 @@ from simlaw.config import Text
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
+from simlaw.run.layout import Layout, lay_out
 from simlaw.run.local import Listener, Local, Outcome
 from simlaw.run.status import Status, status_of
 from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
@@ -49,6 +50,10 @@ class Session:
     def status(self, own: bool = False) -> Status:
         """What is done and what is missing; with `own`, rows of the committed table do not count."""
         return status_of(self.plan, self.store, None if own else self.committed)
+
+    def layout(self, status: Status, engine: Local, memory: float | None = None) -> Layout:
+        """How the work that is left is laid out on this machine; raises `SimlawError` where a run does not fit."""
+        return lay_out(status.todo, self.file.sweep.family, self.corpus, engine, self.store, memory)
 
     def packs(self, status: Status, engine: Local) -> tuple[Pack, ...]:
         """The work that is left; raises `SimlawError` where the engine's mesh does not divide it."""

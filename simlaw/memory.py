@@ -1,0 +1,79 @@
+"""Memory that training and evaluating takes, estimated from shapes alone, before anything is compiled.
+
+The factors were read off XLA's own analysis of compiled steps (widths 16 to 256, 1 to 6 layers, contexts 16 to 256,
+vocabularies 16 to 1,024); a test holds the estimates within a factor of 2 of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from simlaw.accounting import leaves, parameters
+from simlaw.config import EMA, SGD, EvalSpec, ModelSpec, RunSpec
+from simlaw.evaluate import PART_TOKENS
+from simlaw.plan import shapes_of
+from simlaw.train import part_tokens, shape_of
+
+#: Bytes of a number: everything lies in memory as float32.
+_NUMBER = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Bytes that one run takes: of its state, of the inside of a step, and of its evaluations."""
+
+    state: float
+    step: float
+    evaluation: float
+    side_by_side: bool
+
+    def pack(self, members: int) -> float:
+        """Bytes of so many runs in one pack, while the trunk waits for its branch; evaluations go one by one."""
+        # what follows one after the other needs the inside of one step, and room to put the finished states together
+        steps = members if self.side_by_side else 1
+        waiting = 2 if members == 1 or self.side_by_side else 3
+        return max(members * self.state * waiting + steps * self.step, members * self.state + self.evaluation)
+
+
+def need_of(
+    spec: RunSpec,
+    evals: Sequence[EvalSpec],
+    side_by_side: bool = False,
+    remat: bool = False,
+    batch: int | None = None,
+) -> Need:
+    """What a run and its evaluations need, with its own batch or another.
+
+    With `remat` the insides of all blocks but one are not kept: so on accelerators, by the arithmetic; on a CPU XLA's
+    compiler gives back a tenth at most, and it should not be counted on.
+    """
+    weights = _NUMBER * parameters(shapes_of(spec.model)).total
+    averages = sum(1 if isinstance(average, EMA) else average.count + 1 for average in spec.averages)
+    moments = 1 if isinstance(spec.optimizer, SGD) else 2
+    tokens = part_tokens(replace(shape_of(spec), batch=batch or spec.batch), side_by_side)
+    rounded = spec.precision.weights is not None
+    ptq = sum(e.ptq is not None for e in evals) // max(1, len({e.average for e in evals}))
+    return Need(
+        state=weights * (1 + moments + averages),
+        step=weights * (2 + rounded) + tokens * activations(spec.model, remat),
+        evaluation=weights * (1 + ptq) + PART_TOKENS * _forward(spec.model),
+        side_by_side=side_by_side,
+    )
+
+
+def activations(model: ModelSpec, remat: bool = False) -> float:
+    """Bytes that one token leaves for the backward pass."""
+    kept = _blocks(model) + model.layers * model.heads * model.context
+    if remat:
+        kept = 2 * model.layers * model.width + kept / model.layers
+    return _NUMBER * (kept + 2.5 * model.vocab)
+
+
+def _blocks(model: ModelSpec) -> float:
+    """Numbers that the block matrices' inputs and outputs, and what lies between them, leave for each token."""
+    return 1.4 * sum(sum(leaf.shape) for leaf in leaves(shapes_of(model)["blocks"]))
+
+
+def _forward(model: ModelSpec) -> float:
+    """Bytes of one token in the widest part of a block without a backward pass."""
+    feed, attention = 4 * model.hidden + 2 * model.width, 2 * model.heads * model.context + 4 * model.width
+    return _NUMBER * (max(feed, attention) + model.vocab)

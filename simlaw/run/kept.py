@@ -1,0 +1,22 @@
+"""Numbers about this machine that are measured once, and kept in the store."""
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+
+from simlaw.files import write_file
+from simlaw.store import Store
+
+
+def once(store: Store, what: str, measure: Callable[[], float]) -> float:
+    """What was measured on this host under this name, by whatever process came first."""
+    path, name = store.root / "machine.json", f"{socket.gethostname()} {what}"
+    kept: dict[str, float] = {}
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads(path.read_text())
+    if name not in kept:
+        # two processes may measure at once; the later one's number stays, and is as good
+        kept[name] = measure()
+        write_file(path, json.dumps(kept, indent=1).encode())
+    return kept[name]
