@@ -161,6 +161,30 @@ def test_show(call):
     assert "sample, from node 0: " in said
 
 
+def test_show_prints_the_history_as_json_lines(call, project):
+    run = json.loads(call("status", "smoke", "--json").stdout)["cells"][-1]["run_id"]
+    path = project / ".simlaw" / "history" / f"{run}.jsonl"
+    assert f"every 16 steps as JSON lines: {project / '.simlaw' / 'history' / run}.jsonl" in call("show", run).output
+    lines = [json.loads(line) for line in call("show", run[:8], "--history").stdout.splitlines()]
+    assert lines == [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [16, 32, 48, 64, 80]
+    kept = path.read_bytes()
+    path.unlink()  # as in a store of version 0.1: the same without times
+    again = [json.loads(line) for line in call("show", run, "--history").stdout.splitlines()]
+    path.write_bytes(kept)
+    timed = ("tokens_per_s", "utilisation", "seconds")
+    assert again == [{**line, **dict.fromkeys(timed)} for line in lines]
+
+
+def test_show_draws_a_run_that_is_not_finished(call, project):
+    path = project / ".simlaw" / "history" / "fedcba9876543210.jsonl"
+    path.write_text("".join(json.dumps({"step": s, "loss": 1 / s, "gradient_norm": 0.5}) + "\n" for s in (16, 32)))
+    said = call("show", "fedc").output
+    path.unlink()
+    assert said.startswith("run fedcba9876543210 trains, or was stopped, at step 32: ")
+    assert "training loss █▁ from 0.062 to 0.031 nats per token\ngradient norm ▁▁ from 0.500 to 0.500\n" in said
+
+
 def test_table_writes_what_it_prints(call, project):
     text = call("table", "smoke", "--own").stdout
     said = call("table", "smoke", "--own", "--out", "rows.csv")
