@@ -10,7 +10,7 @@ from simlaw.checkpoint import from_bytes
 from simlaw.config import run_id
 from simlaw.history import History
 from simlaw.plan import Pack
-from simlaw.run.journal import JOURNAL_STEPS, Journal, Pace, journal_path, read_journal, run_journal, trunk_journal
+from simlaw.run.journal import JOURNAL_STEPS, Pace, journal_path, read_journal, run_journal, trunk_journal
 from simlaw.run.work import Desk, Stopped, work
 from simlaw.store import Store
 from simlaw.train import rates, shape_of
@@ -96,14 +96,15 @@ def test_what_is_not_finite_is_null(journal):
 
 
 def test_a_branch_takes_no_line_from_beyond_where_it_leaves(store):
-    trunk, seen = trunk_journal(store, SPEC, "f"), history(64)
-    trunk.begin(seen, 64)  # the trunk went on for a longer run
-    assert [line["step"] for line in trunk.lines()] == [16, 32, 48, 64]
-    branch = run_journal(store, tiny_run(), "f")  # leaves at step 16 of 20
-    branch.begin(history(20, seed=1), 20)
-    assert [line["step"] for line in branch.lines()] == [16, 20]
-    assert branch.lines()[1]["loss"] == pytest.approx(history(20, seed=1).loss[16:].astype(np.float64).mean(), abs=1e-6)
-    assert isinstance(trunk, Journal)
+    spec = tiny_run(tokens=64 * 128)  # leaves at step 51
+    trunk, seen, mine = trunk_journal(store, spec, "f"), history(80), history(64, seed=1)
+    trunk.begin(seen, 80)  # the trunk went on for a longer run
+    assert [line["step"] for line in trunk.lines()] == [16, 32, 48, 64, 80]
+    branch = run_journal(store, spec, "f")
+    branch.begin(mine, 64)
+    assert [line["step"] for line in branch.lines()] == [16, 32, 48, 64]
+    assert branch.lines()[:3] == trunk.lines()[:3]
+    assert branch.lines()[3]["loss"] == pytest.approx(mine.loss[48:].astype(np.float64).mean(), abs=1e-6)
 
 
 def test_work_leaves_a_journal_of_every_run_also_after_a_stop(store, tmp_path, corpus, program, monkeypatch):
