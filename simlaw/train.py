@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
-from simlaw.corpora import AbstractCorpus
+from simlaw.corpora import AbstractCorpus, Stream
 from simlaw.devices import along_pack, everywhere, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
@@ -83,12 +83,15 @@ class Program:
     mesh: Mesh | None = None
     sizes: set[int] = field(default_factory=set)
     """Members of the packs that have been advanced: at the first of each size XLA compiles."""
+    stream: Stream | None = None
 
     def advance(self, state: State, members: Member, steps: int) -> tuple[State, History]:
         """The state `steps` steps on (its argument is consumed), and the history of these steps for each member.
 
         At most `DISPATCH_STEPS` steps. A loss that is not finite stays so for good.
         """
+        if self.stream is not None:
+            members = members._replace(corpus=self.stream.take(members.corpus, _step_of(state)))
         if self.mesh is not None:
             state = place(state, shardings(self.mesh, state))
             members = place(members, along_pack(self.mesh))
@@ -149,7 +152,10 @@ def compile_shape(
     def step_one(shared: Any, state: State, member: Member, steps: Int[Array, ""]) -> tuple[State, Array]:
         def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
             (params, opt, step, averages), history = carry
-            windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
+            if corpus.streamed:
+                windows = member.corpus[i].astype(jnp.int32)  # bytes until here
+            else:
+                windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
             if mesh is not None:
                 windows = over_data(mesh, windows)
             grads, loss = gradient(params, windows, member)
@@ -191,6 +197,7 @@ def compile_shape(
         shared=shared,
         step_pack=jax.jit(step_pack, donate_argnums=1, **where),
         mesh=mesh,
+        stream=Stream(corpus, DISPATCH_STEPS, shape.batch, shape.model.context) if corpus.streamed else None,
     )
 
 
@@ -216,7 +223,17 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         )
         for spec in specs
     ]
+    if program.corpus.streamed:  # the orders stay on the host
+        orders = np.stack([one.corpus for one in each])
+        rest = [one._replace(corpus=()) for one in each]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest)._replace(corpus=orders)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+def _step_of(state: State) -> int:
+    """The step at which a pack is; of a state on several processes, as this one sees it."""
+    step = state.step
+    return int(np.asarray(step.addressable_shards[0].data if isinstance(step, jax.Array) else step)[0])
 
 
 def last_rate(spec: RunSpec) -> float:

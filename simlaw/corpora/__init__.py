@@ -3,6 +3,7 @@
 from simlaw.config import Corpus, Graph
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
+from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.text import TextCorpus as TextCorpus
 
 

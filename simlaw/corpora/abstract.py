@@ -4,7 +4,7 @@ import abc
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 #: Whatever `batch` needs of a corpus: a tree of arrays.
 Data = Any
@@ -40,6 +40,15 @@ class AbstractCorpus(abc.ABC):
     @abc.abstractmethod
     def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
         """The windows of training step `step`; pure and traceable, so it runs inside the compiled step."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether windows are gathered on the host (`gather`) and given to the program, which else makes them."""
+        return False
+
+    def gather(self, own: Data, step: int, steps: int, batch: int, context: int) -> Integer[np.ndarray, "s b w"]:
+        """What `batch` gives for so many steps from `step` on, on the host; only of a corpus that is `streamed`."""
+        raise NotImplementedError(f"{type(self).__name__} makes its windows inside the program")
 
     @abc.abstractmethod
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:

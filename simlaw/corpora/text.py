@@ -21,6 +21,8 @@ from simlaw.errors import SimlawError
 #: Parts of a Python installation that are not the standard library, or that differ between builds of one version.
 _NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__")
 _BUILD_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
+#: Training bytes beyond this stay on the host and are streamed; below it, 32-bit positions are enough for all of them.
+RESIDENT_BYTES = 2**30
 _SEPARATOR = b"\x00"  # no text file holds it, so a model can tell where a file begins
 
 
@@ -127,9 +129,14 @@ class TextCorpus(AbstractCorpus):
         """Training tokens before any repeats: whole windows, each token predicted once."""
         return (self.train.size - 1) // context * context
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the training bytes are too many to lie on a device."""
+        return self.train.size > RESIDENT_BYTES
+
     def shared_data(self) -> Data:
-        """The training bytes."""
-        return jnp.asarray(self.train)
+        """The training bytes; nothing where they are streamed."""
+        return () if self.streamed else jnp.asarray(self.train)
 
     def seed_data(self, seed: int, context: int) -> Data:
         """The order in which the seed sees the training windows."""
@@ -138,13 +145,20 @@ class TextCorpus(AbstractCorpus):
             raise SimlawError(
                 f"the corpus has {self.train.size} bytes to train on, less than one window of {context + 1}: add text"
             )
-        return jnp.asarray(order(seed, windows))
+        seen = order(seed, windows)
+        return seen if self.streamed else jnp.asarray(seen)
 
     def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
         """The windows of one step; an epoch is one pass in the seed's order, and the next repeats it."""
         place = (step * batch + jnp.arange(batch)) % own.shape[0]
         start = own[place] * context
         return shared[start[:, None] + jnp.arange(context + 1)[None, :]].astype(jnp.int32)
+
+    def gather(self, own: Data, step: int, steps: int, batch: int, context: int) -> UInt8[np.ndarray, "s b w"]:
+        """The bytes of the windows that `batch` gives for so many steps from `step` on."""
+        place = (step * batch + np.arange(steps * batch)) % own.shape[0]
+        start = own[place].astype(np.int64) * context
+        return self.train[start[:, None] + np.arange(context + 1)].reshape(steps, batch, context + 1)
 
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """The evaluation windows, spread over the held-out files; the same for every run."""
