@@ -8,9 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from simlaw.cli import cli
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
+from simlaw.run.local import Local
 from tests.conftest import MODEL, ROOT
 
 #: Nats per token, over 20 steps: sums over devices add up in another order.
@@ -79,3 +82,37 @@ def test_a_mesh_of_other_devices_is_refused():
         DeviceMesh(pack=2, data=2).open()
     with pytest.raises(SimlawError, match="XLA_FLAGS=--xla_force_host_platform_device_count=4"):
         DeviceMesh(pack=2, data=2).open()
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (
+            ["plan", "smoke", "--mesh", "1", "3", "1"],
+            "the mesh's data axis of 3 does not divide a batch of 8 sequences",
+        ),
+        (["run", "smoke", "--own", "--mesh", "1", "1", "2"], "the mesh's model axis of 2 does not divide 1 heads"),
+        (
+            ["plan", "smoke", "--own", "--mesh", "2", "1", "1"],
+            "axis of 2 does not divide a pack of 3 runs: take 1 or 3",
+        ),
+        (["work", "--manifest", "m", "--process", "1"], "a team wants all of --mesh, --coordinator, --processes and"),
+        (
+            [*("work", "--manifest", "m", "--mesh", "1", "1", "1", "--coordinator", "h:1", "--processes", "2")]
+            + ["--process", "2"],
+            "--process 2: a team of 2 has the processes 0 to 1",
+        ),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_in_one_line(store, monkeypatch, args, sentence):
+    monkeypatch.chdir(ROOT)
+    said = CliRunner().invoke(cli, args)
+    assert said.exit_code == 2
+    assert sentence in said.stderr
+    assert said.stderr.count("\n") == 1
+
+
+def test_a_mesh_has_one_worker_and_packs_that_it_divides():
+    assert [Local(mesh=(p, 1, 1)).pack_size for p in (1, 3, 8, 32)] == [16, 15, 16, 32]
+    assert Local().pack_size == 1
+    assert Local(device="gpu").pack_size == 16
