@@ -16,6 +16,7 @@ from simlaw.errors import SimlawError
 from simlaw.run.local import Local
 from tests.conftest import MODEL, ROOT
 
+MESH = ["--mesh", "1", "1", "1"]
 #: Nats per token, over 20 steps: sums over devices add up in another order.
 TOLERANCE = 1e-5
 
@@ -88,7 +89,7 @@ def test_a_mesh_of_other_devices_is_refused():
     ("args", "sentence"),
     [
         (
-            ["plan", "smoke", "--mesh", "1", "3", "1"],
+            ["plan", "smoke", "--own", "--mesh", "1", "3", "1"],
             "the mesh's data axis of 3 does not divide a batch of 8 sequences",
         ),
         (["run", "smoke", "--own", "--mesh", "1", "1", "2"], "the mesh's model axis of 2 does not divide 1 heads"),
@@ -98,8 +99,7 @@ def test_a_mesh_of_other_devices_is_refused():
         ),
         (["work", "--manifest", "m", "--process", "1"], "a team wants all of --mesh, --coordinator, --processes and"),
         (
-            [*("work", "--manifest", "m", "--mesh", "1", "1", "1", "--coordinator", "h:1", "--processes", "2")]
-            + ["--process", "2"],
+            ["work", "--manifest", "m", *MESH, "--coordinator", "h:1", "--processes", "2", "--process", "2"],
             "--process 2: a team of 2 has the processes 0 to 1",
         ),
     ],
