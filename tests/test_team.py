@@ -19,7 +19,8 @@ from simlaw.store import Store
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_eval, tiny_run
 
-RUNS = tuple(tiny_run(tokens=80 * 128, seed=seed) for seed in (0, 1))
+#: The second is far from its end when the first is stored.
+RUNS = (tiny_run(tokens=80 * 128), tiny_run(tokens=8000 * 128, seed=1))
 PACKS = tuple(Pack(members=((run,),), evals=(tiny_eval(),)) for run in RUNS)
 #: Nats per token: sums over processes add up in another order, and 80 steps amplify it.
 TOLERANCE = 1e-4
@@ -53,8 +54,6 @@ def test_two_processes_leave_what_one_leaves_and_stop_together(store, corpus, pr
     assert not stored_rows(store, left)  # both stopped in the second run
     trunk = trunk_id(RUNS[0].trunk, corpus.fingerprint)
     assert set(store.get("trunk", f"{trunk}/{RUNS[0].branch_step:08d}")) > {"about.json"}  # each stored its share
-    trained = [record for record in store.telemetry() if record["event"] == "trained"]
-    assert len(trained) <= 4  # of each run 64 steps of the trunk and 16 of the branch, told once
 
     other = Store(root=tmp_path / "other")
     desk = Desk(store=other, corpus=corpus, tell=lambda _: None, stop=lambda: False)
