@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
-from simlaw.run.local import Local
 from tests.conftest import MODEL, ROOT
 
 MESH = ["--mesh", "1", "1", "1"]
@@ -110,9 +109,3 @@ def test_what_cannot_be_divided_is_refused_in_one_line(store, monkeypatch, args,
     assert said.exit_code == 2
     assert sentence in said.stderr
     assert said.stderr.count("\n") == 1
-
-
-def test_a_mesh_has_one_worker_and_packs_that_it_divides():
-    assert [Local(mesh=(p, 1, 1)).pack_size for p in (1, 3, 8, 32)] == [16, 15, 16, 32]
-    assert Local().pack_size == 1
-    assert Local(device="gpu").pack_size == 16
