@@ -194,6 +194,10 @@ def test_a_flat_curve_and_one_that_falls_again_are_not_convex():
     flat = rate_study(swept(*FOUR, curve=np.zeros_like, noise=0.003))
     assert all(one.health != "VALID" for one in flat.best)
     assert (flat.health, flat.rule) == ("NO_RULE", None)
+    basin = rate_study(swept(*FOUR, curve=lambda away: 0.1 * (abs(away) > 1.2), noise=0.003))
+    assert [one.sentence for one in basin.best].count("the curve is flat within noise") == 3
+    wide = basin.best[1].interval  # its lowest is at the rim of the basin: bracketed, and anywhere in it
+    assert np.log(wide[1] / wide[0]) > np.log(2)
     again = rate_study(swept(*FOUR, curve=lambda away: CURVATURE * away**2 - 0.05 * (away > 1.2), noise=3e-4))
     assert {one.health for one in again.best} == {"NOT_CONVEX"}
     assert "it falls again between 0.0522 and 0.104" in again.best[0].sentence
@@ -214,6 +218,9 @@ def test_mup_that_keeps_the_rate_has_exponent_0_and_the_standard_one_has_not():
     assert line.error < 0.1
     assert study.line.interval[1] < -0.6
     assert "which does not tell it from perfect transfer" in " ".join(study.notes)
+    spoilt = rate_study(swept(*FOUR, {"width": 32, "mup": 32, "factor": 3.0}))
+    assert "gives away most at" in spoilt.notes[0]
+    assert "muP" not in spoilt.notes[0]  # whose rule is another one
 
 
 def test_more_tokens_are_a_factor_of_their_own():

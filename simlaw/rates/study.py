@@ -87,7 +87,8 @@ class RateStudy(AbstractReported):
         return tuple(one for one in said if one)
 
     def _given_away(self) -> str:
-        known = [one for one in self.best if one.given_away is not None and one.given_interval is not None]
+        # muP has a rule of its own
+        known = [one for one in self.best if one.given_interval is not None and one.kind.mup is None]
         if not known:
             return ""
         worst = max(known, key=lambda one: one.given_away or 0.0)
