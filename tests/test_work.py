@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from simlaw.checkpoint import from_bytes
-from simlaw.config import PTQ, WSD, AdamW, EvalSpec, run_id, trunk_id
+from simlaw.config import PTQ, WSD, AdamW, Cosine, EvalSpec, run_id, trunk_id
 from simlaw.formats import Int, Quantizer
 from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
@@ -104,10 +104,10 @@ def test_stopped_and_started_again_is_as_if_never_stopped(clerk, other, monkeypa
     assert_same(clerk, other)
 
 
-@pytest.mark.parametrize("cooldown", [0.5, 1.0])  # with 1.0 the run has no trunk at all, as a cosine's
-def test_a_branch_stops_on_its_way_and_goes_on_where_it_was(clerk, other, monkeypatch, cooldown):
+@pytest.mark.parametrize("schedule", [WSD(warmup_tokens=0, cooldown=0.5), Cosine(warmup_tokens=256)])
+def test_a_branch_stops_on_its_way_and_goes_on_where_it_was(clerk, other, monkeypatch, schedule):
     monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
-    (spec,) = runs = (tiny_run(tokens=40 * 128, schedule=WSD(warmup_tokens=0, cooldown=cooldown)),)
+    (spec,) = runs = (tiny_run(tokens=40 * 128, schedule=schedule),)
     pack = Pack(members=(runs,), evals=EVALS)
     whole = other.do(pack)
     begun = clerk.do(pack, stop_when=lambda: bool(clerk.store.keys("partial", clerk.id(spec))))
