@@ -23,7 +23,7 @@ _APART = 0.07
 
 
 def plot_rate_curves(found: Sequence[BestRate], rule: RateLine | None, ax: Axes) -> list[Artist | ErrorbarContainer]:
-    """The artists of the loss of each size against its peak rate, named at its right end.
+    """The artists of the loss of each size against its peak rate, named at its left end.
 
     A thick arc is the parabola with the best rate and its interval on it; a triangle below is the rule's rate. A rate
     at which a run diverged has a cross at the loss of its neighbour.
@@ -55,18 +55,12 @@ def plot_rate_curves(found: Sequence[BestRate], rule: RateLine | None, ax: Axes)
                     "va": "center",
                 }
                 artists.append(ax.annotate("▲", (at, height), fontsize=5.5, color=RULE, **below))
-        name: dict[str, Any] = {
-            "xytext": (5, 0),
-            "textcoords": "offset points",
-            "va": "center",
-            "fontsize": 6.5,
-            "color": ink,
-        }
-        artists.append(ax.annotate(f"width {one.kind.width}", (x[-1], y[-1]), **name))
+        name: dict[str, Any] = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        artists.append(ax.annotate(f"width {one.kind.width}", (x[0], y[0]), fontsize=6.5, color=ink, **name))
     ax.set(xscale="log", xlabel="peak learning rate", ylabel="loss (nats per token)")
     _plain(ax, "x")
     low, high = ax.get_xlim()
-    ax.set_xlim(low, high * (high / low) ** 0.2)  # room for the names, and above for the marks' meaning
+    ax.set_xlim(low / (high / low) ** 0.26, high)  # room for the names, and above for the marks' meaning
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.13 * (high - low))
     return artists

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simlaw.fitting.uncertainty import interval
 from simlaw.rates.best import BestRate, best_rates
 from simlaw.rates.rule import RateFactor, RateLine, rate_factor, rate_line
 from simlaw.report import AbstractReported, FitReport, TableReport, count, precision, wrapped
@@ -114,8 +115,9 @@ class RateStudy(AbstractReported):
             return ""
         largest = max((one for one in self.sizes if one.rate), key=lambda one: one.kind.width)
         mid, low, high = (float(one[0]) for one in self.ahead.band(np.array([float(largest.kind.width)])))
-        assert largest.interval is not None
-        agrees = largest.interval[0] <= high and low <= largest.interval[1]
+        away = math.log(largest.kind.width / self.ahead.at)
+        off = interval(largest.within - self.ahead.drawn_log_rate - self.ahead.drawn_exponent * away)
+        agrees = off[0] <= 0 <= off[1]
         return (
             f"The other widths alone foretell {mid:.2g} ({low:.2g} to {high:.2g}) at width {largest.kind.width}; the "
             f"measured {_rate(largest)} {'agrees' if agrees else 'does not agree'}."
