@@ -75,6 +75,7 @@ def plot_best_rates(study: RateStudy, ax: Axes) -> list[Artist | ErrorbarContain
     artists: list[Artist | ErrorbarContainer] = []
     here = [one for one in study.best if one.kind.tokens == study.tokens]
     kinds = list(dict.fromkeys((one.kind.bits, one.kind.mup) for one in here))
+    precisions = list(dict.fromkeys(bits for bits, _ in kinds))
     for place, (bits, mup) in enumerate(kinds):
         away = (1 + _APART) ** (place - (len(kinds) - 1) / 2)
         held = math.inf if bits is None else bits
@@ -90,7 +91,7 @@ def plot_best_rates(study: RateStudy, ax: Axes) -> list[Artist | ErrorbarContain
                 y,
                 np.stack([y - ends[:, 0], ends[:, 1] - y]),
                 color=ink,
-                marker=marker(place),
+                marker=marker(precisions.index(bits)),
                 markersize=3.5,
                 markerfacecolor="white" if mup else ink,
                 elinewidth=0.9,
