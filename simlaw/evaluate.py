@@ -35,6 +35,14 @@ class Measurement:
         return bool(np.isfinite(self.loss))
 
 
+def as_trained(run: RunSpec, params: Params) -> Params:
+    """The weights that a run's checkpoint computes with: on their grid where it trained with quantized weights."""
+    weights = run.precision.weights
+    if weights is None:
+        return params
+    return round_to_nearest(params, weights.format.bits, weights.format.grid, weights.granularity)
+
+
 def measure(
     run: RunSpec,
     params: Params,
@@ -48,10 +56,7 @@ def measure(
     it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.
     `floor` is the exact Bayes loss of each window.
     """
-    weights = run.precision.weights
-    trained = params
-    if weights is not None:
-        trained = round_to_nearest(params, weights.format.bits, weights.format.grid, weights.granularity)
+    trained = as_trained(run, params)
     kinds: dict[tuple[Grid, Granularity], list[int]] = {}
     for i, spec in enumerate(evals):
         if spec.ptq is not None:

@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.accounting import parameters
-from simlaw.checkpoint import from_bytes
 from simlaw.config import PTQ, RunSpec
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
+from simlaw.evaluate import as_trained
 from simlaw.formats import Quantizer
 from simlaw.model import Params, logits, losses
-from simlaw.plan import shapes_of
 from simlaw.ptq import round_to_nearest
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
+from simlaw.run.work import weights_of
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
 
@@ -105,9 +105,17 @@ class LoadedModel:
         return self.tokenizer.decode(drawn)
 
     def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":
-        """The model with its checkpoint rounded to nearest, as an evaluation under `ptq` has it."""
+        """The model with its checkpoint rounded to nearest, as an evaluation under `ptq` has it.
+
+        Raises `SimlawError` where `ptq` is no quantizer.
+        """
         ptq = PTQ(quantizer=ptq) if isinstance(ptq, Quantizer) else ptq
-        return replace(self, ptq=ptq, weights=_rounded(self.params, ptq.quantizer))
+        if not isinstance(ptq, PTQ):
+            raise SimlawError(
+                f"{ptq!r} is no quantizer: give one, such as Quantizer(format=Int(bits=4)) of simlaw.formats"
+            )
+        made, of = ptq.quantizer.format, ptq.quantizer.granularity
+        return replace(self, ptq=ptq, weights=round_to_nearest(self.params, made.bits, made.grid, of))
 
     def __repr__(self) -> str:
         """What was trained, on what, and the model's format."""
@@ -132,14 +140,13 @@ def load_model(run: str, *, store: str | Path | None = None) -> LoadedModel:
     spec = found.spec
     if found.note is not None:
         raise SimlawError(f"run {found.run_id} diverged and has no model: {found.note}")
-    params = from_bytes(found.files["params.safetensors"], shapes_of(spec.model))
-    weights = spec.precision.weights
+    params = weights_of(spec, found.files, None, found.run_id)
     return LoadedModel(
         run_id=found.run_id,
         spec=spec,
         tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
         params=params,
-        weights=params if weights is None else _rounded(params, weights),
+        weights=as_trained(spec, params),
     )
 
 
@@ -149,7 +156,3 @@ def _parts(windows: Int[np.ndarray, "b w"]) -> Iterator[Int[Array, "p w"]]:
         part = windows[at : at + _PART]
         filled = 1 << (len(part) - 1).bit_length()
         yield jnp.asarray(np.pad(part, ((0, filled - len(part)), (0, 0))))
-
-
-def _rounded(params: Params, quantizer: Quantizer) -> Params:
-    return round_to_nearest(params, quantizer.format.bits, quantizer.format.grid, quantizer.granularity)

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from simlaw.cli import cli
+from simlaw.cli.show import rows_shown
 from simlaw.losscurves import read_curves
 from simlaw.run.session import Session
 from simlaw.table import read_table
@@ -159,6 +160,18 @@ def test_show(call):
     assert "training loss " in said
     assert "rtn int3" in said
     assert "sample, from node 0: " in said
+
+
+def test_show_says_which_average_a_row_is_of():
+    plain = next(iter(read_table(ROOT / "sweeps" / "smoke" / "table.csv")))
+    ema = {"average": "ema", "average_tokens": 8192}
+    lawa = {"average": "lawa", "average_tokens": 512, "average_count": 3, "ptq_method": "rtn", "ptq_bits": 4}
+    lines = rows_shown([{**plain, **lawa}, {**plain, **ema}, plain]).splitlines()
+    assert [line.split("  ")[1] for line in lines[1:]] == [
+        "as trained",
+        "as trained, ema of 8.19k tokens",
+        "rtn int4, lawa of 3 x 512 tokens",
+    ]
 
 
 def test_show_prints_the_history_as_json_lines(call, project):

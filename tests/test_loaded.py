@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import simlaw as sl
+from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import PTQ, AdamW, Precision, Text, run_id
 from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
-from simlaw.plan import Pack
+from simlaw.plan import Pack, shapes_of
 from simlaw.run.work import Desk, stored_rows, work
 from simlaw.store import Store
 from simlaw.train import shape_of
@@ -23,6 +24,11 @@ from tests.conftest import MODEL, ROOT, tiny_eval, tiny_run
 INT3, INT4 = PTQ(quantizer=Quantizer(format=Int(bits=3))), Quantizer(format=Int(bits=4))
 EVALS = (tiny_eval(), tiny_eval(ptq=INT3))
 WILD = AdamW(rate=0.02, rate_multiple=1e30)
+
+
+def renamed(files, run):
+    """The weights of a stored run as if they were another's."""
+    return to_bytes(from_bytes(files["params.safetensors"], shapes_of(MODEL)), of=run)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,9 @@ def filled(tmp_path_factory, corpus, program):
     ids = [run_id(spec, corpus.fingerprint) for spec in specs]
     for spec in (specs[0], specs[2]):
         work(Pack(members=((spec,),), evals=EVALS), desk, {shape_of(tiny_run()): program})
-    store.put("run", ids[1], {**store.get("run", ids[0]), "spec.json": json.dumps(encode(specs[1])).encode()})
+    files = store.get("run", ids[0])
+    copied = {"params.safetensors": renamed(files, ids[1]), "spec.json": json.dumps(encode(specs[1])).encode()}
+    store.put("run", ids[1], files | copied)
     return store, ids
 
 
@@ -118,9 +126,11 @@ def test_bytes_stand_for_text():
         (lambda model: model([]), r"tokens of shape \(0,\): the model takes 1 to 16"),
         (lambda model: model.loss([3]), r"tokens of shape \(1,\): a loss takes 2 tokens or more"),
         (lambda model: model.loss([[1] * 18]), r"tokens of shape \(1, 18\): .* or windows of at most 17"),
+        (lambda model: model.quantized(4), "4 is no quantizer: give one, such as Quantizer"),
         (lambda model: model.sample(length=0), "length=0: a sample has 1 token or more"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_it_cannot_see_gets_a_sentence(filled, ask, sentence):
     store, (plain, *_) = filled
     with pytest.raises(SimlawError, match=sentence):
@@ -149,9 +159,13 @@ def test_a_checkpoint_of_another_version_is_refused(filled, tmp_path, monkeypatc
     with pytest.raises(SimlawError, match=r"was stored by another version of simlaw .*'dropout'.*: read it with that"):
         sl.load_model(plain, store=tmp_path)
     files["spec.json"] = json.dumps({**spec, "model": {**spec["model"], "hidden": 32}}).encode()
+    files["params.safetensors"] = renamed(files, "0" * 16)
     other.put("run", "0" * 16, files)
     with pytest.raises(SimlawError, match=r"the checkpoint's .* it is of another model"):
         sl.load_model("0000", store=tmp_path)
+    other.put("run", "1" * 16, dict(store.get("run", plain)))
+    with pytest.raises(SimlawError, match=f"the checkpoint is of {plain}, wanted 1111111111111111"):
+        sl.load_model("1111", store=tmp_path)
     monkeypatch.setattr("simlaw.run.stored.NUMERICS", 99)
     with pytest.raises(
         SimlawError, match=f"run {plain} was computed under numerics 1, and this version computes under 99"

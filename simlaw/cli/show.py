@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 import numpy as np
 
-from simlaw.checkpoint import from_bytes
 from simlaw.config import Graph, RunSpec
 from simlaw.corpora import open_corpus
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
+from simlaw.evaluate import as_trained
 from simlaw.history import History, unpack_history
-from simlaw.plan import shapes_of
+from simlaw.model import Params
 from simlaw.report import columns, count
 from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
 from simlaw.run.stored import find_run
-from simlaw.run.work import stored_rows
+from simlaw.run.work import stored_rows, weights_of
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
 from simlaw.table import Row, read_table
@@ -58,7 +58,7 @@ def command(run: str, length: int, history: bool) -> None:
             why = "its checkpoint was made in another store"
         if not rows:
             raise SimlawError(f"run {found}: {why}, and it has no rows: run its sweep again to make it anew")
-        click.echo(f"run {found}: {why}; these are its rows\n\n{_rows(rows)}")
+        click.echo(f"run {found}: {why}; these are its rows\n\n{rows_shown(rows)}")
         return
     spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
     click.echo(f"run {found}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
@@ -67,11 +67,11 @@ def command(run: str, length: int, history: bool) -> None:
         click.echo(f"every {JOURNAL_STEPS} steps as JSON lines: {path}")
     rows = list(stored_rows(store, found).values())
     if rows:
-        click.echo(f"\n{_rows(rows)}")
+        click.echo(f"\n{rows_shown(rows)}")
     if "params.safetensors" not in files:
         click.echo(f"\n{json.loads(files['status.json'])['note']}")
     elif length:
-        click.echo(f"\n{_sample(spec, files['params.safetensors'], length)}")
+        click.echo(f"\n{_sample(spec, as_trained(spec, weights_of(spec, files, None, found)), length)}")
 
 
 def _committed() -> dict[str, list[Row]]:
@@ -131,12 +131,15 @@ def _blocks(values: np.ndarray) -> str:
     return f"{line} from {means[0]:.3f} to {means[-1]:.3f}"
 
 
-def _rows(rows: list[Row]) -> str:
+def rows_shown(rows: list[Row]) -> str:
+    """The evaluations of a run as lines of text, those of the last weights first."""
+
     def cell(value: float | None, digits: int = 4) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
     def kind(row: Row) -> Iterator[str]:
-        yield "as trained" if row["ptq_bits"] is None else f"{row['ptq_method']} int{row['ptq_bits']}"
+        what = "as trained" if row["ptq_bits"] is None else f"{row['ptq_method']} int{row['ptq_bits']}"
+        yield what + _average(row)
         yield "" if row["ptq_bits"] is None else f"{row['ptq_granularity']}{row['ptq_group'] or ''}"
 
     head = ("evaluation", "scales per", "loss", "se", "delta", "paired se", "excess", "block bytes")
@@ -150,17 +153,24 @@ def _rows(rows: list[Row]) -> str:
             cell(row["excess"]),
             f"{row['bytes_blocks']:.0f}",
         )
-        for row in rows
+        for row in sorted(rows, key=_average)
     ]
     return columns(head, lines)
 
 
-def _sample(spec: RunSpec, params: bytes, length: int) -> str:
-    tree = from_bytes(params, shapes_of(spec.model))
+def _average(row: Row) -> str:
+    """Which average of the weights a row is of; nothing where it is of the last ones."""
+    if row["average"] is None:
+        return ""
+    snapshots = f"{row['average_count']} x " if row["average_count"] else ""
+    return f", {row['average']} of {snapshots}{count(row['average_tokens'])} tokens"
+
+
+def _sample(spec: RunSpec, weights: Params, length: int) -> str:
     if isinstance(spec.corpus, Graph):
-        drawn = sample(spec.model, tree, [0], length, dtype=spec.dtype)
+        drawn = sample(spec.model, weights, [0], length, dtype=spec.dtype)
         return f"sample, from node 0: {' '.join(map(str, drawn))}"
     window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
-    drawn = sample(spec.model, tree, [int(token) for token in window], length, dtype=spec.dtype)
+    drawn = sample(spec.model, weights, [int(token) for token in window], length, dtype=spec.dtype)
     before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
     return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"
