@@ -18,7 +18,7 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 	@$(BIN)/simlaw reproduce quickstart --own
 
 test: lint  ## Lint, types and tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # a person's own sweeps keep their own style
 CODE := simlaw tests figures sweeps/quickstart sweeps/smoke
