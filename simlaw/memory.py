@@ -11,7 +11,7 @@ from simlaw.accounting import leaves, parameters
 from simlaw.config import EMA, SGD, EvalSpec, ModelSpec, RunSpec
 from simlaw.evaluate import PART_TOKENS
 from simlaw.plan import shapes_of
-from simlaw.train import part_tokens, shape_of
+from simlaw.train import DISPATCH_STEPS, part_tokens, shape_of
 
 #: Bytes of a number: everything lies in memory as float32.
 _NUMBER = 4
@@ -40,21 +40,25 @@ def need_of(
     side_by_side: bool = False,
     remat: bool = False,
     batch: int | None = None,
+    streamed: bool = False,
 ) -> Need:
     """What a run and its evaluations need, with its own batch or another.
 
-    With `remat` the insides of all blocks but one are not kept: so on accelerators, by the arithmetic; on a CPU XLA's
-    compiler gives back a tenth at most, and it should not be counted on.
+    Of a corpus that is `streamed` the windows of a dispatch are there three times: those in use on the device and on
+    the host, and the next ones. With `remat` the insides of all blocks but one are not kept: so on accelerators, by the
+    arithmetic; on a CPU XLA's compiler gives back a tenth at most, and it should not be counted on.
     """
     weights = _NUMBER * parameters(shapes_of(spec.model)).total
     averages = sum(1 if isinstance(average, EMA) else average.count + 1 for average in spec.averages)
     moments = 1 if isinstance(spec.optimizer, SGD) else 2
-    tokens = part_tokens(replace(shape_of(spec), batch=batch or spec.batch), side_by_side)
+    shape = replace(shape_of(spec), batch=batch or spec.batch)
+    tokens = part_tokens(shape, side_by_side)
+    windows = 3 * DISPATCH_STEPS * shape.batch * (spec.model.context + 1) if streamed else 0
     rounded = spec.precision.weights is not None
     ptq = sum(e.ptq is not None for e in evals) // max(1, len({e.average for e in evals}))
     return Need(
         state=weights * (1 + moments + averages),
-        step=weights * (2 + rounded) + tokens * activations(spec.model, remat),
+        step=weights * (2 + rounded) + tokens * activations(spec.model, remat) + windows,
         evaluation=weights * (1 + ptq) + PART_TOKENS * _forward(spec.model),
         side_by_side=side_by_side,
     )

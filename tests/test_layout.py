@@ -2,12 +2,16 @@
 
 import os
 import re
+import shutil
 import socket
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from simlaw.config import Text
+from simlaw.corpora import open_corpus
 from simlaw.declared import canonical
 from simlaw.errors import SimlawError
 from simlaw.plan import expand
@@ -132,6 +136,30 @@ def test_a_device_that_does_not_say_is_not_guessed(lay, monkeypatch):
     found = lay(None, Local(device="gpu"))
     assert found.memory is None
     assert "memory unknown" in str(found)
+
+
+def test_a_device_that_is_not_there_is_asked_for_again(store, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert module._device_memory(store, "gpu") is None
+    assert not (store.root / "machine.json").exists()
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_text_is_counted_once_for_every_program_unless_it_is_streamed(tmp_path, store, monkeypatch, device):
+    for i in range(20):
+        (tmp_path / f"{i}.txt").write_text("some line\n" * 10_000)
+    text = open_corpus(Text(folder=str(tmp_path), suffixes=(".txt",), held_out=0.2))
+    size = text.epoch_tokens(FAMILY.context)
+
+    def needed():
+        layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1), store, 1e15)
+        return layout.worker_bytes, layout.engine.pack_size
+
+    resident, members = needed()
+    monkeypatch.setattr("simlaw.corpora.text.RESIDENT_BYTES", text.train.size - 1)
+    windows = members * 3 * 64 * 8 * 17  # steps, sequences of a batch, context and one more
+    assert windows < size / 2
+    assert 2 * size - windows <= resident - needed()[0] <= 2 * size  # two shapes
 
 
 def test_what_was_measured_once_is_kept(store):

@@ -69,3 +69,8 @@ def test_a_pack_side_by_side_takes_as_many_times_the_inside_of_a_step():
     assert many.step > one.step  # its batch is not cut into parts
     assert many.pack(8) == 8 * many.pack(1)
     assert one.pack(8) < 8 * one.pack(1) + 8 * one.state
+
+
+def test_the_windows_of_a_stream_are_there_three_times():
+    resident, streamed = (need_of(SPEC, (), streamed=streamed) for streamed in (False, True))
+    assert streamed.step - resident.step == 3 * 64 * 16 * 65  # steps, sequences of a batch, context and one more

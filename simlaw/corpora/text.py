@@ -157,8 +157,8 @@ class TextCorpus(AbstractCorpus):
     def gather(self, own: Data, step: int, steps: int, batch: int, context: int) -> UInt8[np.ndarray, "s b w"]:
         """The bytes of the windows that `batch` gives for so many steps from `step` on."""
         place = (step * batch + np.arange(steps * batch)) % own.shape[0]
-        start = own[place].astype(np.int64) * context
-        return self.train[start[:, None] + np.arange(context + 1)].reshape(steps, batch, context + 1)
+        every = np.lib.stride_tricks.sliding_window_view(self.train, context + 1)  # a view: no position is written out
+        return every[own[place].astype(np.int64) * context].reshape(steps, batch, context + 1)
 
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """The evaluation windows, spread over the held-out files; the same for every run."""

@@ -70,6 +70,14 @@ class Layout:
         return tuple(notes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shared:
+    """The bytes that a worker has before it trains anything, and whether the corpus is streamed from the host."""
+
+    bytes: float
+    streamed: bool
+
+
 def lay_out(
     cells: Sequence[Cell], family: Family, corpus: AbstractCorpus, engine: Local, store: Store, memory: float | None
 ) -> Layout:
@@ -80,18 +88,19 @@ def lay_out(
     """
     if memory is None:
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
-    # a text is held as files and joined, and every program has it as the array that its steps read
-    text, shapes = corpus.epoch_tokens(family.context) or 0, len({shape_of(cell.spec) for cell in cells})
-    shared = float(shapes * text)
+    # a text is held as files and joined, and every program has it as the array that its steps read, or has it streamed
+    kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
+    text, shapes = corpus.epoch_tokens(family.context) or 0, len({shape for shape, _ in kinds})
+    shared = _Shared(bytes=0.0 if corpus.streamed else float(shapes * text), streamed=corpus.streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
-        shared += 2 * text + _PROCESS_BYTES + shapes * _SHAPE_BYTES
+        shared = replace(shared, bytes=shared.bytes + 2 * text + _PROCESS_BYTES + shapes * _SHAPE_BYTES)
 
     def largest(members: int) -> float:
-        return max((_bytes(cell.spec, cell.evals, engine, members, shared) for cell in cells), default=0.0)
+        return max((_bytes(cell.spec, cell.evals, engine, members, shared) for cell in kinds.values()), default=0.0)
 
     unit = engine.mesh[0] if engine.mesh else 1
     if memory is not None and largest(unit) > memory:
-        cell = max(cells, key=lambda one: _bytes(one.spec, one.evals, engine, unit, shared))
+        cell = max(kinds.values(), key=lambda one: _bytes(one.spec, one.evals, engine, unit, shared))
         raise SimlawError(_refusal(cell, family, engine, unit, shared, memory))
     pack = 1 if engine.one_by_one else max(1, _pack_size(cells, store, engine.device) // unit) * unit
     while pack > unit and memory is not None and largest(pack) > memory:
@@ -132,13 +141,13 @@ def enough(sizes: Sequence[int], seconds: Sequence[float]) -> int:
 
 
 def _bytes(
-    spec: RunSpec, evals: Sequence[EvalSpec], engine: Local, members: int, shared: float, batch: int | None = None
+    spec: RunSpec, evals: Sequence[EvalSpec], engine: Local, members: int, shared: _Shared, batch: int | None = None
 ) -> float:
     """Bytes of one worker on a CPU, of one device of an accelerator: of a mesh the axis of the pack divides members."""
     remat = engine.remat and engine.device != "cpu"  # XLA's CPU compiler hardly frees anything for it
-    need = need_of(spec, evals, side_by_side=not engine.one_by_one, remat=remat, batch=batch)
+    need = need_of(spec, evals, side_by_side=not engine.one_by_one, remat=remat, batch=batch, streamed=shared.streamed)
     divided = engine.mesh[0] if engine.mesh and engine.device != "cpu" else 1
-    return shared + need.pack(-(-members // divided))
+    return shared.bytes + need.pack(-(-members // divided))
 
 
 def _pack_size(cells: Sequence[Cell], store: Store, device: str) -> int:
@@ -154,7 +163,7 @@ def _pack_size(cells: Sequence[Cell], store: Store, device: str) -> int:
     return max((enough(*zip(*pairs, strict=True)) for pairs in seen.values()), default=_PACK)
 
 
-def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: float, memory: float) -> str:
+def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: _Shared, memory: float) -> str:
     """The sentence for a run that does not fit, with the largest width of its family, and batch, that does."""
 
     def fits(spec: RunSpec, batch: int | None = None) -> bool:
@@ -170,7 +179,7 @@ def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: fl
     lean = replace(engine, remat=True)
     if not engine.remat and _bytes(cell.spec, cell.evals, lean, members, shared) <= memory:
         ways.append("--remat")
-    nothing = f"a machine with more, since {size(shared)} go to the process and the corpus before any training"
+    nothing = f"a machine with more, since {size(shared.bytes)} go to the process and the corpus before any training"
     needed = size(_bytes(cell.spec, cell.evals, engine, members, shared))
     return (
         f"a run of width {model.width} needs about {needed} of memory, and a worker has {size(memory)}: take "
@@ -200,7 +209,10 @@ def _device_memory(store: Store, device: str) -> float | None:
     environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
 
     def measure() -> float:
-        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=environment, check=False)
-        return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.split() else 0.0
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=environment, check=True)
+        return float(done.stdout.split()[-1])
 
-    return once(store, f"{device} memory", measure) or None
+    try:
+        return once(store, f"{device} memory", measure) or None
+    except subprocess.CalledProcessError:
+        return None  # no such device: to be asked again, for it may be busy or not installed yet
