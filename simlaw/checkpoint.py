@@ -1,7 +1,7 @@
 """Checkpoints: a tree of arrays as one safetensors file, and back into a tree of the same structure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,8 +36,8 @@ def names(data: bytes) -> set[str]:
 def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
     """The tree of `to_bytes`, with the structure of `like` (arrays or their shapes).
 
-    Raises `SimlawError` where a leaf is missing, or its shape or dtype is another than in `like`, and where the file
-    says that it has another form or is of something else. Version 0.1 said neither.
+    Raises `SimlawError` where a leaf is missing, not wanted, or of another shape or dtype than in `like`, and where the
+    file says that it has another form or is of something else. Version 0.1 said neither.
     """
     stored = _read(data)
     about = _about(data)
@@ -46,9 +46,10 @@ def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
     out = []
     for path, leaf in flat:
         name = jax.tree_util.keystr(path)
-        found = stored.get(name)
+        found = stored.pop(name, None)
         check_leaf(name, None if found is None else (str(found.dtype), found.shape), leaf)
         out.append(jnp.asarray(found))
+    check_spare(stored)
     return jax.tree_util.tree_unflatten(structure, out)
 
 
@@ -73,6 +74,15 @@ def check_leaf(name: str, found: tuple[str, Sequence[int]] | None, leaf: Any) ->
         raise SimlawError(
             f"the checkpoint's {name} is {what}, wanted {leaf.dtype}{list(leaf.shape)}: it is of another model; "
             "remove it, or read it with the spec that it was written with"
+        )
+
+
+def check_spare(names: Iterable[str]) -> None:
+    """Raise `SimlawError` where a checkpoint holds leaves of these names, which nobody wants."""
+    for name in names:
+        raise SimlawError(
+            f"the checkpoint holds {name}, which is not wanted: it is of another model; remove it, or read it with the "
+            "spec that it was written with"
         )
 
 

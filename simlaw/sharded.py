@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from simlaw.checkpoint import check_about, check_leaf
-from simlaw.errors import SimlawError
+from simlaw.checkpoint import check_about, check_leaf, check_spare
 from simlaw.files import write
 
 #: Raised by hand when the folder's form changes.
@@ -64,11 +63,7 @@ def read_folder(folder: Path, like: Any, where: Any, of: str = "") -> Any:
         order.append(f"{at:05d}")
         shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
         wanted[order[-1]] = shape
-    if stored:
-        raise SimlawError(
-            f"the checkpoint holds {next(iter(stored))}, which is not wanted: it is of another model; remove it, or "
-            "read it with the spec that it was written with"
-        )
+    check_spare(stored)
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         read = checkpointer.restore(folder.resolve() / _ARRAYS, args=ocp.args.StandardRestore(wanted))
     return jax.tree_util.tree_unflatten(structure, [read[name] for name in order])

@@ -26,6 +26,7 @@ def test_round_trip_is_exact():
         ({**TREE, "extra": jnp.zeros(3)}, r"checkpoint's \['extra'\] is missing, wanted float32\[3\]"),
         ({**TREE, "step": jnp.zeros(2, jnp.int32)}, r"\['step'\] is int32\[\], wanted int32\[2\]"),
         ({**TREE, "step": jnp.float32(0)}, r"\['step'\] is int32\[\], wanted float32\[\]"),
+        ({"a": TREE["a"]}, r"holds \['step'\], which is not wanted: it is of another model"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(like, sentence):
