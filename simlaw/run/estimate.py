@@ -36,11 +36,8 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     """The time that the packs take with an engine's workers."""
     speeds = _speeds(store, engine.device)
     probe = None
-    total, measured, load = (
-        0.0,
-        0,
-        [_START_SECONDS] * (engine.workers if engine.one_by_one else 1),
-    )
+    total, measured = 0.0, 0
+    load = [_START_SECONDS] * (engine.workers if engine.one_by_one else 1)
     shapes: list[set[object]] = [set() for _ in load]
     todo = list(packs)
     for pack in todo:

@@ -64,9 +64,8 @@ class Local:
         Each leaves a trace of a few dispatches below the folder `profile`. Ctrl-C stops at the next boundary, a second
         one now.
         """
-        alone = self.device != "cpu" or self.mesh is not None
-        count = 1 if alone else max(1, min(self.workers, packs))
-        cores = [] if alone else self.cores
+        count = max(1, min(self.workers, packs)) if self.one_by_one else 1
+        cores = self.cores if self.one_by_one else []
         logs = store.root / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ The contract of every engine: `simlaw work --manifest M` does whatever entry is 
 both exit with 0 when that is done. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -128,7 +129,8 @@ def run_worker(
         busy = []
         for pack in left:
             wanted = [trunk_id(runs[0].trunk, corpus.fingerprint) for runs in pack.members]
-            held[:] = [] if stop() else [lease for lease in wanted if store.claim(lease)]
+            # up to the first that another has: two workers that hold a part of one pack each would both go without
+            held[:] = [] if stop() else itertools.takewhile(store.claim, wanted)
             try:
                 if held == wanted:
                     good &= _do(pack, desk, programs, again=index is not None)
