@@ -227,7 +227,9 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         orders = np.stack([one.corpus for one in each])
         rest = [one._replace(corpus=()) for one in each]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest)._replace(corpus=orders)
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    stacked: Member = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    # here once, and not at every dispatch: the orders of a text are long
+    return stacked if program.mesh is None else place(stacked, along_pack(program.mesh))
 
 
 def _step_of(state: State) -> int:
