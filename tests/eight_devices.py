@@ -76,7 +76,6 @@ def same(a, b):
 
 if __name__ == "__main__":
     store = Store(root=Path(sys.argv[1]))
-    states.FILE_BYTES = 0  # every state is large
     found, made, kept = [], programs(), None
     for sizes, program in zip(MESHES, made, strict=True):
         state, seen = train(program, start(SPECS), 20)
@@ -84,6 +83,7 @@ if __name__ == "__main__":
         if sizes == (2, 2, 2):
             kept = jax.tree.map(np.asarray, state)
             for i, spec in enumerate(SPECS):
+                states.FILE_BYTES = 0 if i else 2**28  # the first state is a file, the others are folders
                 states.save_state(store, "trunk", f"{spec.seed}/20", jax.tree.map(lambda x, i=i: x[i], state))
     restored = []
     for program in made:
@@ -91,5 +91,5 @@ if __name__ == "__main__":
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         bits = same(state, kept)
         restored.append({"same": bits, **train(program, state, 10)[1]})
-    files = sorted(path.name for path in (store.root / "trunk" / "0" / "20").iterdir())
+    files = [sorted(path.name for path in (store.root / "trunk" / key / "20").iterdir()) for key in "01"]
     json.dump({"devices": jax.device_count(), "found": found, "restored": restored, "files": files}, sys.stdout)

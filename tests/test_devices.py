@@ -54,7 +54,7 @@ def test_a_device_holds_its_share_alone(eight):
 
 
 def test_a_state_of_eight_devices_goes_on_anywhere(eight):
-    assert eight["files"] == ["SHA256SUMS", "about.json", "arrays"]
+    assert eight["files"] == [["SHA256SUMS", "state.safetensors"], ["SHA256SUMS", "about.json", "arrays"]]
     losses = [np.asarray(one["loss"]) for one in eight["restored"]]
     for one, loss in zip(eight["restored"], losses, strict=True):
         assert one["same"]
