@@ -62,7 +62,7 @@ def test_a_refused_sweep_is_planned_by_force(call):
 
 def test_a_proportional_sweep_is_named(call):
     widths = ("widths=(8, 16)", "widths=(8, 16, 32, 64, 128, 256)")
-    imports = ("RateRule, Sweep", "RateRule, Sweep, TokensPerParameter")
+    imports = ("Sweep, Tolerance", "Sweep, TokensPerParameter, Tolerance")
     said = call(excuse=EXCUSE, ratio=RATIO, widths=widths, imports=imports)
     assert said.exit_code == 2
     assert "D is proportional to N in every cell (D/N = 4)" in said.stderr
