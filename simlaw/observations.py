@@ -125,11 +125,9 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     beside = len(table) - len(last) if last else 0
     table = last if last else table
     uniform("rows", table, CONFOUNDERS)
-    by_size: dict[int, list[Row]] = {}
-    for row in table:
-        by_size.setdefault(row["params_blocks"], []).append(row)
-    for n, rows in by_size.items():
-        uniform(f"rows of {n} parameters", rows, CONFOUNDERS_OF_A_SIZE)
+    sizes = dict.fromkeys(row["params_blocks"] for row in table)
+    for n in sizes:
+        uniform(f"rows of {n} parameters", [r for r in table if r["params_blocks"] == n], CONFOUNDERS_OF_A_SIZE)
     reasons: list[tuple[str, Callable[[Row], bool]]] = [
         ("diverged", lambda row: row["status"] != "done"),
         ("learning-rate check", lambda row: row["rate_multiple"] != 1),
@@ -146,6 +144,8 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     if table and not kept:
         why = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
         raise SimlawError(f"no row is left to fit ({why}): run cells without these")
+    for n in sizes:  # two recipes may differ in their rate alone; checks of the rate are left out by now
+        uniform(f"rows of {n} parameters", [r for r in kept if r["params_blocks"] == n], ("peak_rate",))
     return Table(rows=tuple(kept)), left_out
 
 

@@ -147,6 +147,7 @@ def test_rate_checks_pair_seeds():
             r"the rows differ in cooldown \(0.2, 0.4\), which no law knows: choose, for .*cooldown=0.2",
         ),
         ({"corpus_fingerprint": "f"}, "the rows differ in corpus_fingerprint"),
+        ({"peak_rate": 0.5}, r"the rows of 6656 parameters differ in peak_rate \(0.5, None\)"),
         ({"warmup_tokens": 5}, r"the rows of 6656 parameters differ in warmup_tokens \(5, None\)"),
     ],
 )
