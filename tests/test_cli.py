@@ -28,6 +28,7 @@ COMMANDS = (
     "table",
     "fit",
     "health",
+    "rates",
     "decide",
     "next",
     "laws",
@@ -308,7 +309,7 @@ def test_a_damaged_run_is_named(call, project):
     said = call("show", run.name).output
     assert said.startswith(f"run {run.name}: its checkpoint was damaged and is set aside in ")
     assert "rtn int3" in said
-    assert "its checkpoint was made in another store; these are its rows" in call("show", run.name).output
+    assert "its checkpoint is not in this store; these are its rows" in call("show", run.name).output
 
 
 def test_gc_waits_for_workers(call, project):

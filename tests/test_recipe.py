@@ -57,7 +57,7 @@ def test_a_recipe_has_the_form_of_a_schedule_and_the_sweep_its_lengths():
 
 def test_mup_carries_one_rate_to_every_width():
     specs = [planned(RECIPES["g3"], widths=(width,)) for width in (16, 64)]
-    assert {spec.optimizer.rate for spec in specs} == {0.015}
+    assert {spec.optimizer.rate for spec in specs} == {0.02}
     assert {spec.model.mup.base_width for spec in specs} == {32}
 
 

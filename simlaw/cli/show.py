@@ -48,14 +48,15 @@ def command(run: str, length: int, history: bool) -> None:
         for line in lines or _made_again(found, files, path):
             click.echo(json.dumps(line))
         return
-    if lines and not there:
+    here = list(stored_rows(store, found).values())
+    if lines and not there and not here:
         click.echo(f"run {found} trains, or was stopped, at step {lines[-1]['step']}: {path}\n{_journal(lines)}")
         return
     if files is None:
-        rows = list(stored_rows(store, found).values()) or committed.get(found, [])
+        rows = here or committed.get(found, [])
         why = f"its checkpoint was damaged and is set aside in {store.root / 'aside'}"
         if not there:
-            why = "its checkpoint was made in another store"
+            why = "its checkpoint is not in this store"
         if not rows:
             raise SimlawError(f"run {found}: {why}, and it has no rows: run its sweep again to make it anew")
         click.echo(f"run {found}: {why}; these are its rows\n\n{rows_shown(rows)}")
@@ -65,9 +66,8 @@ def command(run: str, length: int, history: bool) -> None:
     click.echo(_history(spec, unpack_history(files["history.safetensors"], spec.steps)))
     if lines:
         click.echo(f"every {JOURNAL_STEPS} steps as JSON lines: {path}")
-    rows = list(stored_rows(store, found).values())
-    if rows:
-        click.echo(f"\n{rows_shown(rows)}")
+    if here:
+        click.echo(f"\n{rows_shown(here)}")
     if "params.safetensors" not in files:
         click.echo(f"\n{json.loads(files['status.json'])['note']}")
     elif length:
