@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simlaw.isoflop.akima import akima, lowest
+from simlaw.isoflops.akima import akima, lowest
 
 RNG = np.random.default_rng(0)
 X = np.array([0.0, 0.7, 1.1, 2.0, 3.5, 3.9, 5.0])

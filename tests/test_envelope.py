@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simlaw.isoflop.envelope import stairs
+from simlaw.isoflops.envelope import stairs
 
 C = np.array([0.0, 1.0, 2.0, 3.0])
 

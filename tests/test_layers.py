@@ -19,11 +19,22 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     (
         *("plan", "train", "evaluate", "rows", "sample", "memory"),
-        *("observations", "external", "importers", "simulate", "oracle"),
-        *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
+        *("observations", "external", "importers", "simulation", "oracle"),
+        *(
+            "fitting",
+            "isoflops",
+            "decision",
+            "analysis",
+            "trends",
+            "curves",
+            "compare",
+            "health",
+            "lawfile",
+            "notebook",
+        ),
         "rates",
     ),
-    ("run", "loaded", "plot", "design"),
+    ("run", "loaded", "plot", "designs"),
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
@@ -32,9 +43,9 @@ TRAINING = {
     *("averages", "corpora", "run", "loaded", "devices", "sharded"),
 }
 LAWS = {
-    *("law", "laws", "published", "observations", "external", "importers", "simulate", "oracle"),
-    *("fitting", "isoflop", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
-    *("rates", "plot", "design"),
+    *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle"),
+    *("fitting", "isoflops", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
+    *("rates", "plot", "designs"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

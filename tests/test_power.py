@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from simlaw.design import design, power
-from simlaw.design.plausible import plausible
-from simlaw.design.power import power_table
+from simlaw.designs import design, power
+from simlaw.designs.plausible import plausible
+from simlaw.designs.power import power_table
 from simlaw.laws import Chinchilla, StepPenalty
-from tests.test_design import LOSS, PENALTY, SIZES, TOKENS, cells, grid
+from tests.test_designs import LOSS, PENALTY, SIZES, TOKENS, cells, grid
 
 
 def test_power_finds_what_is_there_and_counts_what_is_not():

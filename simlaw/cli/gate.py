@@ -11,8 +11,8 @@ import numpy as np
 
 from simlaw.cli.progress import progress
 from simlaw.config import PTQ
-from simlaw.design import Design, Power, design, power
-from simlaw.design.power import power_table
+from simlaw.designs import Design, Power, design, power
+from simlaw.designs.power import power_table
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
 from simlaw.fitting.quantized import fits_of
@@ -22,7 +22,7 @@ from simlaw.lawfile import load_law
 from simlaw.laws import Chinchilla, ExponentialPenalty, PrecisionWeights, StepPenalty
 from simlaw.plan import Cell
 from simlaw.run.session import Session
-from simlaw.simulate import TYPICAL, Noise, noise_of
+from simlaw.simulation import TYPICAL, Noise, noise_of
 from simlaw.table import read_table
 
 #: Bits below this enter no fit of the penalty.

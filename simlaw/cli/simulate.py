@@ -20,7 +20,7 @@ from simlaw.plan import Cell, expand
 from simlaw.published import PUBLISHED, Published
 from simlaw.report import count
 from simlaw.rows import done_rows
-from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta
+from simlaw.simulation import TYPICAL, Noise, noise_of, simulate, simulate_delta
 from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Row, Table, make_table, read_table
 

@@ -21,7 +21,7 @@ from simlaw.laws import (
     PrecisionWeights,
     StepPenalty,
 )
-from simlaw.simulate import TYPICAL, Noise
+from simlaw.simulation import TYPICAL, Noise
 
 SIZES = tuple(1e6 * 4.0**k for k in range(5))
 TOKENS = tuple(2e7 * 4.0**k for k in range(5))

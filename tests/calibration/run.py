@@ -22,7 +22,7 @@ from tests.calibration.designs import DESIGNS, Design
 HERE = Path(__file__).parent
 #: What intervals depend on, besides NumPy: fits, laws, the rows that are drawn, and the designs.
 SOURCES = (
-    *("simlaw/fitting", "simlaw/laws", "simlaw/law.py", "simlaw/observations.py", "simlaw/simulate.py"),
+    *("simlaw/fitting", "simlaw/laws", "simlaw/law.py", "simlaw/observations.py", "simlaw/simulation.py"),
     "tests/calibration",
 )
 FIELDS = ("form", "design", "draws", "health", "seconds", "quantity", "truth", "low", "high")
@@ -34,7 +34,7 @@ def one_design(task: tuple[Design, str, int, int]) -> list[tuple[object, ...]]:
     """The lines of one design: the interval of every estimated parameter, and of a prediction outside the rows."""
     from simlaw.fitting.fit import fit
     from simlaw.fitting.uncertainty import bootstrap, interval
-    from simlaw.simulate import simulate
+    from simlaw.simulation import simulate
 
     design, name, number, draws = task
     began = time.perf_counter()

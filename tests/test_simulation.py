@@ -14,7 +14,7 @@ from simlaw.lawfile import load_law
 from simlaw.laws import FORMS, Chinchilla, StepPenalty
 from simlaw.observations import loss_observations, penalty_observations, usable
 from simlaw.published import kumar2024, ouyang2024
-from simlaw.simulate import TYPICAL, Noise, noise_of, simulate, simulate_delta
+from simlaw.simulation import TYPICAL, Noise, noise_of, simulate, simulate_delta
 from simlaw.table import read_table
 from tests.conftest import ROOT, said_in_a_notebook
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.design.rows import Rows
+from simlaw.designs.rows import Rows
 from simlaw.errors import SimlawError
 from simlaw.fitting.certificate import spectrum
 from simlaw.law import AbstractLaw, AbstractPenalty
-from simlaw.simulate import Noise
+from simlaw.simulation import Noise
 
 #: A fit calls a parameter on a log scale unknown when it varies more than tenfold; a design uses the same rule.
 TENFOLD = float(np.log(10))

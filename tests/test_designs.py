@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import simlaw as sl
-from simlaw.design import design
-from simlaw.design.candidates import candidates
-from simlaw.design.information import errors, information, rank
-from simlaw.design.plausible import plausible
-from simlaw.design.prospect import needed
-from simlaw.design.rows import Rows, planned
+from simlaw.designs import design
+from simlaw.designs.candidates import candidates
+from simlaw.designs.information import errors, information, rank
+from simlaw.designs.plausible import plausible
+from simlaw.designs.prospect import needed
+from simlaw.designs.rows import Rows, planned
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.laws import (
@@ -26,7 +26,7 @@ from simlaw.laws import (
     PrecisionWeights,
     StepPenalty,
 )
-from simlaw.simulate import TYPICAL, Noise, simulate
+from simlaw.simulation import TYPICAL, Noise, simulate
 from tests.conftest import ROOT
 
 LOSS = Chinchilla(E=1.2, A=20.0, B=900.0, alpha=0.35, beta=0.5)

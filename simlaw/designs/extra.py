@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.design.candidates import Candidate, candidates
-from simlaw.design.information import TENFOLD, Information, errors, information
-from simlaw.design.plausible import some
-from simlaw.design.prospect import exponents
-from simlaw.design.rows import Rows
+from simlaw.designs.candidates import Candidate, candidates
+from simlaw.designs.information import TENFOLD, Information, errors, information
+from simlaw.designs.plausible import some
+from simlaw.designs.prospect import exponents
+from simlaw.designs.rows import Rows
 from simlaw.law import AbstractLaw
 from simlaw.report import power_of_ten
-from simlaw.simulate import Noise
+from simlaw.simulation import Noise
 
 #: Of the candidates that help at least this share of what the best one does, the one that helps most per FLOP is taken.
 _SHARE = 0.5

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.design.plausible import law_at
-from simlaw.design.prospect import exponents
-from simlaw.design.rows import Rows
+from simlaw.designs.plausible import law_at
+from simlaw.designs.prospect import exponents
+from simlaw.designs.rows import Rows
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit, fit
 from simlaw.fitting.uncertainty import COVERAGE, bootstrap, interval
 from simlaw.law import AbstractLaw
 from simlaw.report import columns
-from simlaw.simulate import Noise, simulate
+from simlaw.simulation import Noise, simulate
 
 #: Standard errors above 0 from which an effect counts as seen.
 SEEN = 2.0

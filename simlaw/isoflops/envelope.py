@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simlaw.isoflop.akima import akima
+from simlaw.isoflops.akima import akima
 
 #: Compute at which the best size is looked up (Hoffmann et al. 2203.15556 took as many).
 STEPS = 1500

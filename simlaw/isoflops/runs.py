@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from simlaw.declared import Between, Positive
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import bootstrap as resample
-from simlaw.isoflop.akima import lowest
-from simlaw.isoflop.envelope import stairs
-from simlaw.isoflop.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law, require
+from simlaw.isoflops.akima import lowest
+from simlaw.isoflops.envelope import stairs
+from simlaw.isoflops.optimum import LEAST, SIX, ComputeOptimal, Optimum, distinct, power_law, require
 from simlaw.observations import Observations
 
 #: The standard deviation of a loss between seeds in nats: one of all runs, or a function of their losses.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.design.information import TENFOLD, errors, information, rank
-from simlaw.design.plausible import some
-from simlaw.design.rows import Rows
+from simlaw.designs.information import TENFOLD, errors, information, rank
+from simlaw.designs.plausible import some
+from simlaw.designs.rows import Rows
 from simlaw.law import AbstractLaw, AbstractPenalty
 from simlaw.laws.factors import Coefficient
 from simlaw.report import columns, power_of_ten
-from simlaw.simulate import Noise
+from simlaw.simulation import Noise
 
 #: How far beyond the largest size and token count the error of a prediction is asked for.
 BEYOND = 10.0

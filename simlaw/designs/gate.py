@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from simlaw.design.extra import Extra, extras
-from simlaw.design.plausible import plausible
-from simlaw.design.prospect import Prospect, prospect, prospect_table
-from simlaw.design.rows import Rows, planned
+from simlaw.designs.extra import Extra, extras
+from simlaw.designs.plausible import plausible
+from simlaw.designs.prospect import Prospect, prospect, prospect_table
+from simlaw.designs.rows import Rows, planned
 from simlaw.errors import SimlawError
 from simlaw.law import AbstractLaw, QuantizedLaw
-from simlaw.simulate import TYPICAL, AnyLaw, Noise, law_of
+from simlaw.simulation import TYPICAL, AnyLaw, Noise, law_of
 
 
 @dataclass(frozen=True, kw_only=True)

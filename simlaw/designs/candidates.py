@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simlaw.accounting import flops_6nd
-from simlaw.design.rows import Rows
+from simlaw.designs.rows import Rows
 from simlaw.report import count, precision
 
 #: Bits that a quantizer may have, and that fits take: below is outside the regime that the laws describe.
