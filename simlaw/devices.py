@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
@@ -59,11 +60,10 @@ class DeviceMesh(Declared):
         sizes = (self.pack, self.data, self.model)
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
-    def fit(self, model: ModelSpec, batch: int, members: int) -> None:
-        """Raise `SimlawError` where an axis does not divide what lies along it."""
+    def fit(self, model: ModelSpec, batch: int) -> None:
+        """Raise `SimlawError` where an axis does not divide what lies along it; packs are filled up (`filled`)."""
         heads = f"{model.heads} heads" + (f", {model.kv} heads of keys and values" if model.kv != model.heads else "")
         for axis, size, number, what in (
-            ("pack", self.pack, members, f"a pack of {members} runs"),
             ("data", self.data, batch, f"a batch of {batch} sequences"),
             ("model", self.model, math.gcd(model.heads, model.kv, model.hidden), f"{heads} and {model.hidden} hidden"),
         ):
@@ -107,6 +107,16 @@ def along_pack(mesh: Mesh) -> NamedSharding:
 def everywhere(mesh: Mesh) -> NamedSharding:
     """Where an array lies that every device holds whole."""
     return _sharding(mesh)
+
+
+def filled(mesh: Mesh, tree: Any) -> Any:
+    """The tree of arrays with a leading axis of members, the last one again until "pack" divides their number."""
+
+    def fill(leaf: Any) -> Any:
+        spare = -leaf.shape[0] % mesh.shape["pack"]
+        return jnp.concatenate([leaf, *[leaf[-1:]] * spare]) if spare else leaf
+
+    return jax.tree.map(fill, tree)
 
 
 def over_data(mesh: Mesh, windows: Int[Array, "b w"]) -> Int[Array, "b w"]:

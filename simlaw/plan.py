@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from simlaw.errors import SimlawError
 from simlaw.formats import scale_groups
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
-from simlaw.train import shape_of
+from simlaw.train import Shape, shape_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,24 +76,27 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
     return Plan(fingerprint=fingerprint, cells=tuple(_cell(spec, evals, fingerprint) for spec in specs))
 
 
-def packs(cells: Iterable[Cell], size: int) -> tuple[Pack, ...]:
-    """The cells as packs of up to `size` trunks, the costliest first, so that workers finish together.
+def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
+    """The cells as packs of up to `size` trunks, or sizes by shape; the costliest first, so that workers end together.
 
     A pack's trunks have one shape, and branches and ends at the same steps; seeds, rates, warm-ups and bits may differ.
+    Packs of one kind are as equal as can be: a program is compiled for every number of members.
     """
     trunks: dict[object, list[Cell]] = {}
     for cell in cells:
         trunks.setdefault(cell.spec.trunk, []).append(cell)
-    alike: dict[object, list[list[Cell]]] = {}
+    alike: dict[tuple[Shape, object], list[list[Cell]]] = {}
     for trunk in trunks.values():
         trunk.sort(key=lambda cell: (cell.spec.branch_step, cell.spec.steps))
         ladder = tuple((cell.spec.branch_step, cell.spec.steps, cell.evals) for cell in trunk)
         alike.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
-    made = [
-        (_cost(group), Pack(members=tuple(tuple(c.spec for c in trunk) for trunk in group), evals=group[0][0].evals))
-        for same in alike.values()
-        for group in (same[at : at + size] for at in range(0, len(same), size))
-    ]
+    made = []
+    for (shape, _), same in alike.items():
+        most = size if isinstance(size, int) else size[shape]
+        each = math.ceil(len(same) / math.ceil(len(same) / most))
+        for group in (same[at : at + each] for at in range(0, len(same), each)):
+            members = tuple(tuple(cell.spec for cell in trunk) for trunk in group)
+            made.append((_cost(group), Pack(members=members, evals=group[0][0].evals)))
     return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
 
 

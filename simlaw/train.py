@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus, Stream
-from simlaw.devices import along_pack, everywhere, over_data, place, shardings
+from simlaw.devices import along_pack, everywhere, filled, over_data, place, shardings
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
 from simlaw.model import Params, init, losses_and_normalizers
@@ -92,12 +92,16 @@ class Program:
         """
         if self.stream is not None:
             members = members._replace(corpus=self.stream.take(members.corpus, _step_of(state)))
+        count = state.step.shape[0]
         if self.mesh is not None:
+            state, members = filled(self.mesh, state), filled(self.mesh, members)
             state = place(state, shardings(self.mesh, state))
             members = place(members, along_pack(self.mesh))
         state, history = self.step_pack(self.shared, state, members, jnp.int32(steps))
-        self.sizes.add(history.shape[0])
-        return state, History(*np.moveaxis(np.asarray(history)[:, :, :steps], 1, 0))
+        self.sizes.add(count)
+        if history.shape[0] > count:  # the mesh's axis was filled up
+            state = jax.tree.map(lambda x: x[:count], state)
+        return state, History(*np.moveaxis(np.asarray(history)[:count, :, :steps], 1, 0))
 
 
 def shape_of(spec: RunSpec) -> Shape:
@@ -121,8 +125,9 @@ def compile_shape(
     """The program of a shape; XLA compiles it at the first call of `advance`.
 
     The members of a pack follow one another, which suits a CPU, or run `side_by_side`, which suits an accelerator and
-    is the only way on a mesh (`DeviceMesh.open`), whose axes must divide what lies along them (`DeviceMesh.fit`). With
-    `remat` the insides of blocks are computed again for the gradient.
+    is the only way on a mesh (`DeviceMesh.open`), whose axes must divide batch and model (`DeviceMesh.fit`); a pack
+    that its axis does not divide is filled up with copies of its last member, which are dropped again. With `remat` the
+    insides of blocks are computed again for the gradient.
     """
     transform = transform_of(shape.optimizer, shape.model)
     side_by_side = side_by_side or mesh is not None
@@ -229,7 +234,10 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest)._replace(corpus=orders)
     stacked: Member = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     # here once, and not at every dispatch: the orders of a text are long
-    return stacked if program.mesh is None else place(stacked, along_pack(program.mesh))
+    if program.mesh is None:
+        return stacked
+    placed: Member = place(filled(program.mesh, stacked), along_pack(program.mesh))
+    return placed
 
 
 def _step_of(state: State) -> int:

@@ -41,15 +41,15 @@ def programs():
         mesh = None
         if sizes is not None:
             declared = DeviceMesh(pack=sizes[0], data=sizes[1], model=sizes[2])
-            declared.fit(SPECS[0].model, SPECS[0].batch, len(SPECS))
+            declared.fit(SPECS[0].model, SPECS[0].batch)
             mesh = declared.open(jax.devices()[: declared.size])
         made.append(compile_shape(shape_of(SPECS[0]), corpus, mesh))
     return made
 
 
-def train(program, state, steps):
+def train(program, state, steps, specs=SPECS):
     """The state so many steps on, with the losses and gradient norms."""
-    state, history = program.advance(state, members(program, SPECS, cool=True), steps)
+    state, history = program.advance(state, members(program, specs, cool=True), steps)
     return state, {"loss": history.loss.tolist(), "norm": history.gradient_norm.tolist()}
 
 
@@ -85,6 +85,9 @@ if __name__ == "__main__":
             for i, spec in enumerate(SPECS):
                 states.FILE_BYTES = 0 if i else 2**28  # the first state is a file, the others are folders
                 states.save_state(store, "trunk", f"{spec.seed}/20", jax.tree.map(lambda x, i=i: x[i], state))
+    # three runs where two devices share a pack: the axis is filled up
+    state, uneven = train(made[1], start(SPECS[:3]), 10, SPECS[:3])
+    uneven |= train(made[1], state, 10, SPECS[:3])[1] | {"first": uneven["loss"], "left": int(state.step.shape[0])}
     restored = []
     for program in made:
         each = [states.read_state(store, "trunk", f"{spec.seed}/20", LIKE, program.mesh) for spec in SPECS]
@@ -92,4 +95,7 @@ if __name__ == "__main__":
         bits = same(state, kept)
         restored.append({"same": bits, **train(program, state, 10)[1]})
     files = [sorted(path.name for path in (store.root / "trunk" / key / "20").iterdir()) for key in "01"]
-    json.dump({"devices": jax.device_count(), "found": found, "restored": restored, "files": files}, sys.stdout)
+    json.dump(
+        {"devices": jax.device_count(), "found": found, "restored": restored, "files": files, "uneven": uneven},
+        sys.stdout,
+    )

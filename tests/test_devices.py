@@ -13,19 +13,39 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
-from tests.conftest import MODEL, ROOT
+from simlaw.plan import packs
+from simlaw.run.session import Session
+from simlaw.run.work import Desk, stored_rows, work
+from simlaw.store import Store
+from simlaw.train import shape_of
+from tests.conftest import MODEL, ROOT, tiny_run
 
 MESH = ["--mesh", "1", "1", "1"]
 #: Nats per token, over 20 steps: sums over devices add up in another order.
 TOLERANCE = 1e-5
+#: Optimised less, the programs are ready in half the time.
+EIGHT = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+
+#: Three seeds, so that an axis of two is filled up; two branches of each, each evaluated twice.
+SWEEP = """
+from simlaw.config import WSD, Graph
+from simlaw.formats import PerChannel
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Grid, PTQGrid, Sweep
+
+SWEEP = Sweep(
+    corpus=Graph(nodes=16, out=4), family=Family(layers=1, head_dim=8, hidden_ratio=3, context=16),
+    rate=RateRule(rate=0.02, width=16, exponent=-1.0), schedule=WSD(warmup_tokens=256), batch=8,
+    grids=(Grid(widths=(16,), tokens=(2560, 5120), seeds=(0, 1, 2)),),
+    ptq=(PTQGrid(bits=(4,), granularities=(PerChannel(),)),), eval_tokens=1024, unidentified="a test",
+)
+"""
 
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory):
     """What tests/eight_devices.py found."""
-    # optimised less, the programs are ready in half the time
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    flags = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": EIGHT, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", "-m", "tests.eight_devices", str(tmp_path_factory.mktemp("store"))]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -42,6 +62,14 @@ def test_losses_do_not_depend_on_the_mesh(eight):
     for one in meshes:
         assert np.abs(one["loss"] - loss).max() < TOLERANCE
         assert np.abs(np.divide(one["norm"], alone["norm"]) - 1).max() < 1e-4
+
+
+def test_a_pack_that_the_axis_does_not_divide_is_filled_up(eight):
+    uneven, alone = eight["uneven"], np.asarray(eight["found"][0]["loss"])
+    loss = np.concatenate([uneven["first"], uneven["loss"]], axis=1)
+    assert loss.shape == (3, 20)
+    assert uneven["left"] == 3
+    assert np.abs(loss - alone[:3]).max() < TOLERANCE
 
 
 def test_a_device_holds_its_share_alone(eight):
@@ -65,14 +93,13 @@ def test_a_state_of_eight_devices_goes_on_anywhere(eight):
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ({"pack": 2}, "the mesh's pack axis of 2 does not divide a pack of 3 runs: take 1 or 3"),
         ({"data": 3}, "the mesh's data axis of 3 does not divide a batch of 8 sequences: take 2 or 4"),
         ({"model": 4}, "the mesh's model axis of 4 does not divide 2 heads and 48 hidden: take 2"),
     ],
 )
 def test_an_axis_that_does_not_divide_is_refused(sizes, sentence):
     with pytest.raises(SimlawError, match=f"^{re.escape(sentence)}$"):
-        DeviceMesh(**sizes).fit(MODEL, 8, 3)
+        DeviceMesh(**sizes).fit(MODEL, 8)
 
 
 def test_a_mesh_of_other_devices_is_refused():
@@ -92,10 +119,6 @@ def test_a_mesh_of_other_devices_is_refused():
             "the mesh's data axis of 3 does not divide a batch of 8 sequences",
         ),
         (["run", "smoke", "--own", "--mesh", "1", "1", "2"], "the mesh's model axis of 2 does not divide 1 heads"),
-        (
-            ["plan", "smoke", "--own", "--mesh", "2", "1", "1"],
-            "axis of 2 does not divide a pack of 3 runs: take 1 or 3",
-        ),
         (["work", "--manifest", "m", "--process", "1"], "a team wants all of --mesh, --coordinator, --processes and"),
         (
             ["work", "--manifest", "m", *MESH, "--coordinator", "h:1", "--processes", "2", "--process", "2"],
@@ -109,3 +132,26 @@ def test_what_cannot_be_divided_is_refused_in_one_line(store, monkeypatch, args,
     assert said.exit_code == 2
     assert sentence in said.stderr
     assert said.stderr.count("\n") == 1
+
+
+def test_a_whole_sweep_on_eight_devices_has_the_rows_of_one(store, monkeypatch, tmp_path, program):
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    session = Session.open(str(tmp_path))
+    todo, specs = packs(session.plan.cells, 1), [cell.spec for cell in session.plan.cells]
+    assert {shape_of(spec) for spec in specs} == {shape_of(tiny_run())}
+    other = Store(root=tmp_path / "other")
+    desk = Desk(store=other, corpus=session.corpus, tell=lambda _: None, stop=lambda: False)
+    for pack in todo:
+        work(pack, desk, {shape_of(tiny_run()): program})
+
+    monkeypatch.setenv("XLA_FLAGS", EIGHT)
+    said = CliRunner().invoke(cli, ["run", str(tmp_path), "--mesh", "2", "2", "2"])
+    assert said.exit_code == 0, said.output
+    assert len(store.keys("rows")) == len(specs)  # one process writes, each run once
+    for cell in session.plan.cells:
+        mine, alone = (stored_rows(one, cell.run_id) for one in (store, other))
+        assert set(mine) == set(alone) == set(cell.eval_ids)
+        for key, row in mine.items():
+            different = {name for name in row if row[name] != alone[key][name]}
+            assert different <= {"loss", "loss_se", "excess", "delta", "delta_se"}
+            assert row["loss"] == pytest.approx(alone[key]["loss"], abs=1e-4)

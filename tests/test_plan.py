@@ -70,6 +70,14 @@ def test_packs_hold_alike_trunks_and_start_with_the_dearest():
     triple = packs(cells, 4)
     assert [len(pack.members) for pack in triple] == [3, 3]
     assert {run.seed for runs in triple[0].members for run in runs} == {0, 1, 2}
+    wide, narrow = (shape_of(pack.members[0][0]) for pack in triple)
+    assert [len(pack.members) for pack in packs(cells, {wide: 1, narrow: 3})] == [1, 1, 1, 3]
+
+
+def test_packs_of_one_kind_are_as_equal_as_can_be():
+    grid = dataclasses.replace(SMOKE.grids[0], widths=(16,), seeds=tuple(range(9)))
+    cells = expand(change(SMOKE, grids=(grid,)), "f").cells
+    assert [[len(pack.members) for pack in packs(cells, size)] for size in (8, 4, 16)] == [[5, 4], [3, 3, 3], [9]]
 
 
 def test_a_pack_may_differ_in_all_that_is_data():

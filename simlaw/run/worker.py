@@ -202,10 +202,10 @@ def mesh_of(sizes: tuple[int, int, int] | None) -> DeviceMesh | None:
 
 
 def fit_packs(devices: DeviceMesh, packs: Iterable[Pack]) -> None:
-    """Raise `SimlawError` where the mesh does not divide some pack, its batch or its model."""
+    """Raise `SimlawError` where the mesh does not divide a batch or a model of some pack."""
     for pack in packs:
         first = pack.members[0][0]
-        devices.fit(first.model, first.batch, len(pack.members))
+        devices.fit(first.model, first.batch)
 
 
 def _stop_signal(parent: int | None) -> Callable[[], bool]:
