@@ -17,10 +17,10 @@ def declared() -> dict[str, str]:
     return {name.name: node.module for node in block.body for name in node.names}
 
 
-def loaded(code: str, *arguments: str) -> set[str]:
+def loaded(code: str) -> set[str]:
     """The modules that a fresh process has imported after some code."""
     code += "; import sys; print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(said.stdout.splitlines()[-1].split())
 
 
