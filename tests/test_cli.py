@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.cli.show import rows_shown
 from simlaw.losscurves import read_curves
+from simlaw.run.journal import TIMED
 from simlaw.run.session import Session
 from simlaw.table import read_table
 from tests.conftest import ROOT
@@ -186,8 +187,7 @@ def test_show_prints_the_history_as_json_lines(call, project):
     path.unlink()  # as in a store of version 0.1: the same without times
     again = [json.loads(line) for line in call("show", run, "--history").stdout.splitlines()]
     path.write_bytes(kept)
-    timed = ("tokens_per_s", "utilisation", "seconds")
-    assert again == [{**line, **dict.fromkeys(timed)} for line in lines]
+    assert again == [{**line, **dict.fromkeys(TIMED)} for line in lines]
 
 
 def test_show_draws_a_run_that_is_not_finished(call, project):

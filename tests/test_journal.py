@@ -10,7 +10,16 @@ from simlaw.checkpoint import from_bytes
 from simlaw.config import run_id
 from simlaw.history import History
 from simlaw.plan import Pack
-from simlaw.run.journal import JOURNAL_STEPS, Pace, journal_path, read_journal, run_journal, trunk_journal
+from simlaw.run.journal import (
+    JOURNAL_STEPS,
+    TIMED,
+    Pace,
+    journal_path,
+    read_journal,
+    run_journal,
+    state_bytes,
+    trunk_journal,
+)
 from simlaw.run.work import Desk, Stopped, work
 from simlaw.store import Store
 from simlaw.train import rates, shape_of
@@ -18,7 +27,7 @@ from tests.conftest import tiny_eval, tiny_run
 
 SPEC = tiny_run(tokens=40 * 128)
 PACK = Pack(members=((tiny_run(), SPEC),), evals=(tiny_eval(),))
-PACE = Pace(seconds=0.5, tokens_per_s=256.0, utilisation=0.25)
+PACE = Pace(seconds=0.5, step_ms=500.0, tokens_per_s=256.0, utilisation=0.25)
 
 
 def history(steps, seed=0):
@@ -43,7 +52,8 @@ def test_lines_are_means_of_the_steps_since_the_line_before(journal):
         assert line["loss"] == pytest.approx(seen.loss[start:end].astype(np.float64).mean(), abs=1e-6)
         assert line["gradient_norm"] == pytest.approx(seen.gradient_norm[start:end].astype(np.float64).mean(), abs=1e-6)
         assert line["rate"] == pytest.approx(rates(SPEC, [end - 1], cool=True)[0], rel=1e-5)
-        assert (line["seconds"], line["tokens_per_s"], line["utilisation"]) == (0.5 * (end - start), 256, 0.25)
+        assert [line[name] for name in TIMED] == [500, 256, 0.25, 0.5 * (end - start)]
+        assert line["state_bytes"] == state_bytes(SPEC)
 
 
 def test_rates_rise_stay_and_fall():
@@ -68,9 +78,9 @@ def test_a_journal_begun_again_neither_doubles_nor_keeps_what_comes_later(journa
 def test_lines_that_are_not_there_are_made_from_the_history_without_times(journal):
     seen = history(40)
     journal.begin(seen, 33)
-    assert [(line["step"], line["seconds"], line["tokens_per_s"]) for line in journal.lines()] == [
-        (16, None, None),
-        (32, None, None),
+    assert [[line["step"], *(line[name] for name in TIMED)] for line in journal.lines()] == [
+        [16, None, None, None, None],
+        [32, None, None, None, None],
     ]
     assert journal.lines()[0]["loss"] == pytest.approx(seen.loss[:16].astype(np.float64).mean(), abs=1e-6)
 
@@ -120,8 +130,7 @@ def test_work_leaves_a_journal_of_every_run_also_after_a_stop(store, tmp_path, c
     for spec in PACK.members[0]:
         run = run_id(spec, corpus.fingerprint)
         lines, whole = (read_journal(journal_path(where, run)) for where in (store, other))
-        timed = ("tokens_per_s", "utilisation", "seconds")
-        bare = [[{k: v for k, v in line.items() if k not in timed} for line in found] for found in (lines, whole)]
+        bare = [[{k: v for k, v in line.items() if k not in TIMED} for line in found] for found in (lines, whole)]
         assert bare[0] == bare[1]
         assert [line["step"] for line in lines] == [*range(JOURNAL_STEPS, spec.steps, JOURNAL_STEPS), spec.steps]
         assert all(line["tokens_per_s"] > 0 for line in whole)

@@ -9,6 +9,7 @@ import pytest
 
 from simlaw.accounting import flops_forward_per_token
 from simlaw.config import AdamW, trunk_id
+from simlaw.declared import canonical
 from simlaw.plan import expand, packs
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
@@ -152,10 +153,42 @@ def test_an_estimate_takes_the_speed_of_this_host_and_device(done, store, corpus
     cells = expand(SWEEP, corpus.fingerprint).cells
     todo = packs([cell for cell in cells if cell.spec.seed == 1], 1)
     assert estimate(todo, corpus.fingerprint, Local(), store).basis == "measured here"
-    assert estimate(todo, corpus.fingerprint, Local(device="gpu"), store).basis == "estimated from a matrix product"
+    on_gpu = estimate(todo, corpus.fingerprint, Local(device="gpu"), store)
+    assert (on_gpu.seconds, str(on_gpu)) == (None, "time unknown yet (nothing like it has run on the gpu here)")
+    meshed = Local(mesh=(1, 2, 1))
+    assert estimate(todo, corpus.fingerprint, meshed, Store(root=store.root / "other")).seconds is None
     telemetry = store.root / "telemetry.jsonl"
     telemetry.write_text(telemetry.read_text().replace(socket.gethostname(), "elsewhere"))
     assert estimate(todo, corpus.fingerprint, Local(), store).basis == "estimated from a matrix product"
+
+
+def logged(store, cell, event, seconds, flops, **more):
+    model = canonical(cell.spec.model)
+    store.log({"event": event, "model": model, "device": "cpu", "flops": flops, "seconds": seconds, **more})
+
+
+def test_compilations_do_not_spoil_an_estimate(plan, store, corpus):
+    cell = plan.cells[0]
+    todo = packs([cell], 1)
+    flops = (16 + 4) * step_flops(cell), cell.flops_eval
+    engine = Local(workers=1)
+
+    def estimated():
+        return estimate(todo, corpus.fingerprint, engine, store)
+
+    logged(store, cell, "trained", 5.0, flops[0], compiled=True, tokens_per_s=None)
+    logged(store, cell, "trained", 7.0, flops[0], tokens_per_s=None)  # as version 0.1 wrote it
+    logged(store, cell, "evaluated", 4.0, flops[1], compiled=True)
+    found = estimated()
+    assert found.basis == "estimated from a matrix product"
+    assert found.fixed == 3 + 5 + 4
+    assert found.fixed < found.seconds < found.fixed + 1
+    logged(store, cell, "trained", 0.5, flops[0], compiled=False, tokens_per_s=1.0)
+    logged(store, cell, "evaluated", 0.25, flops[1], compiled=False)
+    logged(store, cell, "evaluated", 1.5, flops[1], compiled=True)  # from the disk
+    found = estimated()
+    assert found.basis == "measured here"
+    assert (found.fixed, found.seconds) == pytest.approx((3 + 5 + 1.5, 3 + 5 + 1.5 + 0.75))
 
 
 def test_a_librarys_stray_line_is_no_message():

@@ -5,18 +5,20 @@ import json
 import math
 import time
 
+import jax
 import pytest
 from rich.console import Console
 
 from simlaw.cli.board import Board, shown
-from simlaw.config import AdamW, run_id, trunk_id
+from simlaw.config import EMA, LAWA, AdamW, Muon, run_id, trunk_id
 from simlaw.plan import Pack
 from simlaw.run import machine as machines
+from simlaw.run.journal import journal_path, read_journal, state_bytes
 from simlaw.run.machine import Machine, machine, memory
 from simlaw.run.message import Message, Task
 from simlaw.run.trace import Trace
 from simlaw.run.work import Desk, work
-from simlaw.train import shape_of
+from simlaw.train import compile_shape, shape_of, start
 from tests.conftest import tiny_eval, tiny_run
 
 SPEC = tiny_run(tokens=40 * 128)
@@ -58,9 +60,37 @@ def test_telemetry_has_every_dispatch(store, corpus, program):
     assert [record["step"] for record in records] == [32, 40]
     for record in records:
         assert record["utilisation"] is None  # of a machine that nobody measured
+        assert record["state_bytes"] == 3 * 4 * (3328 + 2 * 16 * 16 + 3 * 16) + 8  # and two counters
         assert len(record["loss"]) == len(record["gradient_norm"]) == 1
         assert record["seconds"] > 0
         assert record["memory"] > 50e6
+
+
+def test_what_compiled_is_told_apart(store, corpus):
+    fresh = compile_shape(shape_of(SPEC), corpus)
+    told = done(SPEC, store, corpus, fresh)
+    records = list(store.telemetry())
+    assert [(r["event"], r["compiled"]) for r in records][:2] == [("trained", True), ("trained", False)]
+    for record, message in zip(records, [m for m in told if m.flops], strict=True):
+        slow = record["compiled"]
+        assert message.compiling == pytest.approx(record["seconds"] if slow else 0, abs=1e-5)
+        if record["event"] == "trained":
+            assert (record["step_ms"] is None, record["tokens_per_s"] is None) == (slow, slow)
+    trained = records[1]
+    assert trained["step_ms"] == pytest.approx(1e3 * trained["seconds"] / 8, rel=1e-2)
+    assert trained["tokens_per_s"] == pytest.approx(128e3 / trained["step_ms"], rel=1e-2)
+    done(tiny_run(seed=3, tokens=40 * 128), store, corpus, fresh)
+    assert [r["compiled"] for r in store.telemetry()][3:] == [False] * 3
+    trunk, branch = read_journal(journal_path(store, run_id(SPEC, corpus.fingerprint)))[1:]
+    assert (trunk["step_ms"], trunk["tokens_per_s"], trunk["utilisation"]) == (None, None, None)
+    assert trunk["seconds"] > 16e-3 * branch["step_ms"]  # the time went by all the same
+    assert branch["seconds"] == pytest.approx(8e-3 * branch["step_ms"], rel=1e-3)
+    assert branch["tokens_per_s"] == pytest.approx(128e3 / branch["step_ms"], rel=1e-3)
+
+
+def test_the_bytes_of_a_member_are_those_of_its_state():
+    spec = tiny_run(optimizer=Muon(rate=0.02), averages=(EMA(tokens=512), LAWA(every_tokens=256, count=3)))
+    assert state_bytes(spec) == sum(leaf.nbytes for leaf in jax.tree.leaves(start([spec])))
 
 
 def test_a_diverged_run_is_told_without_numbers(store, corpus, program):
@@ -121,10 +151,10 @@ def test_memory_is_in_bytes(monkeypatch):
 def board():
     made = Board(what="quickstart", flops=1e13, seconds=200, runs=51, done=3)
     made.began -= 100
-    made.first = time.monotonic() - 80, 0.0
+    made.first = time.monotonic() - 80
     task = Task(
         doing="training", width=64, params=106_496, seed=0, step=1280, steps=5120, loss=2.3412, gradient_norm=0.523,
-        tokens_per_s=183e3, utilisation=0.62, memory=412_000_000,
+        step_ms=11.2, tokens_per_s=183e3, utilisation=0.62, state=1_640_000, memory=412_000_000,
     )  # fmt: skip
     made.hear(0, Message(flops=4e12, task=task))
     made.hear(
@@ -145,50 +175,44 @@ def screen(made, width):
     return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_board_shows_every_worker(width):
+HEADS = {
+    120: "width N weights seed step loss grad ms/step tok/s of peak state memory",
+    80: "width N seed step loss grad ms/step tok/s of peak memory",
+    60: "width N seed step loss ms/step tok/s",
+    40: "N step loss tok/s",
+    20: "step loss",
+}
+
+
+@pytest.mark.parametrize("width", HEADS)
+def test_a_narrower_board_leaves_out_what_matters_less(width):
     lines = screen(board(), width)
-    assert lines[0].startswith("quickstart ━")
-    assert lines[0].endswith(" 40% 1.7 min, about 2.0 min left")
-    assert lines[1] == "4 of 51 runs done, 1 diverged, 2 failed; 183k tokens/s"
-    assert lines[2].split() == [
-        "width",
-        "N",
-        "weights",
-        "seed",
-        "step",
-        "loss",
-        "grad",
-        "tok/s",
-        "of",
-        "peak",
-        "memory",
-    ]
-    assert lines[3].split() == [
-        "0",
-        "64",
-        "106k",
-        "full",
-        "0",
-        "1280/5120",
-        "2.341",
-        "0.52",
-        "183k",
-        "62%",
-        "412",
-        "MB",
-    ]
-    assert lines[4].split() == ["1", "32", "26.6k", "int4", "2", "+15", "evaluating"]
-    assert lines[5:] == [lines[5], lines[6]]
-    assert [line.split() for line in lines[5:]] == [["2", "starting"], ["3", "ended"]]
+    assert " ".join(lines[2].split()) == HEADS[width]
     assert max(map(len, lines)) <= width
 
 
-def test_a_narrow_board_leaves_out_what_matters_less():
-    lines = screen(board(), 60)
-    assert lines[2].split() == ["width", "N", "seed", "step", "loss", "tok/s"]
-    assert lines[3].split() == ["0", "64", "106k", "0", "1280/5120", "2.341", "183k"]
-    assert max(map(len, lines)) <= 60
+def test_the_board_shows_every_worker():
+    lines = screen(board(), 120)
+    assert lines[0].startswith("quickstart ━")
+    assert lines[0].endswith(" 40% 1.7 min, about 2.0 min left")
+    assert lines[1] == "4 of 51 runs done, 1 diverged, 2 failed; 183k tokens/s"
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        "0 64 106k full 0 1280/5120 2.341 0.52 11.2 183k 62% 1.64 MB 412 MB",
+        "1 32 26.6k int4 2 +15 evaluating",
+        "2 starting",
+        "3 ended",
+    ]
+
+
+def test_a_narrow_board_says_how_long_before_anything_else():
+    assert screen(board(), 40)[0].endswith("40% about 2.0 min left")
+
+
+def test_columns_stay_where_they_are_while_numbers_change():
+    made = board()
+    before = screen(made, 80)[2]
+    made.hear(0, Message(task=Task(doing="training", width=16, params=832, seed=0, step=1, steps=9, memory=9_000_000)))
+    assert screen(made, 80)[2] == before
 
 
 def test_where_nobody_works_only_the_bar_is_left():
@@ -201,26 +225,13 @@ def test_where_nobody_works_only_the_bar_is_left():
 def test_a_worker_that_stops_stays_on_the_board():
     made = board()
     made.hear(0, Message(task=Task(doing="stopping")))
-    assert screen(made, 80)[3].split() == [
-        "0",
-        "64",
-        "106k",
-        "full",
-        "0",
-        "stopping",
-        "2.341",
-        "0.52",
-        "183k",
-        "62%",
-        "412",
-        "MB",
-    ]
+    assert " ".join(screen(made, 80)[3].split()) == "0 64 106k 0 stopping 2.341 0.52 11.2 183k 62% 412 MB"
 
 
 def test_the_time_left_is_the_estimate_at_first_and_experience_in_the_end(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("simlaw.cli.board.time.monotonic", lambda: clock[0])
-    made = Board(what="x", flops=100.0, seconds=1000.0, runs=1)
+    made = Board(what="x", flops=100.0, seconds=1000.0, runs=1, began=100.0)
     assert made.left == 1000
     clock[0] += 30  # starts and compiles
     made.hear(0, Message(flops=1.0))
@@ -234,6 +245,42 @@ def test_the_time_left_is_the_estimate_at_first_and_experience_in_the_end(monkey
     clock[0] += 50
     made.hear(0, Message(flops=51.0))
     assert made.left == 0
+
+
+def test_compilations_count_beside_the_pace(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("simlaw.cli.board.time.monotonic", lambda: clock[0])
+    made = Board(what="x", flops=100.0, seconds=30.0, fixed=20.0, runs=1, began=0.0)
+    clock[0] += 8
+    assert made.left == 12 + 10
+    made.hear(0, Message(flops=1.0, compiling=5.0, task=Task(doing="training")))
+    assert made.left == pytest.approx(0.99 * (12 + 10))
+    clock[0] += 6
+    made.hear(0, Message(flops=9.0, compiling=6.0))  # another program: no pace yet
+    assert made.left == pytest.approx(0.9 * (6 + 10))
+    clock[0] += 1
+    made.hear(0, Message(flops=10.0))
+    assert made.left == pytest.approx(0.8 * 6 + 8)
+    clock[0] += 8
+    made.hear(0, Message(flops=80.0))
+    assert made.left == 0
+
+
+def test_what_nobody_knows_is_no_number(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr("simlaw.cli.board.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("simlaw.cli.board._QUIET_SECONDS", 0)
+    made = Board(what="x", flops=100.0, seconds=None, runs=1, began=0.0)
+    with shown(made) as tell:
+        clock[0] += 9
+        tell(0, Message(flops=5.0, compiling=9.0))
+        clock[0] += 5
+        tell(0, Message(flops=5.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "x: 5%, time left unknown yet; 0 of 1 runs done",
+        "x: 10%, about 1.5 min left; 0 of 1 runs done",
+    ]
+    assert "unknown yet" in screen(Board(what="x", flops=1.0, seconds=None, runs=1), 80)[0]
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):

@@ -1,9 +1,13 @@
-"""A sweep at work: on a terminal a bar and a line for each worker, elsewhere a line of text now and then."""
+"""A sweep at work: on a terminal a bar and a line for each worker, elsewhere a line of text now and then.
+
+Of a worker: what it trains, loss and gradient norm (means over the pack), milliseconds of a step, tokens in a second,
+the share of the machine's peak, bytes that each run keeps between steps (state), and the most that the worker held.
+"""
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import click
@@ -21,26 +25,36 @@ from simlaw.run.message import Message, Task
 _QUIET_SECONDS = 15
 #: How often a terminal is drawn anew in a second.
 _DRAWN = 4
-#: What is said of a worker, and what of it gives way where a terminal is narrower than so many columns.
-_COLUMNS = ("width", "N", "weights", "seed", "step", "loss", "grad", "tok/s", "of peak", "memory")
-_LESS, _WIDE = ("weights", "grad", "of peak", "memory"), 80
+#: What is said of a worker, with the room that it has at least, so that nothing moves as numbers change.
+_COLUMNS = {
+    **{"width": 5, "N": 5, "weights": 7, "seed": 5, "step": 10, "loss": 5, "grad": 4, "ms/step": 7, "tok/s": 5},
+    **{"of peak": 7, "state": 7, "memory": 6},
+}
+#: What of it gives way, the first first, where a terminal is too narrow for all; and what is too narrow for two times.
+_LESS = ("state", "weights", "memory", "of peak", "grad", "ms/step", "width", "seed", "N", "tok/s")
+_NARROW = 60
 
 
 @dataclass
 class Board:
     """What is known of a sweep at work: FLOPs done of all, runs settled, and what each worker is at.
 
-    `seconds` is the estimate from before the start; `done` of the `runs` are settled from the beginning; `first` is
-    when FLOPs were told of for the first time, and how many.
+    `seconds` is the estimate from before the start, if there is one, and `fixed` its part for starts and compilations;
+    `done` of the `runs` are settled from the beginning. `first` is when FLOPs were told of for the first time;
+    `paced` are those since then beside which nothing was compiled, and `compiling` the seconds of all workers for those
+    beside which something was.
     """
 
     what: str
     flops: float
-    seconds: float
+    seconds: float | None
     runs: int
+    fixed: float = 0.0
     done: int = 0
     worked: float = 0.0
-    first: tuple[float, float] | None = None
+    first: float | None = None
+    paced: float = 0.0
+    compiling: float = 0.0
     tasks: dict[int, Task | None] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
@@ -49,7 +63,11 @@ class Board:
         """Take in what a worker says."""
         self.worked += message.flops
         if message.flops and self.first is None:
-            self.first = time.monotonic(), self.worked
+            self.first = time.monotonic()
+        elif message.compiling:
+            self.compiling += message.compiling
+        else:
+            self.paced += message.flops
         if message.ended:
             self.tasks[worker] = None
         elif message.task is not None:
@@ -67,18 +85,33 @@ class Board:
         return min(1.0, self.worked / self.flops) if self.flops else 1.0
 
     @property
-    def left(self) -> float:
-        """Seconds left: by the estimate at first, and from a tenth of the work on by the pace since it began.
+    def left(self) -> float | None:
+        """Seconds left: by the estimate at first, and from a tenth of the work on by the pace; None while nobody knows.
 
-        The pace leaves out what comes before the first FLOPs: the start of the workers, and the first compilation.
+        The pace leaves out starts and compilations, which short runs mostly are: what the estimate has of them and did
+        not go by yet is added, the less the more is done.
         """
-        by_estimate = self.seconds * (1 - self.share)
-        if self.first is None or self.worked <= self.first[1]:
-            return by_estimate
-        since, worked = time.monotonic() - self.first[0], self.worked - self.first[1]
-        by_pace = since / worked * max(0.0, self.flops - self.worked)
+        now = time.monotonic()
+        lost = self.compiling / max(1, len(self.tasks))
+        since = 0.0 if self.first is None else now - self.first - lost
+        by_pace = since / self.paced * (self.flops - self.worked) if self.paced and since > 0 else None
+        if self.share == 1:
+            return 0.0
+        if self.seconds is None:
+            return by_pace
+        gone = now - self.began if self.first is None else self.first - self.began + lost
+        fixed = max(0.0, self.fixed - gone) * (1 - self.share)
+        by_estimate = (self.seconds - self.fixed) * (1 - self.share)
+        if by_pace is None:
+            return fixed + by_estimate
         trust = min(1.0, 10 * self.share)
-        return trust * by_pace + (1 - trust) * by_estimate
+        return fixed + trust * by_pace + (1 - trust) * by_estimate
+
+    @property
+    def time_left(self) -> str:
+        """The time left in words."""
+        left = self.left
+        return "time left unknown yet" if left is None else f"about {duration(left)} left"
 
     @property
     def tokens_per_s(self) -> float:
@@ -97,7 +130,7 @@ class Board:
     @property
     def line(self) -> str:
         """Everything in one line of text."""
-        parts = [f"{self.what}: {self.share:.0%}, about {duration(self.left)} left", self.counts]
+        parts = [f"{self.what}: {self.share:.0%}, {self.time_left}", self.counts]
         if self.tokens_per_s:
             parts.append(f"{count(self.tokens_per_s)} tokens/s")
         last = [task for task in self.tasks.values() if task is not None and task.loss is not None]
@@ -109,25 +142,33 @@ class Board:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """The board for a terminal of any width."""
-        del console
         head = Table.grid(padding=(0, 1), expand=True)
         for ratio in (None, 1, None, None):
             head.add_column(ratio=ratio, no_wrap=True)
-        elapsed = duration(time.monotonic() - self.began)
-        bar = ProgressBar(total=1.0, completed=self.share)
-        head.add_row(self.what, bar, f"{self.share:.0%}", f"{elapsed}, about {duration(self.left)} left")
+        elapsed = f"{duration(time.monotonic() - self.began)}, " if options.max_width >= _NARROW else ""
+        # colours by their names are those of the terminal's own theme, dark or light
+        bar = ProgressBar(1.0, self.share, style="bright_black", complete_style="green", finished_style="green")
+        head.add_row(self.what, bar, f"{self.share:.0%}", elapsed + self.time_left)
         speed = f"; {count(self.tokens_per_s)} tokens/s" if self.tokens_per_s else ""
         yield head
         yield Text(f"{self.counts}{speed}", overflow="ellipsis", no_wrap=True)
         if any(self.tasks.values()):
-            yield self._workers(narrow=options.max_width < _WIDE)
+            yield self._workers(console, options)
 
-    def _workers(self, narrow: bool) -> Table:
+    def _workers(self, console: Console, options: ConsoleOptions) -> Table:
+        """A line for each worker, with as many columns as there is room for."""
+        endless = options.update_width(10_000)
+        for given_up in range(len(_LESS) + 1):
+            table = self._with([name for name in _COLUMNS if name not in _LESS[:given_up]])
+            if console.measure(table, options=endless).maximum <= options.max_width:
+                break
+        return table
+
+    def _with(self, names: Sequence[str]) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("")
-        names = [name for name in _COLUMNS if not (narrow and name in _LESS)]
         for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name, justify="right", no_wrap=True, min_width=_COLUMNS[name])
         for worker, task in sorted(self.tasks.items()):
             cells = {"step": "ended"} if task is None else _cells(task)
             table.add_row(str(worker), *(cells.get(name, "") for name in names))
@@ -138,7 +179,7 @@ class Board:
 def shown(board: Board) -> Iterator[Listener]:
     """A function for what workers say; meanwhile the board is shown on standard error."""
     console = Console(stderr=True)
-    if sys.stderr.isatty() and console.is_terminal:
+    if sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal:
         with Live(board, console=console, refresh_per_second=_DRAWN, transient=False):
             yield board.hear
         return
@@ -169,8 +210,10 @@ def _cells(task: Task) -> dict[str, str]:
     numbers = {
         "loss": (task.loss, "{:.3f}".format),
         "grad": (task.gradient_norm, "{:.2g}".format),
+        "ms/step": (task.step_ms, "{:.3g}".format),
         "tok/s": (task.tokens_per_s, count),
         "of peak": (task.utilisation, "{:.0%}".format),
+        "state": (task.state, size),
         "memory": (task.memory, size),
     }
     return cells | {name: write(value) for name, (value, write) in numbers.items() if value is not None}

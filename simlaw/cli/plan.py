@@ -18,7 +18,7 @@ from simlaw.cli.options import (
 )
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell, shared_work
-from simlaw.report import columns, count, duration, power_of_ten, size
+from simlaw.report import columns, count, power_of_ten, size
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
 from simlaw.run.session import Session
@@ -117,8 +117,7 @@ def command(
     click.echo(columns(_HEAD, [*_lines(cells), _total(cells)]))
     click.echo(
         f"\n{whole['runs']} runs, {whole['evaluations']} evaluations; {len(cells) - len(status.todo)} runs are done, "
-        f"{len(status.todo)} are left{status.remark}: "
-        + (f"about {duration(left.seconds)} here ({left.basis})" if status.todo else "nothing to do")
+        f"{len(status.todo)} are left{status.remark}: " + (str(left) if status.todo else "nothing to do")
     )
     if status.todo:
         click.echo(str(layout))

@@ -17,7 +17,7 @@ from simlaw.cli.options import (
     sweep_argument,
     workers_option,
 )
-from simlaw.report import duration, power_of_ten
+from simlaw.report import power_of_ten
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
 from simlaw.run.session import Session
@@ -70,11 +70,17 @@ def run(session: Session, engine: Local, own: bool, memory: float | None = None,
     todo = session.packs(status, engine)
     work = estimate(todo, session.plan.fingerprint, engine, session.store)
     click.echo(
-        f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, "
-        f"about {duration(work.seconds)} here ({work.basis})"
+        f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}"
     )
     done = len(status.cells) - len(status.todo)
-    board = Board(what=session.file.name, flops=work.flops, seconds=work.seconds, runs=len(status.cells), done=done)
+    board = Board(
+        what=session.file.name,
+        flops=work.flops,
+        seconds=work.seconds,
+        fixed=work.fixed,
+        runs=len(status.cells),
+        done=done,
+    )
     with shown(board) as tell:
         outcome = session.run(todo, engine, tell, profile)
     after = session.status(own)

@@ -12,6 +12,7 @@ from simlaw.accounting import flops_forward_per_token, parameters
 from simlaw.config import eval_id, run_id, trunk_id
 from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
+from simlaw.report import duration
 from simlaw.run.kept import once
 from simlaw.run.local import Local
 from simlaw.run.work import stored_rows, stored_steps
@@ -19,25 +20,51 @@ from simlaw.store import Store
 
 #: Of the speed of a small matrix product in cache, the share that training small models reaches: 0.3 to 0.6.
 _EFFICIENCY = 0.4
-#: Seconds to start a worker, and to compile one shape, training and evaluation together.
-_START_SECONDS, _COMPILE_SECONDS = 3.0, 6.0
+#: Seconds to start a worker, and to compile one program that was never compiled here.
+_START_SECONDS, _COMPILE_SECONDS = 3.0, {"trained": 4.0, "evaluated": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Seconds of wall time, FLOPs, and what the estimate rests on."""
+    """Seconds of wall time, FLOPs, and what the estimate rests on.
 
-    seconds: float
+    `fixed` of the seconds go by before and beside the FLOPs: workers start, programs are compiled. The seconds are None
+    where nothing is known of the device's speed.
+    """
+
+    seconds: float | None
+    fixed: float
     flops: float
     basis: str
 
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"time unknown yet ({self.basis})"
+        return f"about {duration(self.seconds)} here ({self.basis})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What telemetry tells of this machine, by event and model: FLOPs per second of a worker, seconds to compile.
+
+    The latter are the fewest there were: what was compiled once is kept on disk.
+    """
+
+    speeds: dict[tuple[str, str], float]
+    compiling: dict[tuple[str, str], float]
+
 
 def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Store) -> Estimate:
-    """The time that the packs take with an engine's workers."""
-    speeds = _speeds(store, engine.device)
+    """The time that the packs take with an engine's workers.
+
+    A model whose speed was not measured here is taken to reach a share of what a core does in matrix products; of an
+    accelerator, or a mesh, that says nothing, and the time is not known.
+    """
+    known = _known(store, engine.device)
     probe = None
-    total, measured = 0.0, 0
+    total, measured, unknown = 0.0, 0, False
     load = [_START_SECONDS] * (engine.workers if engine.one_by_one else 1)
+    fixed = list(load)
     shapes: list[set[object]] = [set() for _ in load]
     todo = list(packs)
     for pack in todo:
@@ -55,33 +82,61 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
                 evaluations += sum(e.tokens for e in pack.evals if eval_id(run, e) not in there)
         train = 3 * forward * steps * pack.members[0][0].batch_tokens
         evaluate = forward * evaluations
-        seconds = 0.0
-        for event, flops in (("trained", train), ("evaluated", evaluate)):
-            speed = speeds.get((event, canonical(model)))
-            measured += speed is not None
-            if speed is None:
-                probe = probe or once(store, "FLOP/s of a small product", _probe)
-                speed = probe * _EFFICIENCY
-            seconds += flops / speed
-        total += train + evaluate
         # the packs are taken in this order by whoever is free
         at = load.index(min(load))
-        load[at] += seconds + (0 if model in shapes[at] else _COMPILE_SECONDS)
-        shapes[at].add(model)
+        for event, flops in (("trained", train), ("evaluated", evaluate)):
+            if not flops:
+                measured += 1
+                continue
+            key = event, canonical(model)
+            speed = known.speeds.get(key)
+            measured += speed is not None
+            if speed is None and not engine.one_by_one:
+                unknown, speed = True, np.inf
+            elif speed is None:
+                probe = probe or once(store, "FLOP/s of a small product", _probe)
+                speed = probe * _EFFICIENCY
+            load[at] += flops / speed
+            if key not in shapes[at]:
+                compiling = known.compiling.get(key, _COMPILE_SECONDS[event])
+                load[at] += compiling
+                fixed[at] += compiling
+                shapes[at].add(key)
+        total += train + evaluate
+    if unknown:
+        return Estimate(seconds=None, fixed=0.0, flops=total, basis=f"nothing like it has run on {_place(engine)} here")
     everything = measured == 2 * len(todo)
     basis = "measured here" if everything else "partly measured here" if measured else "estimated from a matrix product"
-    return Estimate(seconds=max(load) if todo else 0.0, flops=total, basis=basis)
+    last = load.index(max(load))
+    return Estimate(seconds=load[last] if todo else 0.0, fixed=fixed[last] if todo else 0.0, flops=total, basis=basis)
 
 
-def _speeds(store: Store, device: str) -> dict[tuple[str, str], float]:
-    """FLOPs per second of one worker here by event and model: the median, which leaves compilations out."""
-    found: dict[tuple[str, str], list[float]] = {}
+def _place(engine: Local) -> str:
+    return f"the {engine.device}" if engine.mesh is None else "such a mesh"
+
+
+def _known(store: Store, device: str) -> _Known:
+    """What the store's telemetry says of this host and device.
+
+    Speeds are the medians of what compiled no program; records of older versions do not say so of evaluations.
+    """
+    speeds: dict[tuple[str, str], list[float]] = {}
+    compiling: dict[tuple[str, str], list[float]] = {}
     for record in store.telemetry():
+        event = str(record.get("event"))
         here = (record.get("host"), record.get("device")) == (socket.gethostname(), device)
-        if here and record.get("event") in ("trained", "evaluated"):
-            key = (str(record["event"]), str(record["model"]))
-            found.setdefault(key, []).append(float(record["flops"]) / max(1e-6, float(record["seconds"])))  # type: ignore[arg-type]
-    return {key: statistics.median(values) for key, values in found.items()}
+        if not here or event not in _COMPILE_SECONDS:
+            continue
+        seconds = max(1e-6, float(record["seconds"]))  # type: ignore[arg-type]
+        key = event, str(record["model"])
+        if record.get("compiled", event == "trained" and record.get("tokens_per_s") is None):
+            compiling.setdefault(key, []).append(seconds)
+        else:
+            speeds.setdefault(key, []).append(float(record["flops"]) / seconds)  # type: ignore[arg-type]
+    return _Known(
+        speeds={key: statistics.median(values) for key, values in speeds.items()},
+        compiling={key: min(values) for key, values in compiling.items()},
+    )
 
 
 def _last(store: Store, run: str) -> int:

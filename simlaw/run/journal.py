@@ -1,39 +1,48 @@
 """Journals: a run's training as JSON lines in the store, written while it trains.
 
 One object for every `JOURNAL_STEPS` steps and one for the last, below `history/`: a trunk has a journal of its own,
-with which those of its branches begin. Loss and gradient norm are means over the steps since the line before; seconds
-are of this machine, and null in lines that were made again from a stored state.
+with which those of its branches begin. Loss and gradient norm are means over the steps since the line before. Times
+are of this machine, and null in lines that were made again from a stored state: `seconds` since the line before,
+`step_ms` of one step of the pack (in which each of its members makes one), `tokens_per_s` of this run alone,
+`utilisation` of the machine by the whole pack. A dispatch in which a program was compiled has its seconds and no speed.
+`state_bytes` are those that this run keeps between steps.
 """
 
 import contextlib
+import functools
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from simlaw.config import RunSpec, run_id, trunk_id
 from simlaw.files import write_file
 from simlaw.history import History
 from simlaw.run.team import AnyStore
-from simlaw.train import rates
+from simlaw.train import rates, start
 
 #: Steps between two lines.
 JOURNAL_STEPS = 16
 
-#: One line: step, tokens, loss, gradient_norm, rate, tokens_per_s, utilisation, seconds.
+#: What a line says of this machine's speed.
+TIMED = ("step_ms", "tokens_per_s", "utilisation", "seconds")
+
+#: One line: step, tokens, loss, gradient_norm, rate, step_ms, tokens_per_s, utilisation, seconds, state_bytes.
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How fast a dispatch went: seconds of one step, tokens per second of the run, share of the machine's peak."""
+    """How fast a dispatch went, for each of its steps; only the seconds where it compiled a program."""
 
     seconds: float
-    tokens_per_s: float | None
-    utilisation: float | None
+    step_ms: float | None = None
+    tokens_per_s: float | None = None
+    utilisation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +92,22 @@ class Journal:
             since = (step - 1) // JOURNAL_STEPS * JOURNAL_STEPS
             loss, norm = (_number(values[since:step].astype(np.float64).mean()) for values in history)
             line = {"step": step, "tokens": step * self.spec.batch_tokens, "loss": loss, "gradient_norm": norm}
-            line |= {"rate": float(f"{rate:.6g}"), "tokens_per_s": None, "utilisation": None, "seconds": None}
+            line |= {"rate": float(f"{rate:.6g}"), **dict.fromkeys(TIMED)}
             if pace is not None:
-                line |= {"tokens_per_s": _digits(pace.tokens_per_s), "utilisation": _digits(pace.utilisation)}
+                line |= {name: _digits(getattr(pace, name)) for name in TIMED}
                 line |= {"seconds": _digits(pace.seconds * (step - since))}
-            made.append(line)
+            made.append(line | {"state_bytes": state_bytes(self.spec)})
         return made
+
+
+@functools.lru_cache(maxsize=4096)
+def state_bytes(spec: RunSpec) -> int:
+    """Bytes that a run keeps from step to step: its parameters, the optimizer's moments, averages of the weights.
+
+    By the shapes of its state, over all devices that share it. What the inside of a step takes comes on top, and is
+    shared by the members of a pack or not, as the worker lays it out.
+    """
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(lambda: start([spec]))))
 
 
 def trunk_journal(store: AnyStore, spec: RunSpec, fingerprint: str) -> Journal:

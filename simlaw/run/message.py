@@ -12,7 +12,9 @@ class Task:
     """What a worker is at: the first run of a pack, how many train beside it, and how it goes.
 
     `params` are N; `bits` those of the weights in training, None where they are not quantized. Loss (nats per token)
-    and gradient norm are means over the members that have not diverged; `memory` is the most bytes held so far.
+    and gradient norm are means over the members that have not diverged. `step_ms` is the time of one step of the pack,
+    `tokens_per_s` that of all members. `state` are bytes that each member keeps between steps, `memory` the most that
+    the whole worker has held so far.
     """
 
     doing: Doing
@@ -25,8 +27,10 @@ class Task:
     steps: int | None = None
     loss: float | None = None
     gradient_norm: float | None = None
+    step_ms: float | None = None
     tokens_per_s: float | None = None
     utilisation: float | None = None
+    state: int | None = None
     memory: int | None = None
 
 
@@ -34,10 +38,12 @@ class Task:
 class Message:
     """FLOPs done since the last message, the task, runs that are settled, the sentence of a failure, the end.
 
-    `runs` are the ids that `settled` or `failed` speaks of.
+    `compiling` is the seconds that those FLOPs took where a program was compiled with them. `runs` are the ids that
+    `settled` or `failed` speaks of.
     """
 
     flops: float = 0.0
+    compiling: float = 0.0
     task: Task | None = None
     settled: Literal["done", "diverged"] | None = None
     failed: str | None = None

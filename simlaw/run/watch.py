@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -13,7 +13,8 @@ from simlaw.declared import Json, canonical
 from simlaw.errors import SimlawError
 from simlaw.history import History
 from simlaw.plan import shapes_of
-from simlaw.run.journal import Journal, Pace, run_journal, trunk_journal
+from simlaw.run.clock import Span
+from simlaw.run.journal import Journal, Pace, run_journal, state_bytes, trunk_journal
 from simlaw.run.machine import Machine, memory
 from simlaw.run.message import Doing, Message, Task
 from simlaw.run.team import AnyStore, leads
@@ -29,28 +30,28 @@ class Watch:
     machine: Machine
     tell: Callable[[Message], None]
 
-    def begins(self, rung: Sequence[RunSpec], cool: bool, history: History, step: int, compiled: bool) -> None:
-        """Training goes on from a step of the runs, or, not `cool`, of their trunks."""
+    def begins(self, rung: Sequence[RunSpec], cool: bool, history: History, step: int, known: bool) -> None:
+        """Training goes on from a step of the runs, or, not `cool`, of their trunks; a `known` program is compiled."""
         with _unharmed():
             for i, journal in enumerate(self._journals(rung, cool)):
                 journal.begin(history.member(i), step)
         loss, norm = (_mean(values[:, -1:].astype(np.float64)) for values in history)
-        doing: Doing = "training" if compiled else "compiling"
+        doing: Doing = "training" if known else "compiling"
         task = _task(doing, rung, step=step, steps=_end(rung, cool), loss=loss, gradient_norm=norm)
         self.tell(Message(task=task))
 
-    def trained(
-        self, rung: Sequence[RunSpec], cool: bool, history: History, start: int, seconds: float, compiled: bool
-    ) -> None:
+    def trained(self, rung: Sequence[RunSpec], cool: bool, history: History, start: int, span: Span) -> None:
         """A dispatch led from step `start` to the end of the history, which begins at step 0.
 
-        The first dispatch of a program mostly compiles it, so it says nothing of speed.
+        One in which a program was compiled says nothing of speed.
         """
         first, end = rung[0], history.loss.shape[1]
         flops = 3 * _forward(first) * first.batch_tokens * (end - start) * len(rung)
-        rate = first.batch_tokens * (end - start) / seconds
-        used = self.machine.utilisation(flops, seconds, first.dtype) if compiled else None
-        pace = Pace(seconds=seconds / (end - start), tokens_per_s=rate if compiled else None, utilisation=used)
+        pace = Pace(seconds=span.seconds / (end - start))
+        if not span.compiled:
+            used = self.machine.utilisation(flops, span.seconds, first.dtype)
+            pace = replace(pace, step_ms=1e3 * pace.seconds, tokens_per_s=first.batch_tokens / pace.seconds)
+            pace = replace(pace, utilisation=used)
         with _unharmed():
             for i, journal in enumerate(self._journals(rung, cool)):
                 journal.add(history.member(i), start, end, pace)
@@ -62,30 +63,34 @@ class Watch:
             steps=_end(rung, cool),
             loss=_mean(losses),
             gradient_norm=_mean(norms),
-            tokens_per_s=len(rung) * rate if compiled else None,
-            utilisation=used,
+            step_ms=pace.step_ms,
+            tokens_per_s=None if pace.tokens_per_s is None else len(rung) * pace.tokens_per_s,
+            utilisation=pace.utilisation,
+            state=state_bytes(first),
             memory=memory(),
         )
         more: dict[str, Json] = {
             "runs": [run_id(s, self.fingerprint) if cool else trunk_id(s.trunk, self.fingerprint) for s in rung],
             "step": end,
             "steps": end - start,
+            "step_ms": None if pace.step_ms is None else round(pace.step_ms, 4),
             "tokens_per_s": task.tokens_per_s,
             "loss": [_finite(x) for x in losses],
             "gradient_norm": [_finite(x) for x in norms],
+            "state_bytes": task.state,
         }
-        self._log("trained", first, flops, seconds, task, more)
+        self._log("trained", first, flops, span, task, more)
 
     def evaluates(self, spec: RunSpec) -> None:
         """A run's checkpoint is about to be measured."""
         self.tell(Message(task=_task("evaluating", [spec], step=spec.steps, steps=spec.steps)))
 
-    def evaluated(self, spec: RunSpec, tokens: int, seconds: float) -> None:
+    def evaluated(self, spec: RunSpec, tokens: int, span: Span) -> None:
         """So many tokens were measured."""
         flops = _forward(spec) * tokens
-        used = self.machine.utilisation(flops, seconds, spec.dtype)
+        used = None if span.compiled else self.machine.utilisation(flops, span.seconds, spec.dtype)
         task = _task("evaluating", [spec], step=spec.steps, steps=spec.steps, utilisation=used, memory=memory())
-        self._log("evaluated", spec, flops, seconds, task, {})
+        self._log("evaluated", spec, flops, span, task, {})
 
     def settled(self, run: str, rows: Sequence[Row]) -> None:
         """A run has all its rows."""
@@ -98,18 +103,19 @@ class Watch:
             return []
         return [(run_journal if cool else trunk_journal)(self.store, spec, self.fingerprint) for spec in rung]
 
-    def _log(self, event: str, spec: RunSpec, flops: float, seconds: float, task: Task, more: dict[str, Json]) -> None:
+    def _log(self, event: str, spec: RunSpec, flops: float, span: Span, task: Task, more: dict[str, Json]) -> None:
         record: dict[str, Json] = {
             "event": event,
             "model": canonical(spec.model),
             "device": jax.default_backend(),
             "flops": flops,
-            "seconds": round(seconds, 4),
+            "seconds": round(span.seconds, 6),
+            "compiled": span.compiled,  # and then the seconds say nothing of speed
             "utilisation": task.utilisation,
             "memory": task.memory,
         }
         self.store.log(record | more)
-        self.tell(Message(flops=flops, task=task))
+        self.tell(Message(flops=flops, compiling=span.seconds if span.compiled else 0.0, task=task))
 
 
 def _unharmed() -> contextlib.AbstractContextManager[None]:

@@ -6,7 +6,6 @@ stored state, bit for bit as if it had not been cut off.
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows
+from simlaw.run.clock import timed
 from simlaw.run.machine import Machine
 from simlaw.run.message import Message
 from simlaw.run.states import read_state, save_state
@@ -211,16 +211,16 @@ class _Job:
             rows = []
             self.desk.watch.evaluates(spec)
             for average in dict.fromkeys(e.average for e in missing):
-                began = time.perf_counter()
                 these = tuple(e for e in missing if e.average == average)
                 # deltas are against the loss as trained, so that one is measured again even where its row is there
                 base = EvalSpec(tokens=these[0].tokens, average=average)
                 evals = these if base in these else (base, *these)
                 windows = corpus.held_out(base.tokens, spec.model.context)
-                found = measure(spec, weights_of(spec, files, average, run), windows, evals, corpus.floor(windows))
+                with timed() as span:
+                    found = measure(spec, weights_of(spec, files, average, run), windows, evals, corpus.floor(windows))
+                self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
-                self.desk.watch.evaluated(spec, len(evals) * base.tokens, time.perf_counter() - began)
         key = f"{run}/{digest(tuple(row['eval_id'] for row in rows))}"
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
         self.desk.watch.settled(run, [*there.values(), *rows])
@@ -242,14 +242,13 @@ class _Job:
     def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], cool: bool) -> _Trunk:
         """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
         state, step, seen, watch = trunk.state, trunk.step, trunk.history, self.desk.watch
-        watch.begins(rung, cool, seen, step, len(rung) in self.program.sizes)
+        watch.begins(rung, cool, seen, step, known=len(rung) in self.program.sizes)
         while step < end:
-            compiled, began = len(rung) in self.program.sizes, time.perf_counter()
-            with self.desk.trace.dispatch() if self.desk.trace and compiled else contextlib.nullcontext():
+            traced = self.desk.trace if len(rung) in self.program.sizes else None
+            with traced.dispatch() if traced else contextlib.nullcontext(), timed() as span:
                 state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
-            seconds = time.perf_counter() - began
             seen = join([seen, history])
-            watch.trained(rung, cool, seen, step, seconds, compiled)
+            watch.trained(rung, cool, seen, step, span)
             step = seen.loss.shape[1]
             if not np.isfinite(history.loss[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
                 seen = join([seen, unknown(len(rung), end - step)])
