@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 from optax import contrib
 
 from simlaw.config import SGD, AdamW, Cosine, ModelSpec, Muon, Optimizer, RunSpec
+
+#: On the host until a program takes it.
+AnyArray = Array | np.ndarray
 
 #: The root mean square of Muon's updates, about that of AdamW's (2502.16982, section 2.2).
 MUON_RMS = 0.2
@@ -21,25 +25,26 @@ MUON_RMS = 0.2
 class Rate(NamedTuple):
     """A schedule as data, in steps: see `rate_at`. `final` is the share of the peak at which a cosine ends."""
 
-    peak: Float[Array, ""]
-    warmup: Int[Array, ""]
-    branch: Int[Array, ""]
-    end: Int[Array, ""]
-    cosine: Bool[Array, ""]
-    final: Float[Array, ""]
+    peak: Float[AnyArray, ""]
+    warmup: Int[AnyArray, ""]
+    branch: Int[AnyArray, ""]
+    end: Int[AnyArray, ""]
+    cosine: Bool[AnyArray, ""]
+    final: Float[AnyArray, ""]
 
 
 def rate_of(spec: RunSpec, cool: bool = True) -> Rate:
     """The learning rate of a run; without `cool` that of its trunk, which never cools."""
+    # NumPy's: JAX would load a program for each conversion
     schedule, never = spec.schedule, 2**30
     cosine = isinstance(schedule, Cosine)
     return Rate(
-        peak=jnp.float32(spec.optimizer.peak_rate),
-        warmup=jnp.int32(schedule.warmup_tokens // spec.batch_tokens),
-        branch=jnp.int32(spec.branch_step if cool else never),
-        end=jnp.int32(spec.steps if cool else never),
-        cosine=jnp.bool_(cosine),
-        final=jnp.float32(schedule.final if isinstance(schedule, Cosine) else 0),
+        peak=np.asarray(spec.optimizer.peak_rate, np.float32),
+        warmup=np.asarray(schedule.warmup_tokens // spec.batch_tokens, np.int32),
+        branch=np.asarray(spec.branch_step if cool else never, np.int32),
+        end=np.asarray(spec.steps if cool else never, np.int32),
+        cosine=np.asarray(cosine),
+        final=np.asarray(schedule.final if isinstance(schedule, Cosine) else 0, np.float32),
     )
 
 
@@ -57,7 +62,7 @@ def rate_at(step: Int[Array, "*s"], rate: Rate) -> Float[Array, "*s"]:
     line = jnp.where(step < rate.branch, 1.0, fall)
     turned = jnp.clip((done + 1 - warmup) / jnp.maximum(end - warmup, 1), 0.0, 1.0)
     curve = rate.final + (1 - rate.final) * (1 + jnp.cos(jnp.pi * turned)) / 2
-    return rate.peak * jnp.clip(jnp.minimum(rise, jnp.where(rate.cosine, curve, line)), 0.0, 1.0)
+    return jnp.asarray(rate.peak) * jnp.clip(jnp.minimum(rise, jnp.where(rate.cosine, curve, line)), 0.0, 1.0)
 
 
 def transform_of(spec: Optimizer, model: ModelSpec) -> optax.GradientTransformation:

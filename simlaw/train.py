@@ -25,7 +25,7 @@ from simlaw.devices import along_pack, everywhere, filled, over_data, place, sha
 from simlaw.formats import Granularity, Grid
 from simlaw.history import History
 from simlaw.model import Params, init, losses_and_normalizers
-from simlaw.optimizer import Rate, direction, rate_at, rate_of, transform_of
+from simlaw.optimizer import AnyArray, Rate, direction, rate_at, rate_of, transform_of
 from simlaw.ptq import round_to_nearest
 from simlaw.quantize import straight_through
 
@@ -50,7 +50,7 @@ class Member(NamedTuple):
 
     corpus: Any
     rate: Rate
-    bits: Float[Array, ""]
+    bits: Float[AnyArray, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class Program:
             state, members = filled(self.mesh, state), filled(self.mesh, members)
             state = place(state, shardings(self.mesh, state))
             members = place(members, along_pack(self.mesh))
-        state, history = self.step_pack(self.shared, state, members, jnp.int32(steps))
+        state, history = self.step_pack(self.shared, state, members, np.int32(steps))
         self.sizes.add(count)
         if history.shape[0] > count:  # the mesh's axis was filled up
             state = jax.tree.map(lambda x: x[:count], state)
@@ -191,7 +191,7 @@ def compile_shape(
     where: dict[str, Any] = {}
     if mesh is not None:
         shared = place(shared, everywhere(mesh))
-        state = shardings(mesh, jax.eval_shape(_start(shape), jax.random.key(0)[None]))
+        state = shardings(mesh, jax.eval_shape(_start(shape), np.zeros(1, np.int32)))
         where = {
             "in_shardings": (everywhere(mesh), state, along_pack(mesh), everywhere(mesh)),
             "out_shardings": (state, everywhere(mesh)),
@@ -213,8 +213,8 @@ def part_tokens(shape: Shape, side_by_side: bool = False) -> int:
 
 def start(specs: Sequence[RunSpec]) -> State:
     """The states of the runs at step 0, stacked; a run's parameters depend on its seed and model alone."""
-    keys = jnp.stack([jax.random.key(spec.seed) for spec in specs])
-    return _start(shape_of(specs[0]))(keys)
+    seeds = np.asarray([spec.seed for spec in specs], np.int64)
+    return _start(shape_of(specs[0]))(seeds.astype(np.int32))  # JAX's keys, too, are made of the last 32 bits
 
 
 def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
@@ -224,19 +224,19 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         Member(
             corpus=program.corpus.seed_data(spec.seed, context),
             rate=rate_of(spec, cool),
-            bits=jnp.float32(0 if spec.precision.weights is None else spec.precision.weights.format.bits),
+            bits=np.asarray(0 if spec.precision.weights is None else spec.precision.weights.format.bits, np.float32),
         )
         for spec in specs
     ]
+    stacked: Member = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     if program.corpus.streamed:  # the orders stay on the host
-        orders = np.stack([one.corpus for one in each])
-        rest = [one._replace(corpus=()) for one in each]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rest)._replace(corpus=orders)
-    stacked: Member = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        rest: Member = jax.device_put(stacked._replace(corpus=()))
+        return rest._replace(corpus=stacked.corpus)
     # here once, and not at every dispatch: the orders of a text are long
     if program.mesh is None:
-        return stacked
-    placed: Member = place(filled(program.mesh, stacked), along_pack(program.mesh))
+        placed: Member = jax.device_put(stacked)
+    else:
+        placed = place(filled(program.mesh, stacked), along_pack(program.mesh))
     return placed
 
 
@@ -267,11 +267,11 @@ _rates = jax.jit(rate_at)
 
 
 @functools.cache
-def _start(shape: Shape) -> Callable[[Array], State]:
+def _start(shape: Shape) -> Callable[[Int[np.ndarray, " e"]], State]:
     transform: optax.GradientTransformation = transform_of(shape.optimizer, shape.model)
 
-    def one(key: Array) -> State:
-        params = init(shape.model, key)
+    def one(seed: Int[Array, ""]) -> State:
+        params = init(shape.model, jax.random.key(seed))
         kept = tuple(no_average(average, params) for average in shape.averages)
         return State(params, transform.init(params), jnp.int32(0), kept)
 

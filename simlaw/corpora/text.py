@@ -1,6 +1,7 @@
 """Text: a person's own UTF-8 files as bytes; by default the Python standard library's source on this machine."""
 
 import csv
+import functools
 import hashlib
 import io
 import os
@@ -9,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
@@ -24,6 +26,8 @@ _BUILD_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
 #: Training bytes beyond this stay on the host and are streamed; below it, 32-bit positions are enough for all of them.
 RESIDENT_BYTES = 2**30
 _SEPARATOR = b"\x00"  # no text file holds it, so a model can tell where a file begins
+#: JAX takes an array that begins at a multiple of so many bytes for one of the CPU's, and copies any other.
+_ALIGNED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +69,12 @@ class TextCorpus(AbstractCorpus):
             raise SimlawError(f"the corpus folder {str(folder)!r} does not exist: give Text(folder=…) an existing one")
         files, skipped = [], []
         parts: dict[bool, list[bytes]] = {False: [], True: []}
-        for path in _walk(folder, spec.suffixes, library):
-            name = path.relative_to(folder).as_posix()
+        for place in _walk(folder, spec.suffixes, library):
+            name = "/".join(place)
             try:
-                content = path.read_bytes()
-                content.decode("utf-8")
+                content = Path(folder, *place).read_bytes()
+                if not content.isascii():  # which needs no copy, and is UTF-8
+                    content.decode("utf-8")
             except OSError as error:
                 skipped.append((name, f"unreadable ({error.strerror})"))
                 continue
@@ -81,7 +86,7 @@ class TextCorpus(AbstractCorpus):
                 continue
             share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
             held_out = share < spec.held_out
-            parts[held_out].append(content + _SEPARATOR)
+            parts[held_out].append(content)
             digest = hashlib.sha256(content).hexdigest()
             files.append(TextFile(path=name, size=len(content), sha256=digest, held_out=held_out))
         if not parts[False] and files:
@@ -101,8 +106,8 @@ class TextCorpus(AbstractCorpus):
             folder=str(folder),
             files=tuple(files),
             skipped=tuple(skipped),
-            train=np.frombuffer(b"".join(parts[False]), np.uint8),
-            test=np.frombuffer(b"".join(parts[True]), np.uint8),
+            train=_joined(parts[False]),
+            test=_joined(parts[True]),
             fingerprint=hashlib.sha256(hashed.encode()).hexdigest()[:16],
         )
 
@@ -135,8 +140,12 @@ class TextCorpus(AbstractCorpus):
         return self.train.size > RESIDENT_BYTES
 
     def shared_data(self) -> Data:
-        """The training bytes; nothing where they are streamed."""
-        return () if self.streamed else jnp.asarray(self.train)
+        """The training bytes, one array for all programs; nothing where they are streamed."""
+        return () if self.streamed else self._resident
+
+    @functools.cached_property
+    def _resident(self) -> UInt8[Array, " n"]:
+        return jax.device_put(self.train)
 
     def seed_data(self, seed: int, context: int) -> Data:
         """The order in which the seed sees the training windows."""
@@ -145,8 +154,7 @@ class TextCorpus(AbstractCorpus):
             raise SimlawError(
                 f"the corpus has {self.train.size} bytes to train on, less than one window of {context + 1}: add text"
             )
-        seen = order(seed, windows)
-        return seen if self.streamed else jnp.asarray(seen)
+        return order(seed, windows)
 
     def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
         """The windows of one step; an epoch is one pass in the seed's order, and the next repeats it."""
@@ -177,11 +185,25 @@ class TextCorpus(AbstractCorpus):
         del windows
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...], library: bool) -> list[Path]:
+def _walk(folder: Path, suffixes: tuple[str, ...], library: bool) -> list[tuple[str, ...]]:
+    """Where the matching files are below the folder, in order, each as the parts of its path."""
     found = []
     for root, folders, names in os.walk(folder):
         if library:
             folders[:] = [name for name in folders if name not in _NOT_LIBRARY and not name.startswith("config-")]
+        above = Path(root).relative_to(folder).parts
         kept = [name for name in names if not (library and name.startswith(_BUILD_FILES))]
-        found += [Path(root, name) for name in kept if name.endswith(suffixes)]
+        found += [(*above, name) for name in kept if name.endswith(suffixes)]
     return sorted(found)
+
+
+def _joined(texts: list[bytes]) -> UInt8[np.ndarray, " n"]:
+    """The texts with a separator after each, for good, where JAX need not copy them."""
+    room = np.empty(sum(map(len, texts)) + len(texts) * len(_SEPARATOR) + _ALIGNED, np.uint8)
+    at = start = -room.ctypes.data % _ALIGNED
+    for text in texts:
+        for part in (text, _SEPARATOR):
+            room[at : at + len(part)] = np.frombuffer(part, np.uint8)
+            at += len(part)
+    room.flags.writeable = False
+    return room[start:at]
