@@ -77,6 +77,7 @@ def test_reproduce_goes_from_the_definition_to_the_verdict(project):
     said = (project / "said.txt").read_text()
     assert "graph of 16 nodes with 4 successors each: entropy 1.2425 nats per token" in said
     assert "18 of 18 runs to do" in said
+    assert "all 18 runs of smoke are there" in said
     assert "Chinchilla: NOT_IDENTIFIED" in said
     verdict = " ".join(said.rstrip().split("\n\n")[-1].split())
     assert verdict.startswith("not identified: the fit of Chinchilla is NOT_IDENTIFIED")
@@ -396,6 +397,9 @@ def test_the_overview_lists_every_command():
         ),
         (("mirror", "smoke"), "simlaw: nothing to write: give --tensorboard FOLDER, or --wandb FOLDER"),
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
+        (("run",), "simlaw: missing argument 'SWEEP': `simlaw run --help` shows what there is"),
+        (("run", "smoke", "--mesh", "0", "1", "1"), "simlaw: invalid value for '--mesh': 0 is not in the range x>=1: "),
+        (("train", "smoke"), "simlaw: no such command 'train': `simlaw --help` shows what there is"),
     ],
 )
 def test_bad_arguments_get_one_sentence_and_exit_status_2(call, args, sentence):

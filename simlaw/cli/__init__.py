@@ -59,6 +59,11 @@ class _Group(click.Group):
             command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
             click.echo(f"simlaw: {in_options(str(error), command)}", err=True)
             ctx.exit(2)
+        except click.UsageError as error:  # one line, as of every mistake that a person can mend
+            said = error.format_message().rstrip(".")
+            of = error.ctx.command_path if error.ctx else "simlaw"
+            click.echo(f"simlaw: {said[:1].lower()}{said[1:]}: `{of} --help` shows what there is", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("stopped; whatever was finished is kept, and the same command goes on from there", err=True)
             ctx.exit(130)

@@ -102,6 +102,8 @@ def run(session: Session, engine: Local, own: bool, memory: float | None = None,
             f"`simlaw status {session.file.name}` names those that failed",
             err=True,
         )
+    else:
+        click.echo(f"all {len(after.cells)} runs of {session.file.name} are there{after.remark}")
     return not after.todo
 
 
