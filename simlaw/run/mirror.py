@@ -23,8 +23,10 @@ _DRAWN = {
     "train/loss": "loss",
     "train/gradient_norm": "gradient_norm",
     "train/rate": "rate",
+    "speed/step_ms": "step_ms",
     "speed/tokens_per_s": "tokens_per_s",
     "speed/utilisation": "utilisation",
+    "memory/state_bytes": "state_bytes",
 }
 
 #: Writes the journal of one run: a folder, the run's id, its spec, its lines.
@@ -73,8 +75,8 @@ def wandb(folder: Path, run: str, spec: RunSpec, lines: Sequence[Line]) -> None:
 
 
 def _values(line: Line) -> dict[str, float]:
-    """The numbers of a line that are there."""
-    return {name: line[key] for name, key in _DRAWN.items() if line[key] is not None}
+    """The numbers of a line that are there; older stores lack some."""
+    return {name: line[key] for name, key in _DRAWN.items() if line.get(key) is not None}
 
 
 def _library(name: str, extra: str) -> Any:
