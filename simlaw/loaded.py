@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.accounting import parameters
-from simlaw.config import PTQ, RunSpec
+from simlaw.config import EMA, PTQ, Average, RunSpec
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
 from simlaw.evaluate import as_trained
@@ -35,9 +35,9 @@ _LOSSES = jax.jit(losses, static_argnums=(0, 3))
 class LoadedModel:
     """A run's model: call it for logits.
 
-    `params` are the checkpoint's, by group; `weights` are those that it computes with, which differ where it was
-    trained with quantized weights, or is `quantized` here. Tokens are what `tokenizer` makes of text (bytes) or of a
-    graph's nodes (integers).
+    `params` are the checkpoint's, by group: its last weights, or an `average` of them that it kept. `weights` are those
+    that it computes with, which differ where it was trained with quantized weights, or is `quantized` here. Tokens are
+    what `tokenizer` makes of text (bytes) or of a graph's nodes (integers).
     """
 
     run_id: str
@@ -45,6 +45,7 @@ class LoadedModel:
     tokenizer: AbstractTokenizer
     params: Params = field(repr=False)
     weights: Params = field(repr=False)
+    average: Average | None = None
     ptq: PTQ | None = None
 
     def __call__(self, what: Any) -> Float[np.ndarray, "*n v"]:
@@ -93,15 +94,27 @@ class LoadedModel:
         found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]
         return float(found.mean())
 
-    def sample(self, prompt: Any = None, length: int = 200, seed: int = 0) -> str | list[int]:
-        """What the model writes after a prompt, at temperature 1; the same for the same seed.
+    def sample(
+        self,
+        prompt: Any = None,
+        length: int = 200,
+        seed: int = 0,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+    ) -> str | list[int]:
+        """What the model writes after a prompt; the same for the same seed.
 
-        Without a prompt a text begins as a file does, and a walk at node 0.
+        Without a prompt a text begins as a file does, and a walk at node 0. Temperature 0 takes the likeliest token
+        each time; with `top_k` only so many of the likeliest are drawn from. Raises `SimlawError` for a temperature
+        below 0, and where `top_k` is not from 1 to the vocabulary.
         """
         seen = self.tokenizer.encode([] if prompt is None else prompt).reshape(-1).tolist()
         if length < 1:
             raise SimlawError(f"length={length}: a sample has 1 token or more")
-        drawn = sample(self.spec.model, self.weights, seen or [self.tokenizer.start], length, seed, self.spec.dtype)
+        begun = seen or [self.tokenizer.start]
+        spec, weights = self.spec, self.weights
+        drawn = sample(spec.model, weights, begun, length, seed, spec.dtype, temperature=temperature, top_k=top_k)
         return self.tokenizer.decode(drawn)
 
     def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":
@@ -121,17 +134,19 @@ class LoadedModel:
         """What was trained, on what, and the model's format."""
         spec, trained = self.spec, self.spec.precision.weights
         how = "" if trained is None else f" trained with {precision(trained.format.bits)} weights,"
+        how += "" if self.average is None else f" {_named(self.average)},"
         how += "" if self.ptq is None else f" rounded to {precision(self.ptq.quantizer.format.bits)},"
         size = f"{count(parameters(self.params).blocks)} block parameters, width {spec.model.width}"
         data = f"{count(spec.tokens)} tokens of {type(spec.corpus).__name__}, seed {spec.seed}"
         return f"LoadedModel({self.run_id}: {size}, {spec.model.layers} layers,{how} {data})"
 
 
-def load_model(run: str, *, store: str | Path | None = None) -> LoadedModel:
+def load_model(run: str, *, average: Average | None = None, store: str | Path | None = None) -> LoadedModel:
     """The model of a run, given by its id or the first digits of one; `store` is `.simlaw`, or `SIMLAW_STORE`.
 
-    Raises `SimlawError` where there is no such run, where it diverged, or where its checkpoint is damaged or of another
-    version.
+    With an `average` that the run kept (`spec.averages`) the average of its weights, without one the last weights.
+    Raises `SimlawError` where there is no such run, or no such average of it, where it diverged, or where its
+    checkpoint is damaged or of another version.
     """
     where = Store(root=default_root() if store is None else Path(store))
     if not where.root.is_dir():
@@ -140,14 +155,23 @@ def load_model(run: str, *, store: str | Path | None = None) -> LoadedModel:
     spec = found.spec
     if found.note is not None:
         raise SimlawError(f"run {found.run_id} diverged and has no model: {found.note}")
-    params = weights_of(spec, found.files, None, found.run_id)
+    if average is not None and not isinstance(average, Average):
+        raise SimlawError(f"{average!r} is no average: give one of simlaw.config, such as EMA(tokens=8192)")
+    params = weights_of(spec, found.files, average, found.run_id)
     return LoadedModel(
         run_id=found.run_id,
         spec=spec,
         tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
         params=params,
         weights=as_trained(spec, params),
+        average=average,
     )
+
+
+def _named(average: Average) -> str:
+    if isinstance(average, EMA):
+        return f"EMA of {count(average.tokens)} tokens"
+    return f"mean of {average.count} snapshots {count(average.every_tokens)} tokens apart"
 
 
 def _parts(windows: Int[np.ndarray, "b w"]) -> Iterator[Int[Array, "p w"]]:

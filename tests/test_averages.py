@@ -111,7 +111,9 @@ def test_resumed_they_are_the_same_bits(store, tmp_path, corpus, averaging, monk
 
 
 def test_an_average_that_the_run_does_not_keep_is_refused():
-    with pytest.raises(SimlawError, match=r"the run kept no average EMA\(tokens=7\): add it to RunSpec.averages"):
+    with pytest.raises(
+        SimlawError, match=r"the run kept no average EMA\(tokens=7\), but EMA\(.*\), LAWA\(.*: Sweep\(averages=…\) adds"
+    ):
         weights_of(SPEC, {}, EMA(tokens=7))
 
 

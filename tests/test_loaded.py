@@ -5,16 +5,19 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import simlaw as sl
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import PTQ, AdamW, Precision, Text, run_id
+from simlaw.config import EMA, LAWA, PTQ, AdamW, Precision, Text, run_id
 from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
+from simlaw.model import logits
 from simlaw.plan import Pack, shapes_of
 from simlaw.run.work import Desk, stored_rows, work
 from simlaw.store import Store
@@ -99,6 +102,81 @@ def test_samples_repeat_by_their_seed(filled):
     assert model.sample(length=30) == model.sample([0], length=30)
 
 
+def test_samples_are_drawn_from_the_logits_divided_by_the_temperature(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    keys = jax.random.split(jax.random.key(3), 30)
+    noise = [np.asarray(jax.random.gumbel(key, (MODEL.vocab,)), np.float64) for key in keys]
+    for temperature, top_k in ((1.0, None), (0.25, None), (3.0, None), (3.0, 2), (0.0, None)):
+        seen = [3, 5]
+        for i in range(30):
+            z = model(seen[-MODEL.context :])[-1].astype(np.float64)
+            z[np.argsort(z)[: MODEL.vocab - (top_k or MODEL.vocab)]] = -np.inf
+            seen.append(int(np.argmax(z / temperature + noise[i] if temperature else z)))
+        drawn = model.sample([3, 5], length=30, seed=3, temperature=temperature, top_k=top_k)
+        assert drawn == seen[2:], (temperature, top_k)
+
+
+def test_an_unheated_sample_is_what_it_always_was(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    one = model.sample(length=40, seed=2)
+    assert one == model.sample(length=40, seed=2, temperature=1, top_k=MODEL.vocab)
+    # 0.1.0 on the same weights; of one that learned to walk, so that no rounding decides
+    assert one == sampled_by_0_1_0(model, 40, 2)
+
+
+def sampled_by_0_1_0(model, length, seed):
+    """The loop of version 0.1.0, one token at a time."""
+    window, used, drawn = jnp.zeros(MODEL.context, jnp.int32), 1, []
+    step = jax.jit(
+        lambda key, window, used: jax.random.categorical(
+            key, logits(MODEL, model.weights, window[None], "float32")[0, used - 1]
+        ).astype(jnp.int32)
+    )
+    for key in jax.random.split(jax.random.key(seed), length):
+        token = step(key, window, jnp.int32(used))
+        drawn.append(int(token))
+        window = jnp.roll(window, -1) if used == MODEL.context else window
+        used = min(used + 1, MODEL.context)
+        window = window.at[used - 1].set(token)
+    return drawn
+
+
+def test_an_average_that_was_kept_is_loaded(filled, corpus, tmp_path):
+    store, (plain, *_) = filled
+    ema, lawa = EMA(tokens=512), LAWA(every_tokens=256, count=3)
+    spec = tiny_run(averages=(ema, lawa))
+    run = run_id(spec, corpus.fingerprint)
+    params = sl.load_model(plain, store=store.root).params
+    means = tuple(jax.tree.map(lambda w, by=by: w * jnp.float32(by), params) for by in (0.5, 0.25))
+    files = {
+        "params.safetensors": to_bytes(params, of=run), "averages.safetensors": to_bytes(means, of=run),
+        "spec.json": json.dumps(encode(spec)).encode(), "status.json": b'{"status": "trained"}',
+    }  # fmt: skip
+    other = Store(root=tmp_path)
+    other.put("run", run, files)
+    for average, by in ((None, 1.0), (ema, 0.5), (lawa, 0.25)):
+        model = sl.load_model(run, average=average, store=tmp_path)
+        assert model.average == average
+        for mine, theirs in zip(jax.tree.leaves(model.params), jax.tree.leaves(params), strict=True):
+            assert np.array_equal(mine, by * theirs)
+        assert np.array_equal(model.quantized(INT3).params["head"], model.params["head"])
+    assert "width 16, 1 layers, mean of 3 snapshots 256 tokens apart, 2.56k tokens" in repr(model)
+    assert "1 layers, EMA of 512 tokens, 2.56k" in repr(sl.load_model(run, average=ema, store=tmp_path))
+    with pytest.raises(SimlawError, match=r"kept no average EMA\(tokens=7\), but EMA\(tokens=512\), LAWA\(count=3, "):
+        sl.load_model(run, average=EMA(tokens=7), store=tmp_path)
+    with pytest.raises(SimlawError, match=r"kept no average EMA\(tokens=512\), but none: "):
+        sl.load_model(plain, average=ema, store=store.root)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_average_gets_a_sentence(filled):
+    store, (plain, *_) = filled
+    with pytest.raises(SimlawError, match=r"'ema' is no average: give one of simlaw\.config, such as EMA"):
+        sl.load_model(plain, average="ema", store=store.root)
+
+
 def test_its_display_is_one_line(filled):
     store, (plain, *_) = filled
     assert repr(sl.load_model(plain, store=store.root)) == (
@@ -128,6 +206,10 @@ def test_bytes_stand_for_text():
         (lambda model: model.loss([[1] * 18]), r"tokens of shape \(1, 18\): .* or windows of at most 17"),
         (lambda model: model.quantized(4), "4 is no quantizer: give one, such as Quantizer"),
         (lambda model: model.sample(length=0), "length=0: a sample has 1 token or more"),
+        (lambda model: model.sample(temperature=-0.5), "temperature=-0.5: it is 0, which takes the likeliest token"),
+        (lambda model: model.sample(temperature=float("nan")), "temperature=nan: it is 0, .* or a number above 0"),
+        (lambda model: model.sample(top_k=0), "top_k=0: the vocabulary has 16 tokens; give 1 to 16, or None"),
+        (lambda model: model.sample(top_k=17), "top_k=17: the vocabulary has 16 tokens"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -95,10 +95,11 @@ def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | Non
         last: Params = from_bytes(files["params.safetensors"], shapes_of(spec.model), of)
         return last
     if average not in spec.averages:
-        raise SimlawError(f"the run kept no average {average}: add it to RunSpec.averages, which is another run")
+        kept = ", ".join(map(str, spec.averages)) or "none"
+        raise SimlawError(f"the run kept no average {average}, but {kept}: Sweep(averages=…) adds it, to other runs")
     like = tuple(shapes_of(spec.model) for _ in spec.averages)
-    kept: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like, of)
-    return kept[spec.averages.index(average)]
+    means: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like, of)
+    return means[spec.averages.index(average)]
 
 
 def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
