@@ -2,9 +2,9 @@
 
 import runpy
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from simlaw.config import PTQ, RTN, Average, Corpus, Graph, Method, Optimizer, Precision, Schedule
 from simlaw.declared import Above, Between, Count, Declared, Natural, Positive, option
@@ -88,12 +88,17 @@ class Tolerance(Declared):
     delta: Positive
 
 
+#: What is made of a sweep's table: fits, a verdict and the headline, or the best learning rates and their rule.
+Analysis = Literal["law", "rates"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Declared):
     """A sweep: what is trained on what, and how every checkpoint is evaluated.
 
     A recipe's own rate, form of schedule and weight decay come before the sweep's, and a grid's schedules before both.
-    `averages` of the weights are evaluated beside the last ones.
+    `averages` of the weights are evaluated beside the last ones. `analysis` is what `simlaw reproduce` makes of the
+    table, and no part of the sweep's identity.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
@@ -112,8 +117,15 @@ class Sweep(Declared):
     unidentified: str | None = None
     recipe: Recipe = option(Recipe())
     averages: tuple[Average, ...] = option(())
+    analysis: Analysis = field(default="law", metadata={"identity": False})
 
     def check(self) -> None:
+        if self.analysis == "rates" and self.grids and max(len(grid.rate_multiples) for grid in self.grids) < 3:
+            raise SimlawError(
+                "Sweep.analysis is 'rates', and no grid has three rates: add Grid(rate_multiples=(0.5, 1.0, 2.0))"
+            )
+        if self.analysis == "rates" and self.budget is not None:
+            raise SimlawError("Sweep.analysis is 'rates', which answers no Sweep.budget: leave one of them out")
         if not self.grids:
             raise SimlawError("Sweep.grids is empty, so there is nothing to run: give it at least one Grid")
         if self.eval_tokens < 2 * self.family.context:

@@ -40,6 +40,13 @@ def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
         ("bits=(3, 4, 8)", "bits=(1,)", r"Int\(bits=1, grid='symmetric'\) has no codes: take the grid 'sign'"),
         ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = 8 * 16 / 0", "line 1.* raises ZeroDivisionError: division by zero"),
         ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = = 8", "raises SyntaxError: invalid syntax"),
+        ("batch=8", 'batch=8, analysis="law "', r"Sweep.analysis is 'law ': it must be one of 'law', 'rates'"),
+        ("batch=8", 'batch=8, analysis="rates"', r"Sweep.analysis is 'rates', and no grid has three rates: add Grid\("),
+        (
+            "seeds=(0, 1, 2)),)",
+            'seeds=(0, 1), rate_multiples=(0.5, 1.0, 2.0)),), analysis="rates"',
+            "Sweep.analysis is 'rates', which answers no Sweep.budget: leave one of them out",
+        ),
         ("BATCH_TOKENS = 8 * 16", "raise SystemExit(0)", "raises SystemExit: 0; mend the sweep file"),
         ("SWEEP = Sweep(", "OTHER = Sweep(", r"defines no SWEEP = Sweep\(...\): add one"),
         (

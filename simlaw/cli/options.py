@@ -1,16 +1,17 @@
 """Arguments and options that several commands share, so that they read and behave alike."""
 
+import functools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from simlaw.errors import SimlawError
-from simlaw.run.local import usable_cores
+from simlaw.run.local import Local, usable_cores
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
@@ -25,25 +26,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 own_option = click.option(
     "--own", is_flag=True, help="Use only rows made in this store, as if the sweep had no committed table."
 )
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=usable_cores,
-    show_default="one for every core",
-    help="Worker processes, each on a core of its own; fewer where memory does not suffice.",
-)
 memory_option = click.option(
     "--memory",
     type=click.FloatRange(0, min_open=True),
     metavar="BYTES",
     help="What all workers may take together; by default most of what the machine has.",
-)
-device_option = click.option(
-    "--device",
-    type=click.Choice(["cpu", "gpu", "tpu"]),
-    default="cpu",
-    show_default=True,
-    help="What to train on; an accelerator has one worker, which packs runs of one shape.",
 )
 mesh_option = click.option(
     "--mesh",
@@ -56,12 +43,44 @@ remat_option = click.option(
     "--remat", is_flag=True, help="Compute the insides of blocks again instead of keeping them: less memory, more time."
 )
 
+_ENGINE = (
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        default=usable_cores,
+        show_default="one for every core",
+        help="Worker processes, each on a core of its own; fewer where memory does not suffice.",
+    ),
+    memory_option,
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "gpu", "tpu"]),
+        default="cpu",
+        show_default=True,
+        help="What to train on; an accelerator has one worker, which packs runs of one shape.",
+    ),
+    mesh_option,
+    remat_option,
+)
+
 profile_option = click.option(
     "--profile",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
     help="Leave JAX's trace of a few dispatches of each worker here, for Perfetto or TensorBoard.",
 )
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of where work is done, which come to it as `engine` and `memory`."""
+
+    @functools.wraps(command)
+    def wrapped(*, workers: int, device: str, mesh: tuple[int, int, int] | None, remat: bool, **others: Any) -> None:
+        command(engine=Local(workers=workers, device=device, mesh=mesh, remat=remat), **others)
+
+    for option in reversed(_ENGINE):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def named(option: str, given: Sequence[str], example: str) -> dict[str, str]:

@@ -6,15 +6,11 @@ import click
 
 from simlaw.cli.gate import gate, simulated
 from simlaw.cli.options import (
-    device_option,
+    engine_options,
     json_option,
-    memory_option,
-    mesh_option,
     own_option,
     print_json,
-    remat_option,
     sweep_argument,
-    workers_option,
 )
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell, shared_work
@@ -26,11 +22,7 @@ from simlaw.run.session import Session
 
 @click.command()
 @sweep_argument
-@workers_option
-@memory_option
-@device_option
-@mesh_option
-@remat_option
+@engine_options
 @own_option
 @click.option("--manifest", is_flag=True, help="Write the work that is left for `simlaw work`, and print where.")
 @click.option("--force", is_flag=True, help="Plan a sweep that is refused all the same.")
@@ -39,11 +31,8 @@ from simlaw.run.session import Session
 @json_option
 def command(
     sweep: str,
-    workers: int,
+    engine: Local,
     memory: float | None,
-    device: str,
-    mesh: tuple[int, int, int] | None,
-    remat: bool,
     own: bool,
     manifest: bool,
     force: bool,
@@ -65,7 +54,7 @@ def command(
     """
     session = Session.open(sweep)
     cells, status = session.plan.cells, session.status(own)
-    layout = session.layout(status, Local(workers=workers, device=device, mesh=mesh, remat=remat), memory)
+    layout = session.layout(status, engine, memory)
     engine = layout.engine
     packs = session.packs(status, engine)
     left = estimate(packs, session.plan.fingerprint, engine, session.store)

@@ -9,7 +9,8 @@ from simlaw.cli.options import json_option, own_option, print_json, source_argum
 from simlaw.cli.source import open_source
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
-from simlaw.rates.study import rate_study
+from simlaw.rates.study import RateStudy, rate_study
+from simlaw.table import Table
 
 
 @click.command()
@@ -37,6 +38,11 @@ def command(source: str, write: bool, as_json: bool, own: bool, chosen: tuple[st
     if write:
         if found.file is None:
             raise SimlawError(f"--write: {source} belongs to no sweep, so it has no rates.json; leave --write out")
-        body = {"table_sha256": table_sha256(found.rows), **study.json}
-        write_file(found.file.rates, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
+        write_file(found.file.rates, study_file(study, found.rows))
         click.echo(f"\nwritten to {found.file.rates}", err=as_json)
+
+
+def study_file(study: RateStudy, rows: Table) -> bytes:
+    """What rates.json holds: the study, and the hash of the table that it was made from."""
+    body = {"table_sha256": table_sha256(rows), **study.json}
+    return (json.dumps(body, indent=1, allow_nan=False) + "\n").encode()

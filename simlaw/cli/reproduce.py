@@ -1,40 +1,41 @@
 """`simlaw reproduce`: a sweep from its definition to its figure and verdict."""
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from simlaw.analysis import analyse
+from simlaw.analysis import Analysis, analyse
 from simlaw.cli.analysis import answer, decision_report, fit_report
 from simlaw.cli.figure import draw
 from simlaw.cli.options import (
-    device_option,
-    memory_option,
+    engine_options,
     own_option,
     profile_option,
     sweep_argument,
     where_option,
-    workers_option,
 )
+from simlaw.cli.rates import study_file
 from simlaw.cli.run import run
 from simlaw.cli.source import Source, open_curves, select
 from simlaw.compare import compare
 from simlaw.decision.verdict import Question
 from simlaw.files import write_file
+from simlaw.rates.study import rate_study
 from simlaw.run.local import Local
 from simlaw.run.session import Session
+from simlaw.table import Table
 
 
 @click.command()
 @sweep_argument
-@workers_option
-@memory_option
-@device_option
+@engine_options
 @own_option
 @profile_option
 @where_option
-@click.option("--figure", default="headline", show_default=True, help="The figure to draw.")
+@click.option("--figure", help="The figure to draw; by default headline, of a sweep of learning rates learning_rate.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -42,16 +43,17 @@ from simlaw.run.session import Session
 )
 def command(
     sweep: str,
-    workers: int,
+    engine: Local,
     memory: float | None,
-    device: str,
     own: bool,
     profile: Path | None,
     chosen: tuple[str, ...],
-    figure: str,
+    figure: str | None,
     out: Path | None,
 ) -> None:
     """Plan, run what is missing, fit, draw and decide. Run again, it redoes nothing.
+
+    A sweep of learning rates, Sweep(analysis="rates"), gets its best rates and their rule, and no laws and verdict.
 
     Rows of the committed table count as done, so a fresh clone redraws without training; with --own everything is
     trained here and then compared with them. Neither the committed table nor the committed figures are overwritten:
@@ -64,34 +66,57 @@ def command(
     session = Session.open(sweep)
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else ''}")
     click.echo(f"corpus: {session.corpus.describe()}")
-    if not run(session, Local(workers=workers, device=device), own, memory, profile):
+    if not run(session, engine, own, memory, profile):
         sys.exit(1)
     rows = session.status(own).rows
     mine = session.store.root / "out" / session.file.name
     write_file(mine / "table.csv", rows.to_csv().encode())
     click.echo(f"table: {mine / 'table.csv'}")
-    analysis = analyse(select(rows, chosen))
-    click.echo(f"\n{fit_report(analysis)}\n")
-    source = Source(name=sweep, rows=analysis.table, file=session.file)
-    drawn = draw(
-        figure,
-        session.file,
-        analysis.table,
-        out or mine,
-        analysis=lambda: analysis,
-        curves=lambda: open_curves(sweep, source, own),
-    )
-    for path in drawn:
-        click.echo(f"figure: {path}")
+    made = _rates if session.file.sweep.analysis == "rates" else _laws
+    end = made(session, select(rows, chosen), out or mine, mine, figure, own)
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
+    if end:
+        click.echo(end)
+
+
+def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
+    """Fit the laws of the rows and draw them; the verdict, or why there is none."""
+    del mine
+    analysis = analyse(rows)
+    click.echo(f"\n{fit_report(analysis)}\n")
+    _draw(figure or "headline", session, analysis.table, out, own, lambda: analysis)
     budget = session.file.sweep.budget
     if not budget:
-        click.echo(
-            f"no verdict: the sweep declares no budget; add Sweep(budget=Budget(…)), or ask "
-            f"`simlaw decide {sweep} --bytes … --flops …`"
+        return (
+            "no verdict: the sweep declares no budget; add Sweep(budget=Budget(…)), or ask "
+            f"`simlaw decide {session.file.name} --bytes … --flops …`"
         )
-    if budget:
-        tokens = Question(bytes=budget.bytes, amount=budget.tokens, convention="tokens")
-        click.echo(f"\nThe other convention. {answer(analysis, tokens).sentence}")
-        click.echo(f"\n{decision_report(answer(analysis, Question(bytes=budget.bytes, amount=budget.flops)))}")
+    tokens = Question(bytes=budget.bytes, amount=budget.tokens, convention="tokens")
+    other = f"\nThe other convention. {answer(analysis, tokens).sentence}"
+    return f"{other}\n\n{decision_report(answer(analysis, Question(bytes=budget.bytes, amount=budget.flops)))}"
+
+
+def _rates(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
+    """Find the best rates of the rows and draw them; how their rule compares with the committed one."""
+    study = rate_study(rows)
+    click.echo(f"\n{study}\n")
+    write_file(mine / "rates.json", study_file(study, rows))
+    click.echo(f"study: {mine / 'rates.json'}")
+    _draw(figure or "learning_rate", session, rows, out, own, lambda: analyse(rows))
+    committed = session.file.rates
+    if not committed.is_file():
+        return ""
+    rule = json.loads(committed.read_text())["rule"]
+    if rule == study.rule:
+        return f"committed study: {'the same rule' if rule else 'no rule either'}"
+    return f"committed study: {rule or 'no rule'}, and here {study.rule or 'no rule'}"
+
+
+def _draw(figure: str, session: Session, rows: Table, out: Path, own: bool, analysis: Callable[[], Analysis]) -> None:
+    source = Source(name=session.file.name, rows=rows, file=session.file)
+    where = str(session.file.folder)
+    for path in draw(
+        figure, session.file, rows, out, analysis=analysis, curves=lambda: open_curves(where, source, own)
+    ):
+        click.echo(f"figure: {path}")

@@ -8,14 +8,10 @@ import click
 from simlaw.cli.board import Board, shown
 from simlaw.cli.gate import gate
 from simlaw.cli.options import (
-    device_option,
-    memory_option,
-    mesh_option,
+    engine_options,
     own_option,
     profile_option,
-    remat_option,
     sweep_argument,
-    workers_option,
 )
 from simlaw.report import power_of_ten
 from simlaw.run.estimate import estimate
@@ -26,20 +22,13 @@ from simlaw.train import DISPATCH_STEPS
 
 @click.command()
 @sweep_argument
-@workers_option
-@memory_option
-@device_option
-@mesh_option
-@remat_option
+@engine_options
 @own_option
 @profile_option
 def command(
     sweep: str,
-    workers: int,
+    engine: Local,
     memory: float | None,
-    device: str,
-    mesh: tuple[int, int, int] | None,
-    remat: bool,
     own: bool,
     profile: Path | None,
 ) -> None:
@@ -49,7 +38,6 @@ def command(
     Example:
       simlaw run quickstart --workers 2
     """
-    engine = Local(workers=workers, device=device, mesh=mesh, remat=remat)
     if not run(Session.open(sweep), engine, own, memory, profile):
         sys.exit(1)
 

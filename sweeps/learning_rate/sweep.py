@@ -3,7 +3,7 @@
 Question: at small D, where is the loss lowest in the peak rate, for each width and each precision of the weights in
 training; which power of the width does the best rate follow, and does it move with D; does the maximal-update
 parametrization keep it in place?
-Command: simlaw run learning_rate; simlaw rates learning_rate; simlaw figure learning_rate --sweep learning_rate
+Command: simlaw reproduce learning_rate --own
 Cost: 245 runs, 245 rows, 7e13 training FLOPs; about 16 minutes on two CPU cores by the plan's estimate.
 Expected: unquantized, the best rate is 0.0096 ± 0.0007 at width 64 and goes as width^(-0.99 ± 0.09); int2 wants
 0.75 ± 0.07 of it, int3 and int4 are not told from it; under muP the power is -0.13 (90 % interval -0.26 to 0.08).
@@ -53,5 +53,6 @@ SWEEP = Sweep(
         ),
     ),
     eval_tokens=32_768,
+    analysis="rates",
     unidentified="it measures learning rates: sizes and tokens are few on purpose, and no law is fitted",
 )
