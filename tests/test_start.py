@@ -70,6 +70,14 @@ def test_a_worker_imports_only_what_it_needs():
     assert not {"orbax", "matplotlib", "scipy", "tensorboard", "wandb"} & {name.split(".")[0] for name in found}
 
 
+def test_what_imports_made_is_not_looked_through_again(tmp_path):
+    # in a process of its own: the tests' garbage is to be collected
+    loaded(
+        "import gc; from pathlib import Path; from simlaw.run.worker import prepare; from simlaw.store import Store; "
+        f"prepare(Store(root=Path({str(tmp_path)!r})), None); assert gc.get_freeze_count() > 100_000"
+    )
+
+
 def test_shapes_share_one_text_with_the_host(text):
     corpus, *specs = text
     one, other = (compile_shape(shape_of(spec), corpus).shared for spec in specs)
