@@ -238,7 +238,10 @@ def test_the_time_left_is_the_estimate_at_first_and_experience_in_the_end(monkey
     assert made.left == 990
     clock[0] += 4
     made.hear(0, Message(flops=4.0))  # a second each
-    assert made.left == pytest.approx(0.5 * 95 + 0.5 * 950)
+    assert made.left == pytest.approx(0.4 * 95 + 0.6 * 950)
+    clock[0] += 0.5  # a silence is no pace
+    assert made.left == pytest.approx(0.4 * 95 + 0.6 * 950)
+    clock[0] -= 0.5
     clock[0] += 45
     made.hear(0, Message(flops=45.0))
     assert made.left == pytest.approx(50)
@@ -264,6 +267,12 @@ def test_compilations_count_beside_the_pace(monkeypatch):
     clock[0] += 8
     made.hear(0, Message(flops=80.0))
     assert made.left == 0
+
+
+def test_a_few_seconds_are_not_counted():
+    assert Board(what="x", flops=1.0, seconds=4.9, runs=1).time_left == "a few seconds left"
+    assert Board(what="x", flops=1.0, seconds=5.1, runs=1).time_left == "about 5 s left"
+    assert Board(what="x", flops=0.0, seconds=0.0, runs=1).time_left == "done"
 
 
 def test_what_nobody_knows_is_no_number(monkeypatch, capsys):

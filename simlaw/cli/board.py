@@ -23,6 +23,8 @@ from simlaw.run.message import Message, Task
 
 #: Seconds between lines where output is not a terminal.
 _QUIET_SECONDS = 15
+#: Seconds that are called a few: nobody foretells a compilation more exactly.
+_FEW = 5
 #: How often a terminal is drawn anew in a second.
 _DRAWN = 4
 #: What is said of a worker, with the room that it has at least, so that nothing moves as numbers change.
@@ -40,9 +42,9 @@ class Board:
     """What is known of a sweep at work: FLOPs done of all, runs settled, and what each worker is at.
 
     `seconds` is the estimate from before the start, if there is one, and `fixed` its part for starts and compilations;
-    `done` of the `runs` are settled from the beginning. `first` is when FLOPs were told of for the first time;
-    `paced` are those since then beside which nothing was compiled, and `compiling` the seconds of all workers for those
-    beside which something was.
+    `done` of the `runs` are settled from the beginning. `first` is when FLOPs were told of for the first time; `paced`
+    are those since then beside which nothing was compiled, up to the time `last`, and `compiling` the seconds of all
+    workers for those beside which something was.
     """
 
     what: str
@@ -54,6 +56,7 @@ class Board:
     worked: float = 0.0
     first: float | None = None
     paced: float = 0.0
+    last: float = 0.0
     compiling: float = 0.0
     tasks: dict[int, Task | None] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
@@ -66,8 +69,9 @@ class Board:
             self.first = time.monotonic()
         elif message.compiling:
             self.compiling += message.compiling
-        else:
+        elif message.flops:
             self.paced += message.flops
+            self.last = time.monotonic()
         if message.ended:
             self.tasks[worker] = None
         elif message.task is not None:
@@ -86,32 +90,36 @@ class Board:
 
     @property
     def left(self) -> float | None:
-        """Seconds left: by the estimate at first, and from a tenth of the work on by the pace; None while nobody knows.
+        """Seconds left: by the estimate at first, and from a tenth of the work on by its pace; None while nobody knows.
 
         The pace leaves out starts and compilations, which short runs mostly are: what the estimate has of them and did
         not go by yet is added, the less the more is done.
         """
-        now = time.monotonic()
         lost = self.compiling / max(1, len(self.tasks))
-        since = 0.0 if self.first is None else now - self.first - lost
+        # what goes on now may be a compilation: only what is over counts
+        since = 0.0 if self.first is None else self.last - self.first - lost
         by_pace = since / self.paced * (self.flops - self.worked) if self.paced and since > 0 else None
         if self.share == 1:
             return 0.0
         if self.seconds is None:
             return by_pace
-        gone = now - self.began if self.first is None else self.first - self.began + lost
+        gone = time.monotonic() - self.began if self.first is None else self.first - self.began + lost
         fixed = max(0.0, self.fixed - gone) * (1 - self.share)
         by_estimate = (self.seconds - self.fixed) * (1 - self.share)
         if by_pace is None:
             return fixed + by_estimate
-        trust = min(1.0, 10 * self.share)
+        trust = min(1.0, 10 * self.paced / self.flops)
         return fixed + trust * by_pace + (1 - trust) * by_estimate
 
     @property
     def time_left(self) -> str:
         """The time left in words."""
         left = self.left
-        return "time left unknown yet" if left is None else f"about {duration(left)} left"
+        if left is None:
+            return "time left unknown yet"
+        if self.share == 1:
+            return "done"
+        return f"about {duration(left)} left" if left >= _FEW else "a few seconds left"
 
     @property
     def tokens_per_s(self) -> float:
