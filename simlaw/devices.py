@@ -82,21 +82,21 @@ def shardings(mesh: Mesh, tree: Any, lead: int = 1) -> Any:
     """
 
     def where(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        names = [getattr(key, "key", None) for key in path]
-        group = next((name for name in names if name in _GROUPS), None)
         dims: list[str | None] = [None] * len(leaf.shape)
         if lead and dims:
             dims[0] = "pack"
-        if len(leaf.shape) >= lead + 2 and group in ("embedding", "blocks", "head"):
-            rows = group == "embedding" or (group == "blocks" and names[-1] in _ROWS)
-            order = (-2, -1) if rows else (-1, -2)
-            size = mesh.shape["model"]
-            at = next((axis for axis in order if leaf.shape[axis] % size == 0), None)
-            if at is not None:
-                dims[at] = "model"
+        at = _divided(path, leaf.shape[lead:], mesh.shape["model"])
+        if at is not None:
+            dims[at] = "model"
         return _sharding(mesh, *dims)
 
     return jax.tree_util.tree_map_with_path(where, tree)
+
+
+def held(tree: Any, over: int) -> float:
+    """How many of a model's numbers one device holds where `over` of them divide it as `shardings` does."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return sum(math.prod(x.shape) / (1 if _divided(path, x.shape, over) is None else over) for path, x in leaves)
 
 
 def along_pack(mesh: Mesh) -> NamedSharding:
@@ -138,6 +138,16 @@ def place(tree: Any, where: Any) -> Any:
     if isinstance(where, NamedSharding):
         return jax.tree.map(lambda leaf: put(leaf, where), tree)
     return jax.tree.map(put, tree, where)
+
+
+def _divided(path: tuple[Any, ...], shape: tuple[int, ...], over: int) -> int | None:
+    """The axis, from the end, along which so many devices divide a leaf of one model; None where they hold it whole."""
+    names = [getattr(key, "key", None) for key in path]
+    group = next((name for name in names if name in _GROUPS), None)
+    if len(shape) < 2 or group not in ("embedding", "blocks", "head"):
+        return None
+    rows = group == "embedding" or (group == "blocks" and names[-1] in _ROWS)
+    return next((axis for axis in ((-2, -1) if rows else (-1, -2)) if shape[axis] % over == 0), None)
 
 
 def _sharding(mesh: Mesh, *dims: str | None) -> NamedSharding:

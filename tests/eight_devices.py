@@ -13,6 +13,7 @@ from simlaw.config import Precision
 from simlaw.corpora import open_corpus
 from simlaw.devices import DeviceMesh
 from simlaw.formats import Int, PerChannel, Quantizer
+from simlaw.memory import need_of
 from simlaw.run import states
 from simlaw.store import Store
 from simlaw.train import compile_shape, members, shape_of, start
@@ -67,6 +68,22 @@ def held(state):
     return {name: leaf.addressable_shards[0].data.shape for name, leaf in leaves.items()}
 
 
+#: Whose step's memory is compared with the estimate: activations of some megabytes.
+WIDE = tiny_run(model=dataclasses.replace(MODEL, context=64, width=64, heads=8, hidden=192), batch=16, tokens=2**14)
+
+
+def memory(*sizes):
+    """Bytes of state and of the inside of a step on one device of a mesh, as XLA says and as they are estimated."""
+    mesh = DeviceMesh(pack=sizes[0], data=sizes[1], model=sizes[2])
+    specs = [dataclasses.replace(WIDE, seed=seed) for seed in range(2 * sizes[0])]
+    program = compile_shape(shape_of(WIDE), open_corpus(WIDE.corpus), mesh.open())
+    state, data = jax.eval_shape(lambda: start(specs)), members(program, specs, cool=True)
+    found = program.step_pack.lower(program.shared, state, data, jnp.int32(4)).compile().memory_analysis()
+    need = need_of(WIDE, (), side_by_side=True, mesh=mesh)
+    true = {"state": found.argument_size_in_bytes, "step": found.temp_size_in_bytes}
+    return {"true": true, "estimate": {"state": 2 * need.state, "step": 2 * need.step}}
+
+
 def same(a, b):
     """Whether two trees hold the same bits."""
     return all(
@@ -95,7 +112,5 @@ if __name__ == "__main__":
         bits = same(state, kept)
         restored.append({"same": bits, **train(program, state, 10)[1]})
     files = [sorted(path.name for path in (store.root / "trunk" / key / "20").iterdir()) for key in "01"]
-    json.dump(
-        {"devices": jax.device_count(), "found": found, "restored": restored, "files": files, "uneven": uneven},
-        sys.stdout,
-    )
+    said = {"devices": jax.device_count(), "found": found, "restored": restored, "files": files, "uneven": uneven}
+    json.dump(said | {"memory": [memory(1, 8, 1), memory(2, 1, 4)]}, sys.stdout)

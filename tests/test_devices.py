@@ -90,6 +90,14 @@ def test_a_state_of_eight_devices_goes_on_anywhere(eight):
     assert losses[0].mean() < np.asarray(eight["found"][0]["loss"])[:, :10].mean()  # and does not start anew
 
 
+def test_memory_on_a_mesh_is_estimated_within_a_factor_of_2(eight):
+    for one in eight["memory"]:
+        for what, truth in one["true"].items():
+            assert truth / 2 < one["estimate"][what] < truth * 2, (what, one)
+    data, both = (one["estimate"]["step"] for one in eight["memory"])
+    assert data < both  # a batch is divided whole, a model in part
+
+
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [

@@ -7,7 +7,6 @@ import socket
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from simlaw.config import Text
@@ -16,9 +15,11 @@ from simlaw.declared import canonical
 from simlaw.errors import SimlawError
 from simlaw.plan import expand
 from simlaw.run import layout as module
+from simlaw.run import throughput
 from simlaw.run.kept import once
-from simlaw.run.layout import enough, lay_out, machine_memory
+from simlaw.run.layout import lay_out, machine_memory
 from simlaw.run.local import Local, usable_cores
+from simlaw.run.throughput import Step
 from simlaw.sweep import Grid, load_sweep
 from tests.conftest import ROOT
 
@@ -26,9 +27,20 @@ SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
 FAMILY = SMOKE.family
 
 
-def cells(width=16, batch=8):
-    grid = Grid(widths=(8, width), tokens=(20 * 8 * 16 * batch,))
+def cells(width=16, batch=8, seeds=1, steps=20):
+    grid = Grid(widths=(8, width), tokens=(steps * 8 * 16 * batch,), seeds=tuple(range(seeds)))
     return expand(replace(SMOKE, grids=(grid,), batch=batch), "f").cells
+
+
+def tell(store, spec, seconds, members=1, at=None, device="cpu", mesh=None, host=None, **change):
+    """Dispatches in the store's telemetry, one after the other and far from all others; the time of the first."""
+    first = at = at or 1e9 + 1e4 * len(list(store.telemetry()))
+    for took in seconds:
+        at += 64 * took + 1
+        record = {"event": "trained", "model": canonical(spec.model), "batch": spec.batch, "dtype": spec.dtype}
+        record |= {"device": device, "mesh": mesh, "seconds": 64 * took, "steps": 64, "compiled": False}
+        store.log(record | {"runs": ["r"] * members, "time": at, "host": host or socket.gethostname()} | change)
+    return first
 
 
 @pytest.fixture
@@ -42,9 +54,9 @@ def lay(corpus, store):
 def test_every_core_gets_a_worker_where_memory_suffices(lay, monkeypatch):
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
     found = lay(1e12)
-    assert (found.engine.workers, found.engine.pack_size) == (4, 1)
+    assert (found.engine.workers, found.pack_size) == (4, 1)
     assert found.notes == ()
-    assert str(found).startswith("layout: 4 workers, each with one trunk at a time and at most 53")
+    assert str(found).startswith("layout: 4 workers, each with one trunk at a time (assumed) and at most 53")
 
 
 def test_cores_of_their_own_are_only_promised_where_there_are_as_many(lay, monkeypatch):
@@ -81,8 +93,8 @@ def test_what_does_not_fit_is_refused_with_what_does(lay):
 
 def test_side_by_side_a_smaller_batch_may_do(lay):
     gpu = Local(device="gpu")
-    room = lay(1e15, gpu, batch=256).worker_bytes / 16
-    assert lay(room, gpu, batch=256).engine.pack_size == 1
+    room = lay(1e15, gpu, batch=256).worker_bytes
+    assert lay(room, gpu, batch=256).pack_size == 1
     with pytest.raises(SimlawError) as refusal:
         lay(room, gpu, batch=2048)
     batch = int(re.search(r"a batch of (\d+)", str(refusal.value))[1])
@@ -92,33 +104,103 @@ def test_side_by_side_a_smaller_batch_may_do(lay):
 
 def test_an_accelerator_gets_the_pack_that_fits(lay):
     gpu = Local(device="gpu")
-    whole = lay(1e12, gpu)
-    assert (whole.engine.workers, whole.engine.pack_size) == (1, 16)
-    assert lay(0.6 * whole.worker_bytes, gpu).engine.pack_size == 8
+    whole = lay(1e12, gpu, seeds=32)
+    assert (whole.engine.workers, set(whole.sizes.values())) == (1, {16})
+    tight = lay(0.6 * whole.worker_bytes, gpu, seeds=32)
+    assert by_width(tight) == {8: 16, 16: 8}  # the narrow ones fit as they are
+    assert "packs of up to 16, 8 trunks (widths 8, 16) (assumed)" in str(tight)
 
 
-def test_an_accelerator_gets_the_pack_that_telemetry_says_is_enough(lay, store):
+def by_width(layout):
+    return {shape.model.width: trunks for shape, trunks in layout.sizes.items()}
+
+
+def test_each_shape_gets_the_pack_that_telemetry_says_is_enough(lay, store):
     gpu = Local(device="gpu")
-    model = canonical(cells()[-1].spec.model)
-    for members in (2, 4):
-        for host in (socket.gethostname(), "elsewhere"):
-            seconds = 64 * (7.0 + members if host != "elsewhere" else 1000.0)
-            record = {"event": "trained", "device": "gpu", "model": model, "host": host}
-            store.log({**record, "seconds": seconds, "steps": 64, "tokens_per_s": 1.0, "runs": ["r"] * members})
-    assert lay(1e15, gpu).engine.pack_size == 64  # nine tenths of the most are reached at 9 x 7 members
+    for cell, fixed in zip(cells(), (0.015, 0.7), strict=True):
+        for members in (2, 4):
+            tell(store, cell.spec, [fixed + 0.1 * members] * 3, members=members, device="gpu")
+            tell(store, cell.spec, [1000.0] * 9, members=members, device="gpu", host="elsewhere")
+            tell(store, cell.spec, [1000.0] * 9, members=members, device="gpu", compiled=True)
+            tell(store, cell.spec, [1000.0] * 9, members=members, device="gpu", mesh=[2, 1, 1])
+            tell(store, cell.spec, [1000.0] * 9, members=members, device="gpu", batch=9)
+    found = lay(1e15, gpu, seeds=40, steps=2000)
+    # a trunk's step takes 0.1 + 0.7 / n seconds: within a ninth of 0.1175, that of all 40 together, from n = 23 on
+    assert by_width(found) == {8: 2, 16: 40}
+    assert "(measured here)" in str(found)
 
 
-def test_enough_is_nine_tenths_of_the_most():
-    sizes = np.repeat([1, 2, 8, 32], 3)
-    truth = 5.0 + 0.5 * sizes  # so m / t(m) = 0.9 / 0.5 at m = 90
-    assert enough(sizes.tolist(), truth.tolist()) == 128
-    assert enough([16, 16], [1.0, 1.1]) == 16
-    assert enough([1, 2], [1.0, 2.0]) == 1
+def test_a_cpu_packs_where_that_is_quicker_and_only_there(lay, monkeypatch):
+    monkeypatch.setattr(module, "trial", lambda *_: pytest.fail("nothing to try"))
+    two = Local(workers=2)
+    # a tiny sweep: each worker compiles one shape and not both; three in a pack, since there are three
+    assert by_width(lay(1e12, two, seeds=3)) == {8: 3, 16: 3}
+    # ten minutes of wide models: a dispatch adds nothing beside a step, and the last pack would be waited for
+    assert lay(1e12, two, seeds=8, width=256, steps=4000).pack_size == 1
+    # no more in a pack than fit beside the other worker's
+    one = lay(1e12, two, width=512).worker_bytes
+    monkeypatch.setattr(throughput, "assumed_speed", lambda _: 1e15)
+    assert by_width(lay(1e12, two, width=512, seeds=3))[512] == 3
+    assert by_width(lay(2 * one, two, width=512, seeds=3))[512] == 1
+
+
+def test_a_long_sweep_of_tiny_models_tries_its_packs_once(lay, monkeypatch):
+    asked, found = [], {}
+
+    def trial(spec, sizes, *_):
+        asked.append((spec.model.width, sizes))
+        return found["step"]
+
+    monkeypatch.setattr(module, "trial", trial)
+    monkeypatch.setattr(throughput, "assumed_speed", lambda _: 1e10)
+    for fixed, trunks in ((0.0, 1), (4e-4, 8)):
+        found["step"] = Step(fixed=fixed, each=2e-4, measured=True)
+        made = lay(1e12, Local(workers=2), seeds=16, steps=300_000)
+        assert made.pack_size == trunks
+        assert "(tried here)" in str(made)
+    assert asked == [(16, (1, 4))] * 2
+    monkeypatch.setattr(module, "trial", lambda *_: None)  # no such device
+    assert "(assumed)" in str(lay(1e12, Local(workers=2), seeds=16, steps=300_000))
+
+
+def test_fewer_workers_where_they_were_seen_to_be_as_fast(lay, store):
+    spec = cells()[0].spec
+    tell(store, spec, [0.1] * 16)
+    for _ in range(16):  # two workers, each half as fast
+        at = tell(store, spec, [0.2])
+        tell(store, spec, [0.2], at=at)
+    found = lay(1e12, Local(workers=2))
+    assert found.engine.workers == 1
+    assert found.notes == ("2 workers together were measured no faster; --workers 2 starts them",)
+    assert lay(1e12, Local(workers=2, asked=True)).engine.workers == 2
+    assert lay(1e12, Local(workers=3)).engine.workers == 3  # nobody saw three
 
 
 def test_a_mesh_gets_whole_packs(lay):
-    found = lay(1e12, Local(mesh=(3, 1, 1)))
-    assert (found.engine.workers, found.engine.pack_size) == (1, 15)
+    found = lay(1e12, Local(device="gpu", mesh=(3, 1, 1)), seeds=30)
+    assert (found.engine.workers, found.pack_size) == (1, 15)
+
+
+def test_every_axis_of_a_mesh_makes_room(lay):
+    def needed(*mesh, device="gpu"):
+        return lay(1e15, Local(device=device, mesh=mesh), batch=256, width=64).worker_bytes
+
+    alone = needed(1, 1, 1)
+    assert needed(1, 4, 1) < alone / 2
+    assert needed(1, 1, 4) < alone / 1.5
+    # simulated devices have one memory: what is whole on each is there many times
+    assert needed(1, 4, 1, device="cpu") > needed(1, 1, 1, device="cpu")
+
+
+def test_a_refusal_on_a_mesh_names_what_the_mesh_divides(lay):
+    mesh = Local(device="gpu", mesh=(1, 4, 2))
+    room = lay(1e15, mesh, batch=1024, width=64).worker_bytes
+    with pytest.raises(SimlawError) as refusal:
+        lay(room, mesh, batch=2048, width=64)
+    batch, width = (int(re.search(rf"{what} (\d+)", str(refusal.value))[1]) for what in ("a batch of", "take width"))
+    assert batch % 4 == 0
+    assert 1024 <= batch < 2048
+    assert width % 16 == 0
 
 
 def test_a_system_that_cannot_pin_works_and_says_so_once(lay, monkeypatch):
@@ -153,7 +235,7 @@ def test_a_text_is_counted_once_for_every_program_unless_it_is_streamed(tmp_path
 
     def needed():
         layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1), store, 1e15)
-        return layout.worker_bytes, layout.engine.pack_size
+        return layout.worker_bytes, layout.pack_size
 
     resident, members = needed()
     monkeypatch.setattr("simlaw.corpora.text.RESIDENT_BYTES", text.train.size - 1)

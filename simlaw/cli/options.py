@@ -47,8 +47,7 @@ _ENGINE = (
     click.option(
         "--workers",
         type=click.IntRange(1),
-        default=usable_cores,
-        show_default="one for every core",
+        show_default="one for every core, or fewer where they were measured to be as fast",
         help="Worker processes, each on a core of its own; fewer where memory does not suffice.",
     ),
     memory_option,
@@ -75,8 +74,12 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options of where work is done, which come to it as `engine` and `memory`."""
 
     @functools.wraps(command)
-    def wrapped(*, workers: int, device: str, mesh: tuple[int, int, int] | None, remat: bool, **others: Any) -> None:
-        command(engine=Local(workers=workers, device=device, mesh=mesh, remat=remat), **others)
+    def wrapped(
+        *, workers: int | None, device: str, mesh: tuple[int, int, int] | None, remat: bool, **others: Any
+    ) -> None:
+        asked = workers is not None
+        engine = Local(workers=workers or usable_cores(), asked=asked, device=device, mesh=mesh, remat=remat)
+        command(engine=engine, **others)
 
     for option in reversed(_ENGINE):
         wrapped = option(wrapped)

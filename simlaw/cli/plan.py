@@ -56,7 +56,7 @@ def command(
     cells, status = session.plan.cells, session.status(own)
     layout = session.layout(status, engine, memory)
     engine = layout.engine
-    packs = session.packs(status, engine)
+    packs = session.packs(status, layout)
     left = estimate(packs, session.plan.fingerprint, engine, session.store)
     whole = {
         "runs": len(cells),
@@ -69,7 +69,8 @@ def command(
         "seconds_left": left.seconds,
         "seconds_basis": left.basis,
         "workers": engine.workers,
-        "pack_size": engine.pack_size,
+        "pack_size": layout.pack_size,
+        "pack_basis": layout.basis,
         "worker_bytes": layout.worker_bytes,
         "memory_bytes": layout.memory,
     }

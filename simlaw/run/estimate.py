@@ -21,7 +21,7 @@ from simlaw.store import Store
 #: Of the speed of a small matrix product in cache, the share that training small models reaches: 0.3 to 0.6.
 _EFFICIENCY = 0.4
 #: Seconds to start a worker, and to compile one program that was never compiled here.
-_START_SECONDS, _COMPILE_SECONDS = 3.0, {"trained": 4.0, "evaluated": 3.0}
+_START_SECONDS, COMPILE_SECONDS = 3.0, {"trained": 4.0, "evaluated": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,10 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
             if speed is None and not engine.one_by_one:
                 unknown, speed = True, np.inf
             elif speed is None:
-                probe = probe or once(store, "FLOP/s of a small product", _probe)
-                speed = probe * _EFFICIENCY
+                speed = probe = probe or assumed_speed(store)
             load[at] += flops / speed
             if key not in shapes[at]:
-                compiling = known.compiling.get(key, _COMPILE_SECONDS[event])
+                compiling = known.compiling.get(key, COMPILE_SECONDS[event])
                 load[at] += compiling
                 fixed[at] += compiling
                 shapes[at].add(key)
@@ -109,6 +108,11 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     basis = "measured here" if everything else "partly measured here" if measured else "estimated from a matrix product"
     last = load.index(max(load))
     return Estimate(seconds=load[last] if todo else 0.0, fixed=fixed[last] if todo else 0.0, flops=total, basis=basis)
+
+
+def assumed_speed(store: Store) -> float:
+    """FLOP/s that a core is taken to train a small model with, where none was trained here."""
+    return _EFFICIENCY * once(store, "FLOP/s of a small product", _probe)
 
 
 def _place(engine: Local) -> str:
@@ -125,7 +129,7 @@ def _known(store: Store, device: str) -> _Known:
     for record in store.telemetry():
         event = str(record.get("event"))
         here = (record.get("host"), record.get("device")) == (socket.gethostname(), device)
-        if not here or event not in _COMPILE_SECONDS:
+        if not here or event not in COMPILE_SECONDS:
             continue
         seconds = max(1e-6, float(record["seconds"]))  # type: ignore[arg-type]
         key = event, str(record["model"])

@@ -4,15 +4,19 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable
+from typing import TypeVar
 
 from simlaw.files import write_file
 from simlaw.store import Store
 
+#: A number, or a list of them.
+T = TypeVar("T", float, list[float])
 
-def once(store: Store, what: str, measure: Callable[[], float]) -> float:
+
+def once(store: Store, what: str, measure: Callable[[], T]) -> T:
     """What was measured on this host under this name, by whatever process came first."""
     path, name = store.root / "machine.json", f"{socket.gethostname()} {what}"
-    kept: dict[str, float] = {}
+    kept: dict[str, T] = {}
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(path.read_text())
     if name not in kept:

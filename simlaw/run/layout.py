@@ -1,33 +1,32 @@
 """The layout of work on this machine: how many workers, and how many trunks in a pack, so that memory suffices.
 
-On a CPU a pack has one trunk: its members would follow one another, so that they take as long as apart; a worker
-compiles a shape once for all of its packs; and small packs keep all workers busy to the end. Packing pays on an
-accelerator, where the step of a small model is mostly waiting.
+Packs are the smallest whose sweep ends within a ninth of the time of the quickest, as `throughput` foresees it. On a
+CPU members follow one another and take as long as apart, so that this is mostly one trunk: small packs keep all workers
+busy to the end. A tiny sweep has larger ones, so that not every worker compiles every shape. Packing pays on an
+accelerator, where the step of a small model is mostly waiting; one worker has all, and each shape its own size.
 """
 
+import math
 import os
-import socket
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from simlaw.config import EvalSpec, ModelSpec, RunSpec
 from simlaw.corpora import AbstractCorpus
-from simlaw.declared import canonical
 from simlaw.errors import SimlawError
 from simlaw.memory import need_of
-from simlaw.plan import Cell
+from simlaw.plan import Cell, Pack, packs
 from simlaw.recipe import Family
 from simlaw.report import size
 from simlaw.run.kept import once
 from simlaw.run.local import Local, can_pin, usable_cores
+from simlaw.run.throughput import Dispatch, Kind, Step, bounds, dispatches, kind_of, makespan, trial, worth
+from simlaw.run.worker import mesh_of
 from simlaw.store import Store
-from simlaw.train import shape_of
+from simlaw.train import Shape, shape_of
 
 #: Of the memory that there is, what workers may plan with: estimates err, and other processes live.
 _SHARE = 0.8
@@ -36,43 +35,68 @@ _SHARE = 0.8
 _PROCESS_BYTES, _SHAPE_BYTES = 4.5e8, 4e7
 #: Trunks in a pack on an accelerator whose throughput nobody has measured yet, and at most.
 _PACK, _MOST = 16, 256
-#: A pack is large enough where a larger one would bring less than a tenth.
-_ENOUGH = 0.9
+#: A pack is large enough where a larger one would bring less than a tenth of throughput.
+_QUICK = 0.9
+#: A sweep that takes so many seconds may begin with a trial of packs of one and of so many members.
+_LONG, _TRIED = 600.0, {"cpu": 4, "other": 16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Workers and pack size as an engine, bytes of one worker at its largest, and bytes for all, where known."""
+    """Workers as an engine, trunks in a pack of each shape, bytes of one worker at its largest, and for all if known.
+
+    `basis` says in a clause what the sizes of packs rest on.
+    """
 
     engine: Local
+    sizes: Mapping[Shape, int]
     worker_bytes: float
     memory: float | None
     wanted: int
+    fitting: int
+    basis: str
 
     def __str__(self) -> str:
-        workers, trunks = self.engine.workers, self.engine.pack_size
+        workers = self.engine.workers
         own = self.engine.one_by_one and can_pin() and workers <= usable_cores()
         where = " on a core of its own" if own else ""
         each = f"{workers} workers, each{where}" if workers > 1 else f"one worker{where}"
         there = "memory unknown" if self.memory is None else f"of {size(self.memory)} for all"
-        pack = "one trunk at a time" if trunks == 1 else f"packs of up to {trunks} trunks"
+        pack = "one trunk at a time" if self.pack_size == 1 else f"packs of up to {self._trunks}"
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"layout: {each} with {pack} and at most {size(self.worker_bytes)}, {there}{notes}"
+        return f"layout: {each} with {pack} ({self.basis}) and at most {size(self.worker_bytes)}, {there}{notes}"
+
+    @property
+    def pack_size(self) -> int:
+        """Trunks in the largest pack."""
+        return max(self.sizes.values(), default=1)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person might not expect of the layout, each in one clause."""
         notes = []
-        if self.engine.one_by_one and self.engine.workers < self.wanted:
+        if self.fitting < self.wanted:
             notes.append(f"{self.wanted} workers would not fit in memory")
+        if self.engine.one_by_one and self.engine.workers < self.fitting:
+            notes.append(
+                f"{self.fitting} workers together were measured no faster; --workers {self.fitting} starts them"
+            )
         if self.engine.one_by_one and not can_pin():
             notes.append("this system cannot keep a worker on one core, which costs speed and changes no number")
         return tuple(notes)
 
+    @property
+    def _trunks(self) -> str:
+        """The sizes of packs, those of every width where they differ."""
+        each = {shape.model.width: trunks for shape, trunks in self.sizes.items()}
+        if len(set(self.sizes.values())) == 1 or len(each) < len(self.sizes):
+            return f"{self.pack_size} trunks"
+        return f"{', '.join(str(n) for n in each.values())} trunks (widths {', '.join(str(width) for width in each)})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Shared:
-    """The bytes that a worker has before it trains anything, and whether the corpus is streamed from the host."""
+    """The bytes that a worker, or an accelerator, has before any training, and whether the corpus is streamed."""
 
     bytes: float
     streamed: bool
@@ -90,30 +114,105 @@ def lay_out(
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     # a text is held as files and joined, and every program has it as the array that its steps read, or has it streamed
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
-    text, shapes = corpus.epoch_tokens(family.context) or 0, len({shape for shape, _ in kinds})
-    shared = _Shared(bytes=0.0 if corpus.streamed else float(shapes * text), streamed=corpus.streamed)
+    shapes = dict.fromkeys(shape for shape, _ in kinds)
+    text = corpus.epoch_tokens(family.context) or 0
+    copies = math.prod(engine.mesh) if engine.mesh and engine.device == "cpu" else 1
+    shared = _Shared(bytes=0.0 if corpus.streamed else float(copies * len(shapes) * text), streamed=corpus.streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
-        shared = replace(shared, bytes=shared.bytes + 2 * text + _PROCESS_BYTES + shapes * _SHAPE_BYTES)
+        shared = replace(shared, bytes=shared.bytes + 2 * text + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
 
-    def largest(members: int) -> float:
-        return max((_bytes(cell.spec, cell.evals, engine, members, shared) for cell in kinds.values()), default=0.0)
+    def largest(members: int | Mapping[Shape, int]) -> float:
+        return max(
+            (
+                _bytes(cell.spec, cell.evals, engine, members if isinstance(members, int) else members[shape], shared)
+                for (shape, _), cell in kinds.items()
+            ),
+            default=0.0,
+        )
 
     unit = engine.mesh[0] if engine.mesh else 1
     if memory is not None and largest(unit) > memory:
         cell = max(kinds.values(), key=lambda one: _bytes(one.spec, one.evals, engine, unit, shared))
         raise SimlawError(_refusal(cell, family, engine, unit, shared, memory))
-    pack = 1 if engine.one_by_one else max(1, _pack_size(cells, store, engine.device) // unit) * unit
-    while pack > unit and memory is not None and largest(pack) > memory:
-        pack = max(1, pack // 2 // unit) * unit
-    workers = engine.workers if engine.one_by_one else 1
+    seen = dispatches(store, engine.device, engine.mesh)
+    fitting = engine.workers
     if engine.one_by_one and memory is not None and cells:
-        workers = min(workers, int(memory // largest(1)))
+        fitting = min(fitting, int(memory // largest(1)))
+    workers = fitting if engine.asked or not engine.one_by_one else worth(seen, fitting)
+    found = replace(engine, workers=workers if engine.one_by_one else 1)
+
+    def room(shape: Shape) -> int:
+        mine = [cell for (one, _), cell in kinds.items() if one == shape]
+        each = math.inf if memory is None else memory / found.workers
+        fits = lambda n: all(_bytes(c.spec, c.evals, engine, n * unit, shared) <= each for c in mine)  # noqa: E731
+        return max(1, _largest(1, _MOST // unit, fits)) * unit
+
+    sizes, basis = _sizes(cells, found, store, seen, {shape: room(shape) for shape in shapes})
     return Layout(
-        engine=replace(engine, workers=workers, pack_size=pack),
-        worker_bytes=largest(pack),
+        engine=found,
+        sizes=sizes,
+        worker_bytes=largest(sizes),
         memory=memory,
         wanted=engine.workers,
+        fitting=fitting,
+        basis=basis,
     )
+
+
+def _divisions(cells: Sequence[Cell], room: Mapping[Shape, int], unit: int) -> dict[int, tuple[Pack, ...]]:
+    """The cells as packs of one trunk (of `unit`), of twice as many and so on, until all of a kind are in one."""
+    made: dict[int, tuple[Pack, ...]] = {}
+    size = unit
+    while size < 2 * max(room.values()):
+        made[size] = packs(cells, {shape: min(size, room[shape]) for shape in room})
+        if len(made[size]) == len(made.get(size // 2, ())):
+            break
+        size *= 2
+    return made
+
+
+def _enough(
+    divisions: Mapping[int, tuple[Pack, ...]], step: Mapping[Kind, Step], workers: int, unit: int
+) -> tuple[int, float]:
+    """The smallest packs that are quick enough, and the seconds that the sweep then takes."""
+    times = {size: makespan(made, step, workers, unit) for size, made in divisions.items()}
+    return next((size, took) for size, took in times.items() if took <= min(times.values()) / _QUICK)
+
+
+def _sizes(
+    cells: Sequence[Cell], engine: Local, store: Store, seen: Sequence[Dispatch], room: Mapping[Shape, int]
+) -> tuple[dict[Shape, int], str]:
+    """Trunks in a pack of each shape, and what they rest on. Workers share the shapes: then one number is for all."""
+    unit = engine.mesh[0] if engine.mesh else 1
+    sizes: dict[Shape, int] = {}
+    bases = []
+    for shapes in [tuple(room)] * bool(room) if engine.workers > 1 else [(shape,) for shape in room]:
+        mine = [cell for cell in cells if shape_of(cell.spec) in shapes]
+        specs = {kind_of(cell.spec): cell.spec for cell in mine}
+        fits = {shape: room[shape] for shape in shapes}
+        least, most = (
+            {kind: bounds(spec, seen, store, engine.device)[i] for kind, spec in specs.items()} for i in (0, 1)
+        )
+        divisions = _divisions(mine, fits, unit)
+        few, many = (_enough(divisions, step, engine.workers, unit) for step in (least, most))
+        basis = "measured here" if all(step.measured for step in least.values()) else "assumed"
+        chosen = sorted((few[0], 1 if engine.device == "cpu" else max(1, _PACK // unit) * unit, many[0]))[1]
+        # of a sweep's models the one that takes longest is tried
+        dearest = max(mine, key=lambda cell: cell.flops_train).spec
+        pair = (1, min(fits[shape_of(dearest)], _TRIED.get(engine.device, _TRIED["other"])))
+        if few[0] != many[0] and pair[1] > 1 and engine.mesh is None and min(few[1], many[1]) > _LONG:
+            tried = trial(dearest, pair, store, engine)
+            if tried is not None:  # of the other models only the members' time is then taken from their FLOPs
+                known = {kind: one if one.measured else replace(one, fixed=tried.fixed) for kind, one in least.items()}
+                known[kind_of(dearest)] = tried
+                chosen, basis = _enough(divisions, known, engine.workers, unit)[0], "tried here"
+        bases.append(basis)
+        sizes |= {shape: min(chosen, room[shape]) for shape in shapes}
+    trunks = dict.fromkeys(room, 1)  # no more than there are
+    for pack in packs(cells, sizes):
+        shape = shape_of(pack.members[0][0])
+        trunks[shape] = max(trunks[shape], len(pack.members))
+    return trunks, " and ".join(dict.fromkeys(bases)) or "assumed"
 
 
 def machine_memory() -> float:
@@ -127,40 +226,22 @@ def machine_memory() -> float:
     return found
 
 
-def enough(sizes: Sequence[int], seconds: Sequence[float]) -> int:
-    """The smallest power of 2 of members whose throughput is nine tenths of the most, by steps of packs measured.
-
-    A step is modelled as a fixed time and one for each member; of one size alone nothing is known but that it ran.
-    """
-    times = {m: statistics.median(s for n, s in zip(sizes, seconds, strict=True) if n == m) for m in set(sizes)}
-    if len(times) < 2:
-        return _PACK
-    each, fixed = np.polyfit(list(times), list(times.values()), 1)
-    wanted = _MOST if each <= 0 else max(1.0, _ENOUGH / (1 - _ENOUGH) * fixed / each)
-    return int(min(_MOST, 2 ** np.ceil(np.log2(wanted))))
-
-
 def _bytes(
     spec: RunSpec, evals: Sequence[EvalSpec], engine: Local, members: int, shared: _Shared, batch: int | None = None
 ) -> float:
-    """Bytes of one worker on a CPU, of one device of an accelerator: of a mesh the axis of the pack divides members."""
+    """Bytes of one worker on a CPU, where simulated devices share the memory; else of one device of an accelerator."""
     remat = engine.remat and engine.device != "cpu"  # XLA's CPU compiler hardly frees anything for it
-    need = need_of(spec, evals, side_by_side=not engine.one_by_one, remat=remat, batch=batch, streamed=shared.streamed)
-    divided = engine.mesh[0] if engine.mesh and engine.device != "cpu" else 1
-    return shared.bytes + need.pack(-(-members // divided))
-
-
-def _pack_size(cells: Sequence[Cell], store: Store, device: str) -> int:
-    """The largest pack that any of the models profits from, by this store's telemetry of this host."""
-    models = {canonical(cell.spec.model) for cell in cells}
-    seen: dict[str, list[tuple[int, float]]] = {}
-    for record in store.telemetry():
-        here = (record.get("host"), record.get("device")) == (socket.gethostname(), device)
-        # dispatches that compiled have no rate
-        if here and record.get("event") == "trained" and record.get("model") in models and record.get("tokens_per_s"):
-            step = float(record["seconds"]) / int(record["steps"])  # type: ignore[arg-type]
-            seen.setdefault(str(record["model"]), []).append((len(record["runs"]), step))  # type: ignore[arg-type]
-    return max((enough(*zip(*pairs, strict=True)) for pairs in seen.values()), default=_PACK)
+    need = need_of(
+        spec,
+        evals,
+        side_by_side=not engine.one_by_one,
+        remat=remat,
+        batch=batch,
+        streamed=shared.streamed,
+        mesh=mesh_of(engine.mesh),
+        simulated=engine.device == "cpu",
+    )
+    return shared.bytes + need.pack(members)
 
 
 def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: _Shared, memory: float) -> str:
@@ -169,11 +250,12 @@ def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: _S
     def fits(spec: RunSpec, batch: int | None = None) -> bool:
         return _bytes(spec, cell.evals, engine, members, shared, batch) <= memory
 
-    model, unit = cell.spec.model, family.head_dim * family.queries_per_kv
+    _, data, divided = engine.mesh or (1, 1, 1)  # what the mesh would not divide is no advice
+    model, unit = cell.spec.model, family.head_dim * family.queries_per_kv * divided
     width = _largest(
         1, (model.width - 1) // unit, lambda n: fits(replace(cell.spec, model=_of(family, model, n * unit)))
     )
-    batch = _largest(1, cell.spec.batch - 1, lambda n: fits(cell.spec, n))
+    batch = data * _largest(1, (cell.spec.batch - 1) // data, lambda n: fits(cell.spec, n * data))
     ways = [f"width {width * unit}, the largest of the family that fits"] * bool(width)
     ways += [f"a batch of {batch}"] * bool(batch)
     lean = replace(engine, remat=True)

@@ -38,14 +38,14 @@ class Local:
     """Worker processes on this machine. On a CPU each has a core of its own; an accelerator, or a mesh, has one worker.
 
     `mesh` is how many devices divide packs, batches and models; with `remat` blocks are computed again for gradients.
-    `pack_size` is the number of trunks that a worker trains together; `layout` chooses it, and fewer workers.
+    `layout` chooses fewer workers where memory binds, and, unless they were `asked` for, where fewer are as fast.
     """
 
     workers: int = 2
+    asked: bool = False
     device: str = "cpu"
     mesh: tuple[int, int, int] | None = None
     remat: bool = False
-    pack_size: int = 1
 
     @property
     def one_by_one(self) -> bool:
@@ -86,7 +86,7 @@ class Local:
                     command,
                     stdout=subprocess.PIPE,
                     stderr=stack.enter_context(log.open("wb")),
-                    env=self._environment(store),
+                    env=self.environment(store),
                     text=True,
                     start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on once
                 )
@@ -94,7 +94,8 @@ class Local:
                 tell(i, Message(task=Task(doing="starting")))
             return _attend(workers, tell)
 
-    def _environment(self, store: Store) -> dict[str, str]:
+    def environment(self, store: Store) -> dict[str, str]:
+        """The environment of a worker on this store."""
         shared = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
         shared["SIMLAW_STORE"] = str(store.root.resolve())
         if self.device == "cpu":

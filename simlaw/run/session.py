@@ -55,10 +55,10 @@ class Session:
         """How the work that is left is laid out on this machine; raises `SimlawError` where a run does not fit."""
         return lay_out(status.todo, self.file.sweep.family, self.corpus, engine, self.store, memory)
 
-    def packs(self, status: Status, engine: Local) -> tuple[Pack, ...]:
+    def packs(self, status: Status, layout: Layout) -> tuple[Pack, ...]:
         """The work that is left; raises `SimlawError` where the engine's mesh does not divide it."""
-        todo = packs(status.todo, engine.pack_size)
-        if (mesh := mesh_of(engine.mesh)) is not None:
+        todo = packs(status.todo, layout.sizes)
+        if (mesh := mesh_of(layout.engine.mesh)) is not None:
             fit_packs(mesh, todo)
         return todo
 

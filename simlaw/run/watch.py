@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from simlaw.accounting import Parameters, flops_forward_per_token, parameters
 from simlaw.config import RunSpec, run_id, trunk_id
@@ -29,6 +30,7 @@ class Watch:
     fingerprint: str
     machine: Machine
     tell: Callable[[Message], None]
+    mesh: Mesh | None = None
 
     def begins(self, rung: Sequence[RunSpec], cool: bool, history: History, step: int, known: bool) -> None:
         """Training goes on from a step of the runs, or, not `cool`, of their trunks; a `known` program is compiled."""
@@ -107,7 +109,10 @@ class Watch:
         record: dict[str, Json] = {
             "event": event,
             "model": canonical(spec.model),
+            "batch": spec.batch,
+            "dtype": spec.dtype,
             "device": jax.default_backend(),
+            "mesh": None if self.mesh is None else list(self.mesh.shape.values()),
             "flops": flops,
             "seconds": round(span.seconds, 6),
             "compiled": span.compiled,  # and then the seconds say nothing of speed

@@ -63,7 +63,8 @@ class Desk:
     @property
     def watch(self) -> Watch:
         """What tells of the work."""
-        return Watch(store=self.store, fingerprint=self.corpus.fingerprint, machine=self.machine, tell=self.tell)
+        of, against = self.corpus.fingerprint, self.machine
+        return Watch(store=self.store, fingerprint=of, machine=against, tell=self.tell, mesh=self.mesh)
 
 
 def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
