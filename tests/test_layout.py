@@ -130,18 +130,19 @@ def test_each_shape_gets_the_pack_that_telemetry_says_is_enough(lay, store):
     assert "(measured here)" in str(found)
 
 
-def test_a_cpu_packs_where_that_is_quicker_and_only_there(lay, monkeypatch):
+def test_a_cpu_packs_where_that_is_quicker_and_only_there(lay, store, monkeypatch):
     monkeypatch.setattr(module, "trial", lambda *_: pytest.fail("nothing to try"))
     two = Local(workers=2)
-    # a tiny sweep: each worker compiles one shape and not both; three in a pack, since there are three
-    assert by_width(lay(1e12, two, seeds=3)) == {8: 3, 16: 3}
     # ten minutes of wide models: a dispatch adds nothing beside a step, and the last pack would be waited for
     assert lay(1e12, two, seeds=8, width=256, steps=4000).pack_size == 1
+    for cell in cells(width=512):
+        for members in (1, 4):
+            tell(store, cell.spec, [0.1 + 0.001 * members], members=members)
+    assert by_width(lay(1e12, two, width=512, seeds=12)) == {8: 4, 512: 4}  # three packs for each worker
+    assert by_width(lay(1e12, two, width=512, seeds=3)) == {8: 1, 512: 1}
     # no more in a pack than fit beside the other worker's
     one = lay(1e12, two, width=512).worker_bytes
-    monkeypatch.setattr(throughput, "assumed_speed", lambda _: 1e15)
-    assert by_width(lay(1e12, two, width=512, seeds=3))[512] == 3
-    assert by_width(lay(2 * one, two, width=512, seeds=3))[512] == 1
+    assert by_width(lay(2 * one, two, width=512, seeds=12))[512] == 1
 
 
 def test_a_long_sweep_of_tiny_models_tries_its_packs_once(lay, monkeypatch):
@@ -153,7 +154,7 @@ def test_a_long_sweep_of_tiny_models_tries_its_packs_once(lay, monkeypatch):
 
     monkeypatch.setattr(module, "trial", trial)
     monkeypatch.setattr(throughput, "assumed_speed", lambda _: 1e10)
-    for fixed, trunks in ((0.0, 1), (4e-4, 8)):
+    for fixed, trunks in ((0.0, 1), (4e-4, 4)):
         found["step"] = Step(fixed=fixed, each=2e-4, measured=True)
         made = lay(1e12, Local(workers=2), seeds=16, steps=300_000)
         assert made.pack_size == trunks

@@ -1,9 +1,9 @@
 """The layout of work on this machine: how many workers, and how many trunks in a pack, so that memory suffices.
 
 Packs are the smallest whose sweep ends within a ninth of the time of the quickest, as `throughput` foresees it. On a
-CPU members follow one another and take as long as apart, so that this is mostly one trunk: small packs keep all workers
-busy to the end. A tiny sweep has larger ones, so that not every worker compiles every shape. Packing pays on an
-accelerator, where the step of a small model is mostly waiting; one worker has all, and each shape its own size.
+CPU members follow one another and take as long as apart, so that this is mostly one trunk; in any case each worker
+has several packs, which keeps all busy to the end. Packing pays on an accelerator, where the step of a small model is
+mostly waiting; one worker has all, and each shape its own size.
 """
 
 import math
@@ -37,6 +37,8 @@ _PROCESS_BYTES, _SHAPE_BYTES = 4.5e8, 4e7
 _PACK, _MOST = 16, 256
 #: A pack is large enough where a larger one would bring less than a tenth of throughput.
 _QUICK = 0.9
+#: Packs for each of several workers at the least: what a pack takes is known too badly to share out fewer.
+_EACH = 3
 #: A sweep that takes so many seconds may begin with a trial of packs of one and of so many members.
 _LONG, _TRIED = 600.0, {"cpu": 4, "other": 16}
 
@@ -159,14 +161,18 @@ def lay_out(
     )
 
 
-def _divisions(cells: Sequence[Cell], room: Mapping[Shape, int], unit: int) -> dict[int, tuple[Pack, ...]]:
-    """The cells as packs of one trunk (of `unit`), of twice as many and so on, until all of a kind are in one."""
+def _divisions(
+    cells: Sequence[Cell], room: Mapping[Shape, int], workers: int, unit: int
+) -> dict[int, tuple[Pack, ...]]:
+    """The cells as packs of one trunk (of `unit`), of twice as many and so on, until there would be too few packs."""
     made: dict[int, tuple[Pack, ...]] = {}
     size = unit
     while size < 2 * max(room.values()):
-        made[size] = packs(cells, {shape: min(size, room[shape]) for shape in room})
-        if len(made[size]) == len(made.get(size // 2, ())):
+        division = packs(cells, {shape: min(size, room[shape]) for shape in room})
+        few = workers > 1 and len(division) < _EACH * workers
+        if made and (few or len(division) == len(made[size // 2])):
             break
+        made[size] = division
         size *= 2
     return made
 
@@ -193,7 +199,7 @@ def _sizes(
         least, most = (
             {kind: bounds(spec, seen, store, engine.device)[i] for kind, spec in specs.items()} for i in (0, 1)
         )
-        divisions = _divisions(mine, fits, unit)
+        divisions = _divisions(mine, fits, engine.workers, unit)
         few, many = (_enough(divisions, step, engine.workers, unit) for step in (least, most))
         basis = "measured here" if all(step.measured for step in least.values()) else "assumed"
         chosen = sorted((few[0], 1 if engine.device == "cpu" else max(1, _PACK // unit) * unit, many[0]))[1]
