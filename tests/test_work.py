@@ -196,11 +196,12 @@ def test_a_state_of_an_older_version_is_set_aside_and_made_again(clerk, other):
     assert "wanted float32[16]" in aside[0]["why"]
 
 
-def test_a_pack_of_three_gives_each_what_it_gets_alone(clerk, other):
-    seeds = [tuple(dataclasses.replace(spec, seed=seed) for spec in LADDER) for seed in range(3)]
-    clerk.do(Pack(members=tuple(seeds), evals=EVALS))
+def test_a_pack_of_three_gives_each_what_it_gets_in_twos_and_alone(clerk, other):
+    seeds = tuple(tuple(dataclasses.replace(spec, seed=seed) for spec in LADDER) for seed in range(3))
+    clerk.do(Pack(members=seeds, evals=EVALS))
+    for runs in (seeds[:2], seeds[2:]):
+        other.do(Pack(members=runs, evals=EVALS))
     for runs in seeds:
-        other.do(Pack(members=(runs,), evals=EVALS))
         assert_same(clerk, other, runs)
 
 
