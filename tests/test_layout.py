@@ -227,22 +227,25 @@ def test_a_device_that_is_not_there_is_asked_for_again(store, monkeypatch):
     assert not (store.root / "machine.json").exists()
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_a_text_is_counted_once_for_every_program_unless_it_is_streamed(tmp_path, store, monkeypatch, device):
+@pytest.mark.parametrize(
+    ("device", "mesh", "copies"),
+    [("cpu", None, 0), ("gpu", None, 1), ("gpu", (1, 1, 1), 2), ("cpu", (2, 1, 1), 4)],  # there are two shapes
+)
+def test_a_text_is_counted_as_often_as_it_is_there(tmp_path, store, monkeypatch, device, mesh, copies):
     for i in range(20):
         (tmp_path / f"{i}.txt").write_text("some line\n" * 10_000)
     text = open_corpus(Text(folder=str(tmp_path), suffixes=(".txt",), held_out=0.2))
     size = text.epoch_tokens(FAMILY.context)
 
     def needed():
-        layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1), store, 1e15)
+        layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1, mesh=mesh), store, 1e15)
         return layout.worker_bytes, layout.pack_size
 
     resident, members = needed()
     monkeypatch.setattr("simlaw.corpora.text.RESIDENT_BYTES", text.train.size - 1)
     windows = members * 3 * 64 * 8 * 17  # steps, sequences of a batch, context and one more
     assert windows < size / 2
-    assert 2 * size - windows <= resident - needed()[0] <= 2 * size  # two shapes
+    assert copies * size - windows <= resident - needed()[0] <= copies * size
 
 
 def test_what_was_measured_once_is_kept(store):

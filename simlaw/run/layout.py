@@ -31,7 +31,7 @@ from simlaw.train import Shape, shape_of
 #: Of the memory that there is, what workers may plan with: estimates err, and other processes live.
 _SHARE = 0.8
 #: Bytes of a worker before it trains anything (Python, JAX, its compiler at work), and of every compiled shape that it
-#: keeps; workers of seven shapes had 1.03 GB resident here, 0.19 GB of it the text.
+#: keeps; workers of seven shapes had 1.03 GB resident here, when each had its own copy of the text, 0.19 GB in all.
 _PROCESS_BYTES, _SHAPE_BYTES = 4.5e8, 4e7
 #: Trunks in a pack on an accelerator whose throughput nobody has measured yet, and at most.
 _PACK, _MOST = 16, 256
@@ -114,12 +114,14 @@ def lay_out(
     """
     if memory is None:
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
-    # a text is held as files and joined, and every program has it as the array that its steps read, or has it streamed
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
     text = corpus.epoch_tokens(family.context) or 0
-    copies = math.prod(engine.mesh) if engine.mesh and engine.device == "cpu" else 1
-    shared = _Shared(bytes=0.0 if corpus.streamed else float(copies * len(shapes) * text), streamed=corpus.streamed)
+    # a text is held as files and joined; an accelerator has it once more, a mesh for every shape on each of its devices
+    copies = 0 if engine.device == "cpu" else 1
+    if engine.mesh:
+        copies = len(shapes) * (math.prod(engine.mesh) if engine.device == "cpu" else 1)
+    shared = _Shared(bytes=0.0 if corpus.streamed else float(copies * text), streamed=corpus.streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
         shared = replace(shared, bytes=shared.bytes + 2 * text + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
 
