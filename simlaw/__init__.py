@@ -92,6 +92,10 @@ _PLACES = {
 _HOME = {name: place for place, names in _PLACES.items() for name in names}
 _MODULES = ("laws", "published")
 
+#: `from simlaw import *` gives all but what brings JAX with it.
+__all__ = ["laws", "published"]
+__all__ += [name for name in _HOME if name != "load_model"]
+
 
 def __getattr__(name: str) -> Any:
     """A public name, imported when it is first asked for; raises `AttributeError` for names that do not exist."""

@@ -12,6 +12,9 @@ from simlaw.config import Dtype, ModelSpec
 from simlaw.errors import SimlawError
 from simlaw.model import Params, logits
 
+#: Below this temperature a quotient may be more than a float32 holds, and draws had long been the likeliest alone.
+_COLD = 1e-30
+
 
 def sample(
     model: ModelSpec,
@@ -38,8 +41,8 @@ def sample(
     window = jnp.zeros(model.context, jnp.int32).at[: len(seen)].set(jnp.asarray(seen, jnp.int32))
     keys = jax.random.split(jax.random.key(seed), length)
     # at temperature 1 nothing is divided, so that its samples never change
-    warmth = None if temperature in (0, 1) else jnp.float32(temperature)
-    how = model, dtype, temperature == 0, None if top_k == model.vocab else top_k
+    warmth = None if temperature < _COLD or temperature == 1 else jnp.float32(temperature)
+    how = model, dtype, temperature < _COLD, None if top_k == model.vocab else top_k
     return [int(token) for token in _sample(*how, params, window, jnp.int32(len(seen)), keys, warmth)]
 
 

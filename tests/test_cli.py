@@ -399,6 +399,7 @@ def test_the_overview_lists_every_command():
         (("work", "--manifest", "none.json"), "simlaw: none.json is no manifest"),
         (("run",), "simlaw: missing argument 'SWEEP': `simlaw run --help` shows what there is"),
         (("run", "smoke", "--mesh", "0", "1", "1"), "simlaw: invalid value for '--mesh': 0 is not in the range x>=1: "),
+        (("run", "smoke", "--mesh", "2"), "simlaw: option '--mesh' requires 3 arguments: `simlaw run --help` shows "),
         (("train", "smoke"), "simlaw: no such command 'train': `simlaw --help` shows what there is"),
     ],
 )

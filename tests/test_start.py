@@ -52,6 +52,13 @@ def test_every_name_is_found_where_type_checkers_see_it():
     assert set(declared()) | {"__version__"} <= set(dir(sl))
 
 
+def test_a_star_imports_what_needs_no_jax():
+    names: dict[str, object] = {}
+    exec("from simlaw import *", names)
+    assert names.keys() - {"__builtins__"} == set(declared()) - {"load_model"}
+    assert "jax" not in loaded("from simlaw import *; design")
+
+
 def test_no_name_is_hidden_by_a_module():
     # importing simlaw.NAME would put the module in the place of what `sl.NAME` is
     assert not [name for name in sl._HOME if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()]

@@ -40,6 +40,12 @@ def test_dispatches_of_training_are_known_by_kind(store, corpus, program):
     assert dispatches(store, "cpu", (1, 2, 1)) == dispatches(store, "gpu") == []
 
 
+def test_a_pack_on_a_mesh_counts_as_filled_up(store):
+    for members in (3, 4, 5):
+        tell(store, SPEC, [0.1], members=members, mesh=[4, 1, 1])
+    assert [one.members for one in dispatches(store, "cpu", (4, 1, 1))] == [4, 4, 8]
+
+
 def test_of_one_size_alone_the_fixed_part_has_bounds(store):
     tell(store, SPEC, [0.1, 0.1], members=4)
     least, most = bounds(SPEC, dispatches(store, "cpu"), store, "cpu")

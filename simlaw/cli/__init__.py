@@ -61,7 +61,8 @@ class _Group(click.Group):
             ctx.exit(2)
         except click.UsageError as error:  # one line, as of every mistake that a person can mend
             said = error.format_message().rstrip(".")
-            of = error.ctx.command_path if error.ctx else "simlaw"
+            # what the parser itself finds knows no context
+            of = error.ctx.command_path if error.ctx else " ".join(filter(None, ("simlaw", ctx.invoked_subcommand)))
             click.echo(f"simlaw: {said[:1].lower()}{said[1:]}: `{of} --help` shows what there is", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:

@@ -60,7 +60,7 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     A model whose speed was not measured here is taken to reach a share of what a core does in matrix products; of an
     accelerator, or a mesh, that says nothing, and the time is not known.
     """
-    known = _known(store, engine.device)
+    known = _known(store, engine)
     probe = None
     total, measured, unknown = 0.0, 0, False
     load = [_START_SECONDS] * (engine.workers if engine.one_by_one else 1)
@@ -119,17 +119,17 @@ def _place(engine: Local) -> str:
     return f"the {engine.device}" if engine.mesh is None else "such a mesh"
 
 
-def _known(store: Store, device: str) -> _Known:
-    """What the store's telemetry says of this host and device.
+def _known(store: Store, engine: Local) -> _Known:
+    """What the store's telemetry says of this host, device and mesh.
 
     Speeds are the medians of what compiled no program; records of older versions do not say so of evaluations.
     """
     speeds: dict[tuple[str, str], list[float]] = {}
     compiling: dict[tuple[str, str], list[float]] = {}
+    here = socket.gethostname(), engine.device, None if engine.mesh is None else list(engine.mesh)
     for record in store.telemetry():
         event = str(record.get("event"))
-        here = (record.get("host"), record.get("device")) == (socket.gethostname(), device)
-        if not here or event not in COMPILE_SECONDS:
+        if (record.get("host"), record.get("device"), record.get("mesh")) != here or event not in COMPILE_SECONDS:
             continue
         seconds = max(1e-6, float(record["seconds"]))  # type: ignore[arg-type]
         key = event, str(record["model"])

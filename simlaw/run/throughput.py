@@ -94,7 +94,9 @@ def dispatches(store: Store, device: str, mesh: tuple[int, int, int] | None = No
         same = record.get("mesh") == (None if mesh is None else list(mesh))
         if same and record["event"] == "trained" and "batch" in record and not record["compiled"]:
             kind = (str(record["model"]), int(record["batch"]), str(record["dtype"]))  # type: ignore[arg-type]
-            count, steps = len(record["runs"]), int(record["steps"])  # type: ignore[arg-type]
+            unit = 1 if mesh is None else mesh[0]
+            # a mesh's axis is filled up, and takes as long as a full one
+            count, steps = -(-len(record["runs"]) // unit) * unit, int(record["steps"])  # type: ignore[arg-type]
             found.append(Dispatch(kind=kind, members=count, working=int(together), seconds=float(took) / steps))
     return found
 
