@@ -56,7 +56,7 @@ def test_every_core_gets_a_worker_where_memory_suffices(lay, monkeypatch):
     found = lay(1e12)
     assert (found.engine.workers, found.pack_size) == (4, 1)
     assert found.notes == ()
-    assert str(found).startswith("layout: 4 workers, each with one trunk at a time (assumed) and at most 53")
+    assert str(found).startswith("layout: 4 workers, each with one trunk at a time (assumed) and at most 66")
 
 
 def test_cores_of_their_own_are_only_promised_where_there_are_as_many(lay, monkeypatch):
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused_with_what_does(lay):
     assert "take width 512, the largest of the family that fits" in str(refusal.value)
     lay(room, width=512)  # what it says to take, does
     with pytest.raises(
-        SimlawError, match="take a machine with more, since 530 MB go to the process and the corpus before"
+        SimlawError, match="take a machine with more, since 660 MB go to the process and the corpus before"
     ):
         lay(1e6)
 

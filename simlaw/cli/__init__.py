@@ -52,6 +52,15 @@ class _Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _tell(error, "simlaw")
+            raise click.exceptions.Exit(2) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -59,15 +68,20 @@ class _Group(click.Group):
             command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
             click.echo(f"simlaw: {in_options(str(error), command)}", err=True)
             ctx.exit(2)
-        except click.UsageError as error:  # one line, as of every mistake that a person can mend
-            said = error.format_message().rstrip(".")
+        except click.UsageError as error:
             # what the parser itself finds knows no context
-            of = error.ctx.command_path if error.ctx else " ".join(filter(None, ("simlaw", ctx.invoked_subcommand)))
-            click.echo(f"simlaw: {said[:1].lower()}{said[1:]}: `{of} --help` shows what there is", err=True)
+            _tell(error, " ".join(filter(None, ("simlaw", ctx.invoked_subcommand))))
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("stopped; whatever was finished is kept, and the same command goes on from there", err=True)
             ctx.exit(130)
+
+
+def _tell(error: click.UsageError, called: str) -> None:
+    """Say what is wrong with an option or argument in one line, as of every mistake that a person can mend."""
+    said = error.format_message().rstrip(".")
+    of = error.ctx.command_path if error.ctx else called
+    click.echo(f"simlaw: {said[:1].lower()}{said[1:]}: `{of} --help` shows what there is", err=True)
 
 
 @click.group("simlaw", cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -31,8 +31,8 @@ from simlaw.train import Shape, shape_of
 #: Of the memory that there is, what workers may plan with: estimates err, and other processes live.
 _SHARE = 0.8
 #: Bytes of a worker before it trains anything (Python, JAX, its compiler at work), and of every compiled shape that it
-#: keeps; workers of seven shapes had 1.03 GB resident here, when each had its own copy of the text, 0.19 GB in all.
-_PROCESS_BYTES, _SHAPE_BYTES = 4.5e8, 4e7
+#: keeps: workers of two small shapes and no text had 0.66 GB resident here, libraries that they share counted in.
+_PROCESS_BYTES, _SHAPE_BYTES = 5.8e8, 4e7
 #: Trunks in a pack on an accelerator whose throughput nobody has measured yet, and at most.
 _PACK, _MOST = 16, 256
 #: A pack is large enough where a larger one would bring less than a tenth of throughput.
