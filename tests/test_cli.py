@@ -117,7 +117,7 @@ def test_plan(call):
     assert {cell["params_blocks"] for cell in plan["cells"]} == {832, 3328}
     assert "sharing trunks takes 66% of the training FLOPs of independent runs" in said.output
     assert plan["shared_work"] == pytest.approx((64 + 4 + 8 + 16) / 140)
-    left = json.loads(call("plan", "smoke", "--own", "--json", "--workers", "3", "--memory", "1.4e9").stdout)
+    left = json.loads(call("plan", "smoke", "--own", "--json", "--workers", "3", "--memory", "1.2e9").stdout)
     assert (left["workers"], left["pack_size"], left["memory_bytes"]) == (3, 1, 1.2e9)  # nothing is left to lay out
 
 
