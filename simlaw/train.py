@@ -234,10 +234,8 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         return rest._replace(corpus=stacked.corpus)
     # here once, and not at every dispatch: the orders of a text are long
     if program.mesh is None:
-        placed: Member = jax.device_put(stacked)
-    else:
-        placed = place(filled(program.mesh, stacked), along_pack(program.mesh))
-    return placed
+        return jax.device_put(stacked)
+    return place(filled(program.mesh, stacked), along_pack(program.mesh))
 
 
 def _step_of(state: State) -> int:

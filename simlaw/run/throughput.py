@@ -173,8 +173,8 @@ def trial(spec: RunSpec, sizes: tuple[int, int], store: Store, engine: Local) ->
     command = [sys.executable, "-c", f"{pinned}from simlaw.run.throughput import answer; answer()"]
 
     def ask() -> list[float]:
-        sizes_said = f"{sizes[0]} and {sizes[1]} trunks"
-        print(f"trying packs of {sizes_said}, once for this machine: up to half a minute", file=sys.stderr, flush=True)
+        said = f"trying packs of {sizes[0]} and {sizes[1]} trunks, once for this machine: up to half a minute"
+        print(said, file=sys.stderr, flush=True)
         done = subprocess.run(
             command,
             input=json.dumps(asked),

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -49,11 +49,11 @@ class Watch:
         """
         first, end = rung[0], history.loss.shape[1]
         flops = 3 * _forward(first) * first.batch_tokens * (end - start) * len(rung)
-        pace = Pace(seconds=span.seconds / (end - start))
+        each = span.seconds / (end - start)
+        pace = Pace(seconds=each)
         if not span.compiled:
             used = self.machine.utilisation(flops, span.seconds, first.dtype)
-            pace = replace(pace, step_ms=1e3 * pace.seconds, tokens_per_s=first.batch_tokens / pace.seconds)
-            pace = replace(pace, utilisation=used)
+            pace = Pace(seconds=each, step_ms=1e3 * each, tokens_per_s=first.batch_tokens / each, utilisation=used)
         with _unharmed():
             for i, journal in enumerate(self._journals(rung, cool)):
                 journal.add(history.member(i), start, end, pace)
