@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simlaw.config import ModelSpec
-from simlaw.formats import SCALE_BITS, UNQUANTIZED_BITS, PerTensor, Quantizer, scale_groups
+from simlaw.formats import UNQUANTIZED_BITS, Quantizer, scale_count
 
 #: The groups of parameters; a law chooses which of them its N counts.
 GROUPS = ("embedding", "blocks", "norms", "head")
@@ -58,18 +58,17 @@ def flops_forward_per_token(model: ModelSpec, counts: Parameters) -> float:
 
 
 def stored_bits(shape: tuple[int, int], quantizer: Quantizer | None) -> int:
-    """Bits of one stored matrix (inputs, outputs) with its scales; 16 per value where it is not quantised."""
+    """Bits of one stored matrix (inputs, outputs) with scales and zero points; 16 per value where not quantised."""
     inputs, outputs = shape
     if quantizer is None:
         return inputs * outputs * UNQUANTIZED_BITS
-    scales = (
-        1 if isinstance(quantizer.granularity, PerTensor) else scale_groups(inputs, quantizer.granularity) * outputs
-    )
-    return inputs * outputs * quantizer.format.bits + scales * SCALE_BITS
+    form, scale = quantizer.format, quantizer.scale
+    groups = scale_count(shape, quantizer.granularity)
+    return inputs * outputs * form.bits + groups * (scale.bits + form.zero_bits) + scale.tensor_bits
 
 
 def bytes_blocks(shapes: Mapping[str, Any], quantizer: Quantizer | None) -> float:
-    """Bytes of the block matrices, with their scales."""
+    """Bytes of the block matrices, with their scales and zero points."""
     return sum(stored_bits(tuple(leaf.shape), quantizer) for leaf in leaves(shapes["blocks"])) / 8
 
 

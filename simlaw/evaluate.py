@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.config import Dtype, EvalSpec, ModelSpec, RunSpec
-from simlaw.formats import Granularity, Grid
+from simlaw.formats import Levels, Quantizer, Scaling
 from simlaw.model import Params, losses
 from simlaw.ptq import round_to_nearest
+from simlaw.quantize import numbers
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
 PART_TOKENS = 2048
@@ -40,7 +41,7 @@ def as_trained(run: RunSpec, params: Params) -> Params:
     weights = run.precision.weights
     if weights is None:
         return params
-    return round_to_nearest(params, weights.format.bits, weights.format.grid, weights.granularity)
+    return round_to_nearest(params, numbers(weights.format.levels), weights.scaling)
 
 
 def measure(
@@ -57,18 +58,18 @@ def measure(
     `floor` is the exact Bayes loss of each window.
     """
     trained = as_trained(run, params)
-    kinds: dict[tuple[Grid, Granularity], list[int]] = {}
+    kinds: dict[tuple[type[Levels], Scaling], list[int]] = {}
     for i, spec in enumerate(evals):
         if spec.ptq is not None:
             quantizer = spec.ptq.quantizer
-            kinds.setdefault((quantizer.format.grid, quantizer.granularity), []).append(i)
-    bits = tuple(
-        jnp.asarray([evals[i].ptq.quantizer.format.bits for i in at], jnp.float32)  # type: ignore[union-attr]
+            kinds.setdefault((type(quantizer.format.levels), quantizer.scaling), []).append(i)
+    levels = tuple(
+        jax.tree.map(lambda *each: np.stack(each), *(numbers(_quantizer(evals[i]).format.levels) for i in at))
         for at in kinds.values()
     )
     # float64 from here on: differences of nearly equal losses
     found = np.asarray(
-        _losses(run.model, run.dtype, tuple(kinds), trained, params, bits, jnp.asarray(windows)), np.float64
+        _losses(run.model, run.dtype, tuple(kinds), trained, params, levels, jnp.asarray(windows)), np.float64
     )
     base = found[0]
     of = {i: found[1 + place] for place, i in enumerate(i for at in kinds.values() for i in at)}
@@ -88,6 +89,11 @@ def _measurement(
     )
 
 
+def _quantizer(spec: EvalSpec) -> Quantizer:
+    assert spec.ptq is not None
+    return spec.ptq.quantizer
+
+
 def _standard_error(x: Float[np.ndarray, " m"]) -> float:
     return float(x.std(ddof=1) / np.sqrt(x.size))
 
@@ -96,13 +102,13 @@ def _standard_error(x: Float[np.ndarray, " m"]) -> float:
 def _losses(
     model: ModelSpec,
     dtype: Dtype,
-    kinds: tuple[tuple[Grid, Granularity], ...],
+    kinds: tuple[tuple[type[Levels], Scaling], ...],
     trained: Params,
     params: Params,
-    bits: tuple[Float[Array, " k"], ...],
+    levels: tuple[Levels, ...],
     windows: Int[Array, "m w"],
 ) -> Float[Array, "v m"]:
-    """The mean loss of every window: as trained first, then each kind's bit-widths in turn."""
+    """The mean loss of every window: as trained first, then each kind's formats in turn."""
 
     def loss(tree: Params) -> Float[Array, " m"]:
         return jax.lax.map(
@@ -115,8 +121,6 @@ def _losses(
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
     variants = [jax.tree.map(lambda leaf: leaf[None], trained)]
-    for (grid, granularity), widths in zip(kinds, bits, strict=True):
-        quantized = functools.partial(round_to_nearest, params, grid=grid, granularity=granularity)
-        rounded = jax.vmap(lambda b, q=quantized: q(b))(widths)
-        variants.append(rounded)
+    for (_, scaling), each in zip(kinds, levels, strict=True):
+        variants.append(jax.vmap(functools.partial(round_to_nearest, params, scaling=scaling))(each))
     return jax.lax.map(loss, stack(*variants))

@@ -18,6 +18,7 @@ from simlaw.evaluate import as_trained
 from simlaw.formats import Quantizer
 from simlaw.model import Params, logits, losses
 from simlaw.ptq import round_to_nearest
+from simlaw.quantize import numbers
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of
@@ -127,8 +128,8 @@ class LoadedModel:
             raise SimlawError(
                 f"{ptq!r} is no quantizer: give one, such as Quantizer(format=Int(bits=4)) of simlaw.formats"
             )
-        made, of = ptq.quantizer.format, ptq.quantizer.granularity
-        return replace(self, ptq=ptq, weights=round_to_nearest(self.params, made.bits, made.grid, of))
+        levels = numbers(ptq.quantizer.format.levels)
+        return replace(self, ptq=ptq, weights=round_to_nearest(self.params, levels, ptq.quantizer.scaling))
 
     def __repr__(self) -> str:
         """What was trained, on what, and the model's format."""

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, leaves, parameters
+from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
 from simlaw.config import EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
 from simlaw.declared import Declared
 from simlaw.errors import SimlawError
-from simlaw.formats import scale_groups
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
 from simlaw.train import Shape, shape_of
@@ -171,10 +170,6 @@ def _tokens(grid: Grid, model: ModelSpec, batch_tokens: int) -> Sequence[int]:
 def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
     tree = shapes_of(spec.model)
     counts = parameters(tree)
-    for quantizer in [spec.precision.weights, *(e.ptq.quantizer for e in evals if e.ptq)]:
-        if quantizer is not None:
-            for inputs in sorted({leaf.shape[0] for leaf in leaves(tree["blocks"])}):
-                scale_groups(inputs, quantizer.granularity)
     run = run_id(spec, fingerprint)
     return Cell(
         run_id=run,

@@ -13,7 +13,7 @@ from simlaw.accounting import (
 )
 from simlaw.config import LAWA, NUMERICS, WSD, Average, EvalSpec, Graph, ModelSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.evaluate import Measurement
-from simlaw.formats import PerChannel, PerGroup, PerTensor, Quantizer
+from simlaw.formats import Int, PerGroup, Quantizer
 from simlaw.plan import shapes_of
 from simlaw.table import Row
 from simlaw.train import last_rate
@@ -92,7 +92,7 @@ def _row(
         "weight_decay": spec.optimizer.weight_decay,
         "z_loss": spec.z_loss,
         "train_weights_bits": weights.format.bits if weights else None,
-        "train_weights_grid": weights.format.grid if weights else None,
+        "train_weights_grid": _grid(weights),
         "train_weights_granularity": _granularity(weights),
         "train_weights_group": _group(weights),
         "train_activations_bits": None,
@@ -102,7 +102,7 @@ def _row(
         **_average(evaluation.average),
         "ptq_method": "rtn" if ptq else None,
         "ptq_bits": ptq.quantizer.format.bits if ptq else None,
-        "ptq_grid": ptq.quantizer.format.grid if ptq else None,
+        "ptq_grid": _grid(ptq.quantizer if ptq else None),
         "ptq_granularity": _granularity(ptq.quantizer if ptq else None),
         "ptq_group": _group(ptq.quantizer if ptq else None),
         "eval_tokens": evaluation.tokens,
@@ -143,10 +143,12 @@ def _average(average: Average | None) -> Row:
     return {"average": "ema" if average else None, "average_tokens": average and average.tokens, "average_count": None}
 
 
+def _grid(quantizer: Quantizer | None) -> str | None:
+    return quantizer.format.grid if quantizer and isinstance(quantizer.format, Int) else None
+
+
 def _granularity(quantizer: Quantizer | None) -> str | None:
-    if quantizer is None:
-        return None
-    return {PerTensor: "tensor", PerChannel: "channel", PerGroup: "group"}[type(quantizer.granularity)]
+    return type(quantizer.granularity).__name__.removeprefix("Per").lower() if quantizer else None
 
 
 def _group(quantizer: Quantizer | None) -> int | None:

@@ -22,12 +22,12 @@ from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus, Stream
 from simlaw.devices import along_pack, everywhere, filled, over_data, place, shardings
-from simlaw.formats import Granularity, Grid
+from simlaw.formats import Levels, Scaling
 from simlaw.history import History
 from simlaw.model import Params, init, losses_and_normalizers
-from simlaw.optimizer import AnyArray, Rate, direction, rate_at, rate_of, transform_of
+from simlaw.optimizer import Rate, direction, rate_at, rate_of, transform_of
 from simlaw.ptq import round_to_nearest
-from simlaw.quantize import straight_through
+from simlaw.quantize import numbers, straight_through
 
 #: The most steps in one dispatch; progress, checkpoints and Ctrl-C wait for a dispatch to end.
 DISPATCH_STEPS = 64
@@ -50,7 +50,7 @@ class Member(NamedTuple):
 
     corpus: Any
     rate: Rate
-    bits: Float[AnyArray, ""]
+    weights: Levels | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Shape:
     model: ModelSpec
     batch: int
     optimizer: Optimizer
-    weights: tuple[Grid, Granularity] | None
+    weights: tuple[type[Levels], Scaling] | None
     dtype: Dtype
     z_loss: float
     averages: tuple[Average, ...]
@@ -112,7 +112,7 @@ def shape_of(spec: RunSpec) -> Shape:
         model=spec.model,
         batch=spec.batch,
         optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
-        weights=None if weights is None else (weights.format.grid, weights.granularity),
+        weights=None if weights is None else (type(weights.format.levels), weights.scaling),
         averages=spec.averages,
         dtype=spec.dtype,
         z_loss=spec.z_loss,
@@ -136,7 +136,8 @@ def compile_shape(
     def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Array, Float[Array, ""]]:
         # what is minimised, and the cross-entropy, which is all that histories and evaluations hold
         if shape.weights is not None:
-            rounded = round_to_nearest(params, member.bits, *shape.weights)
+            assert member.weights is not None
+            rounded = round_to_nearest(params, member.weights, shape.weights[1])
             params = jax.tree.map(straight_through, params, jax.lax.stop_gradient(rounded))
         each, normalizers = losses_and_normalizers(shape.model, params, windows, shape.dtype, remat)
         loss = each.mean()
@@ -224,7 +225,7 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
         Member(
             corpus=program.corpus.seed_data(spec.seed, context),
             rate=rate_of(spec, cool),
-            bits=np.asarray(0 if spec.precision.weights is None else spec.precision.weights.format.bits, np.float32),
+            weights=None if spec.precision.weights is None else numbers(spec.precision.weights.format.levels),
         )
         for spec in specs
     ]

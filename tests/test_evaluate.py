@@ -10,6 +10,7 @@ from simlaw.evaluate import measure
 from simlaw.formats import Int, PerChannel, PerGroup, Quantizer
 from simlaw.model import init, losses
 from simlaw.ptq import round_to_nearest
+from simlaw.quantize import numbers
 from simlaw.sample import sample
 from tests.conftest import MODEL, tiny_run
 
@@ -39,7 +40,7 @@ def test_each_measurement_is_the_loss_of_the_rounded_model(found, windows):
         params = PARAMS
         if spec.ptq:
             quantizer = spec.ptq.quantizer
-            params = round_to_nearest(PARAMS, quantizer.format.bits, "symmetric", quantizer.granularity)
+            params = round_to_nearest(PARAMS, numbers(quantizer.format.levels), quantizer.scaling)
         per_window = np.asarray(losses(MODEL, params, jnp.asarray(windows)), np.float64).mean(axis=1)
         base = np.asarray(losses(MODEL, PARAMS, jnp.asarray(windows)), np.float64).mean(axis=1)
         assert got.loss == pytest.approx(per_window.mean(), abs=1e-6)
@@ -56,7 +57,7 @@ def test_fewer_bits_move_the_loss_more(found):
 
 
 def test_only_block_matrices_are_rounded():
-    rounded = round_to_nearest(PARAMS, 4, "symmetric", PerChannel())
+    rounded = round_to_nearest(PARAMS, Int(bits=4).levels, Quantizer(format=Int(bits=4)).scaling)
     for group in ("embedding", "norms", "head"):
         assert rounded[group] is PARAMS[group]
     for before, after in zip(jax.tree.leaves(PARAMS["blocks"]), jax.tree.leaves(rounded["blocks"]), strict=True):

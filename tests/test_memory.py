@@ -9,7 +9,7 @@ import pytest
 from simlaw.config import EMA, LAWA, PTQ, SGD, AdamW, ModelSpec
 from simlaw.corpora import open_corpus
 from simlaw.evaluate import _losses
-from simlaw.formats import Int, PerChannel, Quantizer
+from simlaw.formats import Int, IntLevels, Quantizer
 from simlaw.memory import activations, need_of
 from simlaw.model import losses
 from simlaw.plan import shapes_of
@@ -56,10 +56,10 @@ def test_what_the_backward_pass_keeps(remat):
 
 
 def test_an_evaluation_takes_what_is_estimated():
-    tree, bits = shapes_of(MODEL), (jax.ShapeDtypeStruct((7,), jnp.float32),)
-    kinds = (("symmetric", PerChannel()),)
+    tree, levels = shapes_of(MODEL), (IntLevels(*3 * (jax.ShapeDtypeStruct((7,), jnp.float32),)),)
+    kinds = ((IntLevels, Quantizer(format=Int(bits=2)).scaling),)
     windows = jax.ShapeDtypeStruct((64, 65), jnp.int32)
-    found = _losses.lower(MODEL, "float32", kinds, tree, tree, bits, windows).compile().memory_analysis()
+    found = _losses.lower(MODEL, "float32", kinds, tree, tree, levels, windows).compile().memory_analysis()
     evals = (tiny_eval(), *(tiny_eval(ptq=ptq) for ptq in PTQS))
     within(need_of(SPEC, evals).evaluation, found.temp_size_in_bytes)
 

@@ -6,9 +6,9 @@ import pytest
 
 from simlaw.config import EMA, LAWA, WSD, Precision
 from simlaw.errors import SimlawError
-from simlaw.formats import Int, PerGroup, Quantizer
+from simlaw.formats import Int, Quantizer
 from simlaw.plan import Pack, expand, packs, shared_work, steps_left
-from simlaw.sweep import Grid, PTQGrid, Sweep, TokensPerParameter, load_sweep
+from simlaw.sweep import Grid, Sweep, TokensPerParameter, load_sweep
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_eval, tiny_run
 
@@ -151,10 +151,6 @@ def test_runs_that_share_nothing_save_nothing():
             "the warm-up of 3000 tokens is longer than the 2048 before the cool-down",
         ),
         ({"eval_tokens": 31}, "Sweep.eval_tokens is 31: errors are .* windows of 16 tokens, so it must be at least 32"),
-        (
-            {"ptq": (PTQGrid(bits=(4,), granularities=(PerGroup(size=5),)),)},
-            "a group of 5 does not divide a matrix with 8",
-        ),
     ],
 )
 def test_a_plan_that_cannot_run_is_refused(fields, sentence):

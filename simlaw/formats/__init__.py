@@ -1,0 +1,37 @@
+"""Number formats: a grid of representable values and its storage; and how a tensor is put on one."""
+
+from simlaw.formats.floating import FLOATS as FLOATS
+from simlaw.formats.floating import NF4 as NF4
+from simlaw.formats.floating import Float as Float
+from simlaw.formats.granularity import Granularity as Granularity
+from simlaw.formats.granularity import PerBlock as PerBlock
+from simlaw.formats.granularity import PerChannel as PerChannel
+from simlaw.formats.granularity import PerGroup as PerGroup
+from simlaw.formats.granularity import PerTensor as PerTensor
+from simlaw.formats.granularity import PerToken as PerToken
+from simlaw.formats.granularity import block_of as block_of
+from simlaw.formats.granularity import effective as effective
+from simlaw.formats.granularity import scale_count as scale_count
+from simlaw.formats.integer import Bits as Bits
+from simlaw.formats.integer import Grid as Grid
+from simlaw.formats.integer import Int as Int
+from simlaw.formats.integer import codes as codes
+from simlaw.formats.levels import AffineLevels as AffineLevels
+from simlaw.formats.levels import FloatLevels as FloatLevels
+from simlaw.formats.levels import IntLevels as IntLevels
+from simlaw.formats.levels import Levels as Levels
+from simlaw.formats.levels import SignLevels as SignLevels
+from simlaw.formats.levels import TableLevels as TableLevels
+from simlaw.formats.quantizer import MSE as MSE
+from simlaw.formats.quantizer import UNQUANTIZED_BITS as UNQUANTIZED_BITS
+from simlaw.formats.quantizer import AbsMax as AbsMax
+from simlaw.formats.quantizer import Calibration as Calibration
+from simlaw.formats.quantizer import Format as Format
+from simlaw.formats.quantizer import Percentile as Percentile
+from simlaw.formats.quantizer import Quantizer as Quantizer
+from simlaw.formats.quantizer import Rounding as Rounding
+from simlaw.formats.quantizer import Scaling as Scaling
+from simlaw.formats.scale import Float8 as Float8
+from simlaw.formats.scale import Float16 as Float16
+from simlaw.formats.scale import PowerOfTwo as PowerOfTwo
+from simlaw.formats.scale import Scale as Scale
