@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from simlaw.arithmetic import Plain
 from simlaw.config import Dtype, EvalSpec, ModelSpec, RunSpec
 from simlaw.formats import Levels, Quantizer, Scaling
 from simlaw.model import Params, losses
@@ -112,7 +113,7 @@ def _losses(
 
     def loss(tree: Params) -> Float[Array, " m"]:
         return jax.lax.map(
-            lambda window: losses(model, tree, window[None], dtype)[0].mean(),
+            lambda window: losses(model, tree, window[None], Plain(dtype=dtype))[0].mean(),
             windows,
             batch_size=max(1, PART_TOKENS // model.context),
         )

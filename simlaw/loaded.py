@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.accounting import parameters
+from simlaw.arithmetic import Plain
 from simlaw.config import EMA, PTQ, Average, RunSpec
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
@@ -64,7 +65,10 @@ class LoadedModel:
         # what fills the window stands in the future, and is not seen
         windows = np.zeros((int(np.prod(tokens.shape[:-1])), context), np.int32)
         windows[:, :t] = tokens.reshape(-1, t)
-        found = [_LOGITS(self.spec.model, self.weights, part, self.spec.dtype)[:, :t] for part in _parts(windows)]
+        found = [
+            _LOGITS(self.spec.model, self.weights, part, Plain(dtype=self.spec.dtype))[:, :t]
+            for part in _parts(windows)
+        ]
         return np.concatenate(found)[: len(windows)].reshape(*tokens.shape, -1)
 
     def loss(self, what: Any) -> float:
@@ -89,7 +93,7 @@ class LoadedModel:
             window[: len(piece)] = piece
         lengths = np.array([len(piece) - 1 for piece in pieces])
         each = np.concatenate(
-            [_LOSSES(self.spec.model, self.weights, part, self.spec.dtype) for part in _parts(windows)]
+            [_LOSSES(self.spec.model, self.weights, part, Plain(dtype=self.spec.dtype)) for part in _parts(windows)]
         )
         # float64 from here on, as in an evaluation
         found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]

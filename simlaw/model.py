@@ -15,8 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from simlaw.config import Dtype, ModelSpec
-from simlaw.product import product
+from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
+from simlaw.config import ModelSpec
 
 #: Queries that attend together: 1.3 times faster than all at once at context 128, 2 at 256, 3 at 1,024 on a CPU.
 ATTENTION_BLOCK = 64
@@ -73,9 +73,9 @@ class Attention(nnx.Module):
     Rotary positions are 2104.09864; queries and keys are normalised before they are turned.
     """
 
-    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ModelSpec, layer: int, rngs: nnx.Rngs) -> None:
         d = spec.head_width
-        self.spec = spec
+        self.spec, self.layer = spec, layer
         self.qkv = Matrix(_normal(rngs, spec.width, (spec.heads + 2 * spec.kv) * d))
         self.out = Matrix(_normal(rngs, spec.heads * d, spec.width, scale=(2 * spec.layers) ** -0.5))
         if spec.architecture.qk_norm:
@@ -83,10 +83,12 @@ class Attention(nnx.Module):
         if spec.architecture.output_norms:
             self.output_norm = _norm(spec, spec.heads * d)
 
-    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
+    def __call__(self, x: Float[Array, "n d"], arithmetic: AbstractArithmetic) -> Float[Array, "n d"]:
         t, h, g, d = self.spec.context, self.spec.heads, self.spec.kv, self.spec.head_width
         parts = self.spec.architecture
-        heads = product("nd,de->ne", _bounded(x, parts.bound), self.qkv[...], dtype).reshape(-1, t, h + 2 * g, d)
+        heads = arithmetic.linear(Place(self.layer, "qkv"), _bounded(x, parts.bound), self.qkv[...]).reshape(
+            -1, t, h + 2 * g, d
+        )
         q, k, v = jnp.split(heads.transpose(0, 2, 1, 3), (h, h + g), axis=1)
         if parts.qk_norm:
             q = self.query_norm(q.reshape(-1, d)).reshape(q.shape)
@@ -97,18 +99,19 @@ class Attention(nnx.Module):
             k = _rotate(k, cos, sin)
         else:
             q = q * d**-0.5
-        mixed = _attend(q, k, v, dtype)
+        k, v = arithmetic.cache(k, v)
+        mixed = _attend(q, k, v, arithmetic)
         x = mixed.transpose(0, 2, 1, 3).reshape(-1, h * d)
         if parts.output_norms:
             x = self.output_norm(x)
-        return product("nd,de->ne", _bounded(x, parts.bound), self.out[...], dtype)
+        return arithmetic.linear(Place(self.layer, "out"), _bounded(x, parts.bound), self.out[...])
 
 
 class Feed(nnx.Module):
     """The feed-forward layer: SwiGLU (2002.05202), or GELU by the error function (1606.08415)."""
 
-    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
-        self.parts = spec.architecture
+    def __init__(self, spec: ModelSpec, layer: int, rngs: nnx.Rngs) -> None:
+        self.parts, self.layer = spec.architecture, layer
         if self.parts.feed == "swiglu":
             self.gate_up = Matrix(_normal(rngs, spec.width, 2 * spec.hidden))
         else:
@@ -117,30 +120,30 @@ class Feed(nnx.Module):
         if self.parts.output_norms:
             self.output_norm = _norm(spec, spec.hidden)
 
-    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
+    def __call__(self, x: Float[Array, "n d"], arithmetic: AbstractArithmetic) -> Float[Array, "n d"]:
         x = _bounded(x, self.parts.bound)
         if self.parts.feed == "swiglu":
-            gate, up = jnp.split(product("nd,de->ne", x, self.gate_up[...], dtype), 2, axis=1)
+            gate, up = jnp.split(arithmetic.linear(Place(self.layer, "gate_up"), x, self.gate_up[...]), 2, axis=1)
             x = jax.nn.silu(gate) * up
         else:
-            x = jax.nn.gelu(product("nd,de->ne", x, self.up[...], dtype), approximate=False)
+            x = jax.nn.gelu(arithmetic.linear(Place(self.layer, "up"), x, self.up[...]), approximate=False)
         if self.parts.output_norms:
             x = self.output_norm(x)
-        return product("nd,de->ne", _bounded(x, self.parts.bound), self.down[...], dtype)
+        return arithmetic.linear(Place(self.layer, "down"), _bounded(x, self.parts.bound), self.down[...])
 
 
 class Block(nnx.Module):
     """Attention and feed-forward, each with a norm before and a residual around."""
 
-    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ModelSpec, layer: int, rngs: nnx.Rngs) -> None:
         self.attention_norm = _norm(spec, spec.width)
-        self.attention = Attention(spec, rngs)
+        self.attention = Attention(spec, layer, rngs)
         self.feed_norm = _norm(spec, spec.width)
-        self.feed = Feed(spec, rngs)
+        self.feed = Feed(spec, layer, rngs)
 
-    def __call__(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n d"]:
-        x = x + self.attention(self.attention_norm(x), dtype)
-        return x + self.feed(self.feed_norm(x), dtype)
+    def __call__(self, x: Float[Array, "n d"], arithmetic: AbstractArithmetic) -> Float[Array, "n d"]:
+        x = x + self.attention(self.attention_norm(x), arithmetic)
+        return x + self.feed(self.feed_norm(x), arithmetic)
 
 
 class Transformer(nnx.Module):
@@ -154,7 +157,7 @@ class Transformer(nnx.Module):
         self.scale = head
         embedding = jax.random.normal(rngs.params(), (spec.vocab, spec.width), jnp.float32)
         self.embedding = Embedding(embedding * head if parts.tied else embedding)
-        self.blocks = nnx.List([Block(spec, rngs) for _ in range(spec.layers)])
+        self.blocks = nnx.List([Block(spec, layer, rngs) for layer in range(spec.layers)])
         self.norm = _norm(spec, spec.width)
         if not parts.tied:
             self.head = Head(jax.random.normal(rngs.params(), (spec.width, spec.vocab), jnp.float32) * head)
@@ -171,20 +174,20 @@ class Transformer(nnx.Module):
             x = (x.reshape(-1, *self.positions[...].shape) + self.positions[...][None]).reshape(x.shape)
         return x
 
-    def unembed(self, x: Float[Array, "n d"], dtype: Dtype) -> Float[Array, "n v"]:
+    def unembed(self, x: Float[Array, "n d"], arithmetic: AbstractArithmetic) -> Float[Array, "n v"]:
         """Logits, by the head or, where tied, by the embedding's transpose."""
         if self.spec.architecture.tied:
-            z = product("nd,vd->nv", x, self.embedding[...], dtype)
+            z = arithmetic.product("nd,vd->nv", x, self.embedding[...])
         else:
-            z = product("nd,dv->nv", x, self.head[...], dtype)
+            z = arithmetic.product("nd,dv->nv", x, self.head[...])
         return z * (self.spec.mup.base_width / self.spec.width) if self.spec.mup else z
 
-    def __call__(self, tokens: Int[Array, "b t"], dtype: Dtype, remat: bool) -> Float[Array, "b t v"]:
+    def __call__(self, tokens: Int[Array, "b t"], arithmetic: AbstractArithmetic, remat: bool) -> Float[Array, "b t v"]:
         x = self.embed(tokens)
         for block in self.blocks:
-            step = functools.partial(block, dtype=dtype)
+            step = functools.partial(block, arithmetic=arithmetic)
             x = jax.checkpoint(step)(x) if remat else step(x)
-        return self.unembed(self.norm(x), dtype).reshape(*tokens.shape, -1)
+        return self.unembed(self.norm(x), arithmetic).reshape(*tokens.shape, -1)
 
 
 def init(spec: ModelSpec, key: Key[Array, ""]) -> Params:
@@ -203,28 +206,40 @@ def shapes(spec: ModelSpec) -> Params:
 
 
 def logits(
-    spec: ModelSpec, params: Params, tokens: Int[Array, "b t"], dtype: Dtype = "float32", remat: bool = False
+    spec: ModelSpec,
+    params: Params,
+    tokens: Int[Array, "b t"],
+    arithmetic: AbstractArithmetic = FLOAT32,
+    remat: bool = False,
 ) -> Float[Array, "b t v"]:
-    """The model's logits for whole windows of `spec.context` tokens, in the arithmetic `dtype` (see `product`).
+    """The model's logits for whole windows of `spec.context` tokens, in a declared arithmetic.
 
     With `remat` each block is computed again in the backward pass: less memory for a third more work.
     """
     model = nnx.merge(_graph(spec), *(params[name] for name in _GROUP))
-    return model(tokens, dtype, remat)
+    return model(tokens, arithmetic, remat)
 
 
 def losses(
-    spec: ModelSpec, params: Params, windows: Int[Array, "b w"], dtype: Dtype = "float32", remat: bool = False
+    spec: ModelSpec,
+    params: Params,
+    windows: Int[Array, "b w"],
+    arithmetic: AbstractArithmetic = FLOAT32,
+    remat: bool = False,
 ) -> Float[Array, "b w-1"]:
     """Cross-entropy of each predicted token in nats."""
-    return losses_and_normalizers(spec, params, windows, dtype, remat)[0]
+    return losses_and_normalizers(spec, params, windows, arithmetic, remat)[0]
 
 
 def losses_and_normalizers(
-    spec: ModelSpec, params: Params, windows: Int[Array, "b w"], dtype: Dtype = "float32", remat: bool = False
+    spec: ModelSpec,
+    params: Params,
+    windows: Int[Array, "b w"],
+    arithmetic: AbstractArithmetic = FLOAT32,
+    remat: bool = False,
 ) -> tuple[Float[Array, "b w-1"], Float[Array, "b w-1"]]:
     """Cross-entropy of each predicted token in nats, and the logarithm of the softmax's normaliser there."""
-    z = logits(spec, params, windows[:, :-1], dtype, remat)
+    z = logits(spec, params, windows[:, :-1], arithmetic, remat)
     target = jnp.take_along_axis(z, windows[:, 1:, None], axis=2)[:, :, 0]
     normalizer = jax.nn.logsumexp(z, axis=2)
     return normalizer - target, normalizer
@@ -249,7 +264,7 @@ def _bounded(x: Float[Array, "n d"], bound: float | None) -> Float[Array, "n d"]
 
 
 def _attend(
-    q: Float[Array, "b h t d"], k: Float[Array, "b g t d"], v: Float[Array, "b g t d"], dtype: Dtype
+    q: Float[Array, "b h t d"], k: Float[Array, "b g t d"], v: Float[Array, "b g t d"], arithmetic: AbstractArithmetic
 ) -> Float[Array, "b h t d"]:
     """What each query takes from the values up to its own place; `g` heads of keys serve `h` heads of queries."""
     (_, h, t, d), g = q.shape, k.shape[1]
@@ -259,11 +274,11 @@ def _attend(
     for end in range(n, t + 1, n):
         # Query heads that share keys and values lie behind one another in time: one product of more rows.
         rows = q[:, :, end - n : end].reshape(-1, g, h // g * n, d)
-        scores = product("bhtd,bhsd->bhts", rows, k[:, :, :end], dtype).reshape(-1, h, n, end)
+        scores = arithmetic.product("bhtd,bhsd->bhts", rows, k[:, :, :end]).reshape(-1, h, n, end)
         scores = jnp.where(np.tri(n, end, end - n, dtype=bool)[None, None], scores, -1e9)
         # Dividing after the product with v costs d divisions per row and not t.
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-        sums = product("bhts,bhsd->bhtd", weights.reshape(-1, g, h // g * n, end), v[:, :, :end], dtype)
+        sums = arithmetic.product("bhts,bhsd->bhtd", weights.reshape(-1, g, h // g * n, end), v[:, :, :end])
         mixed.append(sums.reshape(-1, h, n, d) / weights.sum(axis=-1, keepdims=True))
     return mixed[0] if len(mixed) == 1 else jnp.concatenate(mixed, axis=2)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from simlaw.arithmetic import Plain
 from simlaw.config import Dtype, ModelSpec
 from simlaw.errors import SimlawError
 from simlaw.model import Params, logits
@@ -68,7 +69,7 @@ def _sample(
     def draw(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
         window, used = carry
         # the window is filled from the left; what lies behind the last token is not seen, being in the future
-        token = choose(key, logits(model, params, window[None], dtype)[0, used - 1]).astype(jnp.int32)
+        token = choose(key, logits(model, params, window[None], Plain(dtype=dtype))[0, used - 1]).astype(jnp.int32)
         full = used == model.context
         window = jnp.where(full, jnp.roll(window, -1), window)
         used = jnp.where(full, used, used + 1)

@@ -18,6 +18,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from simlaw.arithmetic import Plain
 from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
 from simlaw.corpora import AbstractCorpus, Stream
@@ -139,7 +140,7 @@ def compile_shape(
             assert member.weights is not None
             rounded = round_to_nearest(params, member.weights, shape.weights[1])
             params = jax.tree.map(straight_through, params, jax.lax.stop_gradient(rounded))
-        each, normalizers = losses_and_normalizers(shape.model, params, windows, shape.dtype, remat)
+        each, normalizers = losses_and_normalizers(shape.model, params, windows, Plain(dtype=shape.dtype), remat)
         loss = each.mean()
         return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
 

@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "corpora", "product", "model", "optimizer", "recipe", "sweep"),
+        *("accounting", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq"),
         *("averages", "devices", "sharded", "columns", "export", "table"),
         "losscurves",
@@ -39,7 +39,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 TRAINING = {
     "memory",
-    *("product", "model", "optimizer", "train", "ptq", "evaluate", "rows", "sample", "plan", "checkpoint", "history"),
+    *(
+        "product",
+        "arithmetic",
+        "model",
+        "optimizer",
+        "train",
+        "ptq",
+        "evaluate",
+        "rows",
+        "sample",
+        "plan",
+        "checkpoint",
+        "history",
+    ),
     *("averages", "corpora", "run", "loaded", "devices", "sharded"),
 }
 LAWS = {

@@ -133,7 +133,7 @@ def sampled_by_0_1_0(model, length, seed):
     window, used, drawn = jnp.zeros(MODEL.context, jnp.int32), 1, []
     step = jax.jit(
         lambda key, window, used: jax.random.categorical(
-            key, logits(MODEL, model.weights, window[None], "float32")[0, used - 1]
+            key, logits(MODEL, model.weights, window[None])[0, used - 1]
         ).astype(jnp.int32)
     )
     for key in jax.random.split(jax.random.key(seed), length):

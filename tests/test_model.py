@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simlaw.arithmetic import Plain
 from simlaw.config import Architecture, ModelSpec, MuP
 from simlaw.errors import SimlawError
 from simlaw.model import init, logits, losses
@@ -218,7 +219,7 @@ def test_bfloat16_is_near_float32_and_is_not_it():
 
     @functools.partial(jax.jit, static_argnums=1)
     def pull(params, dtype):
-        return jax.value_and_grad(lambda p: losses(spec, p, windows, dtype).mean())(params)
+        return jax.value_and_grad(lambda p: losses(spec, p, windows, Plain(dtype=dtype)).mean())(params)
 
     (plain, slopes), (coarse, other) = (pull(params, dtype) for dtype in ("float32", "bfloat16"))
     assert plain.dtype == coarse.dtype == jnp.float32

@@ -9,6 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
+from simlaw.arithmetic import Plain
 from simlaw.config import SGD, WSD, AdamW, Cosine, ModelSpec, Muon, MuP
 from simlaw.errors import SimlawError
 from simlaw.model import _GROUP, _graph, init, logits, losses
@@ -150,7 +151,7 @@ def moved(width, mup):
     def look(params):
         model = nnx.merge(_graph(spec), *(params[name] for name in _GROUP))
         x = model.embed(windows[:, :-1])
-        return model.blocks[0](x, "float32") - x, logits(spec, params, windows[:, :-1])
+        return model.blocks[0](x, Plain()) - x, logits(spec, params, windows[:, :-1])
 
     def step(carry, _):
         params, state = carry

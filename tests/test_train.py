@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simlaw.arithmetic import Plain
 from simlaw.config import SGD, WSD, AdamW, Cosine, Muon, Precision
 from simlaw.evaluate import measure
 from simlaw.formats import Int, PerChannel, Quantizer
@@ -217,6 +218,8 @@ def test_a_bfloat16_run_is_near_a_float32_one_and_keeps_float32_weights(corpus, 
     # evaluated in the arithmetic that it trained in
     params, windows = jax.tree.map(lambda x: jnp.asarray(x[0]), state.params), corpus.held_out(1024, spec.model.context)
     (found,) = measure(spec, params, windows, [tiny_eval()], None)
-    expected, other = (losses(spec.model, params, jnp.asarray(windows), d).mean() for d in ("bfloat16", "float32"))
+    expected, other = (
+        losses(spec.model, params, jnp.asarray(windows), Plain(dtype=d)).mean() for d in ("bfloat16", "float32")
+    )
     assert found.loss == pytest.approx(float(expected), abs=1e-6)
     assert abs(found.loss - float(other)) > 1e-5
