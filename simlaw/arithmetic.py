@@ -6,9 +6,11 @@ Queries, softmax weights and whatever lies between products stay as they are.
 """
 
 import abc
-from dataclasses import dataclass
+import typing
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import jax
 from jaxtyping import Array, Float
 
 from simlaw.config import Dtype
@@ -16,6 +18,7 @@ from simlaw.product import product
 
 #: The matrices of a block, in the order in which a token passes them; GELU has "up" where SwiGLU has "gate_up".
 MatrixName = Literal["qkv", "out", "gate_up", "up", "down"]
+MATRICES: tuple[MatrixName, ...] = typing.get_args(MatrixName)
 
 
 class Place(NamedTuple):
@@ -27,9 +30,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractArithmetic(abc.ABC):
-    """Products in `dtype` (see `product`); subclasses say what becomes of their factors."""
+    """Products in `dtype` (see `product`); subclasses say what becomes of their factors.
 
-    dtype: Dtype = "float32"
+    A tree of arrays, which compiled functions take like parameters.
+    """
+
+    dtype: Dtype = field(default="float32", metadata={"static": True})
 
     def product(self, pattern: str, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
         """A product in which no parameter of a block stands: of attention, and with the head."""
@@ -46,6 +52,7 @@ class AbstractArithmetic(abc.ABC):
         """Keys and values as they are kept for later tokens."""
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Plain(AbstractArithmetic):
     """Nothing is quantised on the way."""

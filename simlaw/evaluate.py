@@ -1,20 +1,18 @@
 """Evaluation: held-out loss of one checkpoint, as trained and under every quantization, on the same tokens."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from simlaw.arithmetic import Plain
-from simlaw.config import Dtype, EvalSpec, ModelSpec, RunSpec
-from simlaw.formats import Levels, Quantizer, Scaling
-from simlaw.model import Params, losses
-from simlaw.ptq import round_to_nearest
+from simlaw.arithmetic import AbstractArithmetic, Place, Plain
+from simlaw.config import PTQ, CalibrationText, Dtype, EvalSpec, ModelSpec, RunSpec
+from simlaw.model import Params, losses, matrices, with_matrices
+from simlaw.ptq import Numbers, OnFormats, numbers_of, quantized, round_to_nearest
 from simlaw.quantize import numbers
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
@@ -51,30 +49,40 @@ def measure(
     windows: Int[np.ndarray, "m w"],
     evals: Sequence[EvalSpec],
     floor: Float[np.ndarray, " m"] | None,
+    calibration: Callable[[CalibrationText], Int[np.ndarray, "b t"]] | None = None,
 ) -> tuple[Measurement, ...]:
-    """The measurement of each evaluation, all in one dispatch.
+    """The measurement of each evaluation; those of matrices alone in one dispatch.
 
     A run that trained with quantised weights is "as trained" with them so, and every product is in the arithmetic that
     it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.
-    `floor` is the exact Bayes loss of each window.
+    `floor` is the exact Bayes loss of each window, `calibration` gives the windows that a method looks at, where any does.
     """
-    trained = as_trained(run, params)
-    kinds: dict[tuple[type[Levels], Scaling], list[int]] = {}
+    kinds: dict[PTQ, list[int]] = {}
     for i, spec in enumerate(evals):
         if spec.ptq is not None:
-            quantizer = spec.ptq.quantizer
-            kinds.setdefault((type(quantizer.format.levels), quantizer.scaling), []).append(i)
-    levels = tuple(
-        jax.tree.map(lambda *each: np.stack(each), *(numbers(_quantizer(evals[i]).format.levels) for i in at))
-        for at in kinds.values()
-    )
+            kinds.setdefault(spec.ptq.kind, []).append(i)
+    plain, stacks, order = as_trained(run, params), [], []
+    found: dict[int, Float[np.ndarray, " m"]] = {}
+    for kind, at in kinds.items():
+        given: Numbers = jax.tree.map(lambda *each: np.stack(each), *(numbers_of(_ptq(evals[i])) for i in at))
+        text, seen = kind.looks_at, None
+        if text is not None:
+            assert calibration is not None
+            seen = jnp.asarray(calibration(text))
+        made = _made(run.model, run.dtype, kind, params, seen, given)
+        if kind.activations is None and kind.kv is None:
+            assert made.sites is not None
+            stacks.append({place: site.w for place, site in made.sites.items()})
+            order += at
+        else:
+            each = _on_formats(run.model, params, made, jnp.asarray(windows))
+            found |= dict(zip(at, np.asarray(each, np.float64), strict=True))
+    alone = jax.tree.map(lambda w: w[None], matrices(plain))
     # float64 from here on: differences of nearly equal losses
-    found = np.asarray(
-        _losses(run.model, run.dtype, tuple(kinds), trained, params, levels, jnp.asarray(windows)), np.float64
-    )
-    base = found[0]
-    of = {i: found[1 + place] for place, i in enumerate(i for at in kinds.values() for i in at)}
-    return tuple(_measurement(of.get(i, base), base, floor) for i in range(len(evals)))
+    losses = np.asarray(_losses(run.model, run.dtype, params, (alone, *stacks), jnp.asarray(windows)), np.float64)
+    base = losses[0]
+    found |= dict(zip(order, losses[1:], strict=True))
+    return tuple(_measurement(found.get(i, base), base, floor) for i in range(len(evals)))
 
 
 def _measurement(
@@ -90,9 +98,9 @@ def _measurement(
     )
 
 
-def _quantizer(spec: EvalSpec) -> Quantizer:
+def _ptq(spec: EvalSpec) -> PTQ:
     assert spec.ptq is not None
-    return spec.ptq.quantizer
+    return spec.ptq
 
 
 def _standard_error(x: Float[np.ndarray, " m"]) -> float:
@@ -100,28 +108,41 @@ def _standard_error(x: Float[np.ndarray, " m"]) -> float:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _made(
+    model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
+) -> OnFormats:
+    """What a method makes of a checkpoint, for each of the `given` formats in turn."""
+    make = functools.partial(quantized, model, dtype, kind, params, seen)
+    return jax.vmap(make)(given) if seen is None else jax.lax.map(make, given)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _losses(
     model: ModelSpec,
     dtype: Dtype,
-    kinds: tuple[tuple[type[Levels], Scaling], ...],
-    trained: Params,
     params: Params,
-    levels: tuple[Levels, ...],
+    stacks: tuple[dict[Place, Array], ...],
     windows: Int[Array, "m w"],
 ) -> Float[Array, "v m"]:
-    """The mean loss of every window: as trained first, then each kind's formats in turn."""
+    """The mean loss of every window with each of the stacked sets of matrices in turn."""
+    every = jax.tree.map(lambda *each: jnp.concatenate(each), *stacks)
+    arithmetic = Plain(dtype=dtype)
+    return jax.lax.map(lambda one: _window_losses(model, with_matrices(params, one), arithmetic, windows), every)
 
-    def loss(tree: Params) -> Float[Array, " m"]:
-        return jax.lax.map(
-            lambda window: losses(model, tree, window[None], Plain(dtype=dtype))[0].mean(),
-            windows,
-            batch_size=max(1, PART_TOKENS // model.context),
-        )
 
-    def stack(*trees: Any) -> Any:
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+@functools.partial(jax.jit, static_argnums=0)
+def _on_formats(
+    model: ModelSpec, params: Params, stacked: OnFormats, windows: Int[Array, "m w"]
+) -> Float[Array, "v m"]:
+    """The mean loss of every window in each of the stacked arithmetics in turn."""
+    return jax.lax.map(lambda arithmetic: _window_losses(model, params, arithmetic, windows), stacked)
 
-    variants = [jax.tree.map(lambda leaf: leaf[None], trained)]
-    for (_, scaling), each in zip(kinds, levels, strict=True):
-        variants.append(jax.vmap(functools.partial(round_to_nearest, params, scaling=scaling))(each))
-    return jax.lax.map(loss, stack(*variants))
+
+def _window_losses(
+    model: ModelSpec, params: Params, arithmetic: AbstractArithmetic, windows: Int[Array, "m w"]
+) -> Float[Array, " m"]:
+    return jax.lax.map(
+        lambda window: losses(model, params, window[None], arithmetic)[0].mean(),
+        windows,
+        batch_size=max(1, PART_TOKENS // model.context),
+    )

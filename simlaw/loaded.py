@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.accounting import parameters
-from simlaw.arithmetic import Plain
-from simlaw.config import EMA, PTQ, Average, RunSpec
+from simlaw.arithmetic import AbstractArithmetic, Plain
+from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
+from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
 from simlaw.evaluate import as_trained
 from simlaw.formats import Quantizer
-from simlaw.model import Params, logits, losses
-from simlaw.ptq import round_to_nearest
-from simlaw.quantize import numbers
+from simlaw.model import Params, logits, losses, with_matrices
+from simlaw.ptq import calibration_windows, numbers_of, quantized
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of
@@ -29,8 +29,9 @@ from simlaw.store import Store, default_root
 #: The most windows that are computed at once.
 _PART = 64
 
-_LOGITS = jax.jit(logits, static_argnums=(0, 3))
-_LOSSES = jax.jit(losses, static_argnums=(0, 3))
+_LOGITS = jax.jit(logits, static_argnums=0)
+_MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
+_LOSSES = jax.jit(losses, static_argnums=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class LoadedModel:
     tokenizer: AbstractTokenizer
     params: Params = field(repr=False)
     weights: Params = field(repr=False)
+    arithmetic: AbstractArithmetic = field(repr=False)
     average: Average | None = None
     ptq: PTQ | None = None
 
@@ -65,10 +67,7 @@ class LoadedModel:
         # what fills the window stands in the future, and is not seen
         windows = np.zeros((int(np.prod(tokens.shape[:-1])), context), np.int32)
         windows[:, :t] = tokens.reshape(-1, t)
-        found = [
-            _LOGITS(self.spec.model, self.weights, part, Plain(dtype=self.spec.dtype))[:, :t]
-            for part in _parts(windows)
-        ]
+        found = [_LOGITS(self.spec.model, self.weights, part, self.arithmetic)[:, :t] for part in _parts(windows)]
         return np.concatenate(found)[: len(windows)].reshape(*tokens.shape, -1)
 
     def loss(self, what: Any) -> float:
@@ -93,7 +92,7 @@ class LoadedModel:
             window[: len(piece)] = piece
         lengths = np.array([len(piece) - 1 for piece in pieces])
         each = np.concatenate(
-            [_LOSSES(self.spec.model, self.weights, part, Plain(dtype=self.spec.dtype)) for part in _parts(windows)]
+            [_LOSSES(self.spec.model, self.weights, part, self.arithmetic) for part in _parts(windows)]
         )
         # float64 from here on, as in an evaluation
         found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]
@@ -118,22 +117,33 @@ class LoadedModel:
         if length < 1:
             raise SimlawError(f"length={length}: a sample has 1 token or more")
         begun = seen or [self.tokenizer.start]
-        spec, weights = self.spec, self.weights
-        drawn = sample(spec.model, weights, begun, length, seed, spec.dtype, temperature=temperature, top_k=top_k)
+        how = self.spec.model, self.weights, begun, length, seed, self.arithmetic
+        drawn = sample(*how, temperature=temperature, top_k=top_k)
         return self.tokenizer.decode(drawn)
 
     def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":
-        """The model with its checkpoint rounded to nearest, as an evaluation under `ptq` has it.
+        """The model with its checkpoint quantized as an evaluation under `ptq` has it; a quantizer alone rounds.
 
-        Raises `SimlawError` where `ptq` is no quantizer.
+        A method that looks at text reads the run's corpus. Raises `SimlawError` where `ptq` is no quantizer, and where
+        the corpus is not there as it was.
         """
         ptq = PTQ(quantizer=ptq) if isinstance(ptq, Quantizer) else ptq
         if not isinstance(ptq, PTQ):
             raise SimlawError(
                 f"{ptq!r} is no quantizer: give one, such as Quantizer(format=Int(bits=4)) of simlaw.formats"
             )
-        levels = numbers(ptq.quantizer.format.levels)
-        return replace(self, ptq=ptq, weights=round_to_nearest(self.params, levels, ptq.quantizer.scaling))
+        text, seen = ptq.looks_at, None
+        if text is not None:
+            corpus = open_corpus(self.spec.corpus)
+            if run_id(self.spec, corpus.fingerprint) != self.run_id:
+                raise SimlawError(
+                    f"the corpus here has the fingerprint {corpus.fingerprint}, and {self.run_id} was trained on "
+                    "another: bring its files back, or take RTN(), which looks at no text"
+                )
+            seen = jnp.asarray(calibration_windows(corpus, text, self.spec.model.context))
+        made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, self.params, seen, numbers_of(ptq))
+        weights = with_matrices(self.params, {place: site.w for place, site in made.sites.items()})
+        return replace(self, ptq=ptq, weights=weights, arithmetic=made)
 
     def __repr__(self) -> str:
         """What was trained, on what, and the model's format."""
@@ -169,6 +179,7 @@ def load_model(run: str, *, average: Average | None = None, store: str | Path | 
         tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
         params=params,
         weights=as_trained(spec, params),
+        arithmetic=Plain(dtype=spec.dtype),
         average=average,
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
+from simlaw.arithmetic import FLOAT32, MATRICES, AbstractArithmetic, Place
 from simlaw.config import ModelSpec
 
 #: Queries that attend together: 1.3 times faster than all at once at context 128, 2 at 256, 3 at 1,024 on a CPU.
@@ -203,6 +203,25 @@ def init(spec: ModelSpec, key: Key[Array, ""]) -> Params:
 def shapes(spec: ModelSpec) -> Params:
     """The tree of `init` with shapes and dtypes in place of arrays; nothing is computed."""
     return jax.eval_shape(functools.partial(init, spec), jax.eval_shape(jax.random.key, 0))
+
+
+def matrices(params: Params) -> dict[Place, Any]:
+    """The block matrices by place, in the order in which a token passes them."""
+    blocks = params["blocks"]["blocks"]
+    found: dict[Place, Any] = {}
+    for layer in sorted(blocks):
+        parts = {**blocks[layer]["attention"], **blocks[layer]["feed"]}
+        found |= {Place(layer, name): parts[name] for name in MATRICES if name in parts}
+    return found
+
+
+def with_matrices(params: Params, given: dict[Place, Any]) -> Params:
+    """The parameters with these block matrices in place of their own."""
+    blocks = {
+        layer: {part: {name: given[Place(layer, name)] for name in own} for part, own in parts.items()}
+        for layer, parts in params["blocks"]["blocks"].items()
+    }
+    return {**params, "blocks": {"blocks": blocks}}
 
 
 def logits(

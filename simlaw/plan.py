@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
-from simlaw.declared import Declared
+from simlaw.config import PTQ, EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
+from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
 from simlaw.model import Params, shapes
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
@@ -47,16 +47,21 @@ class Pack(Declared):
 
     members: tuple[tuple[RunSpec, ...], ...]
     evals: tuple[EvalSpec, ...]
+    also: tuple[tuple[EvalSpec, ...], ...] = option(())
+    """What to measure besides, of each of a member's runs in turn; empty where of all the same."""
+
+    def measured(self, rung: int) -> tuple[EvalSpec, ...]:
+        """What to measure of a member's run with this number."""
+        return self.evals + (self.also[rung] if self.also else ())
 
     def check(self) -> None:
         """Raises `SimlawError` where an average is to be evaluated that a run does not keep."""
-        wanted = [e.average for e in self.evals if e.average is not None]
-        for spec in (spec for runs in self.members for spec in runs):
-            for average in wanted:
-                if average not in spec.averages:
+        for rung, spec in (pair for runs in self.members for pair in enumerate(runs)):
+            for evaluation in self.measured(rung):
+                if evaluation.average is not None and evaluation.average not in spec.averages:
                     raise SimlawError(
-                        f"the evaluation wants {average}, which the run of {spec.tokens} tokens does not keep: "
-                        "add it to RunSpec.averages (a sweep's averages are kept and evaluated together)"
+                        f"the evaluation wants {evaluation.average}, which the run of {spec.tokens} tokens does not "
+                        "keep: add it to RunSpec.averages (a sweep's averages are kept and evaluated together)"
                     )
 
 
@@ -65,14 +70,20 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
 
     Raises `SimlawError` where a size, token count or group does not fit.
     """
-    quantizations = [None, *dict.fromkeys(ptq for grid in sweep.ptq for ptq in grid.each)]
-    evals = tuple(
-        EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average)
-        for average in (None, *sweep.averages)
-        for ptq in quantizations
-    )
-    specs = dict.fromkeys(itertools.chain.from_iterable(_runs(sweep, grid) for grid in sweep.grids))
-    return Plan(fingerprint=fingerprint, cells=tuple(_cell(spec, evals, fingerprint) for spec in specs))
+    wanted: dict[RunSpec, dict[PTQ | None, None]] = {}
+    for grid in sweep.grids:
+        each = dict.fromkeys((None, *(ptq for quantized in (*sweep.ptq, *grid.ptq) for ptq in quantized.each)))
+        for spec in _runs(sweep, grid):
+            wanted[spec] = wanted.get(spec, {}) | each
+    cells = []
+    for spec, quantizations in wanted.items():
+        evals = tuple(
+            EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average)
+            for average in (None, *sweep.averages)
+            for ptq in quantizations
+        )
+        cells.append(_cell(spec, evals, fingerprint))
+    return Plan(fingerprint=fingerprint, cells=tuple(cells))
 
 
 def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
@@ -95,7 +106,10 @@ def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack,
         each = math.ceil(len(same) / math.ceil(len(same) / most))
         for group in (same[at : at + each] for at in range(0, len(same), each)):
             members = tuple(tuple(cell.spec for cell in trunk) for trunk in group)
-            made.append((_cost(group), Pack(members=members, evals=group[0][0].evals)))
+            shared = tuple(e for e in group[0][0].evals if all(e in cell.evals for cell in group[0]))
+            also = tuple(tuple(e for e in cell.evals if e not in shared) for cell in group[0])
+            pack = Pack(members=members, evals=shared, also=also if any(also) else ())
+            made.append((_cost(group), pack))
     return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
 
 

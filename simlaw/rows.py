@@ -1,6 +1,7 @@
 """Rows: what one evaluation of one run adds to the results table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 
@@ -9,12 +10,28 @@ from simlaw.accounting import (
     bytes_total,
     flops_6nd,
     flops_forward_per_token,
+    leaves,
     parameters,
 )
-from simlaw.config import LAWA, NUMERICS, WSD, Average, EvalSpec, Graph, ModelSpec, RunSpec, eval_id, run_id, trunk_id
+from simlaw.config import (
+    LAWA,
+    NUMERICS,
+    PTQ,
+    WSD,
+    Average,
+    EvalSpec,
+    Graph,
+    ModelSpec,
+    RunSpec,
+    eval_id,
+    run_id,
+    trunk_id,
+)
+from simlaw.declared import canonical
 from simlaw.evaluate import Measurement
-from simlaw.formats import Int, PerGroup, Quantizer
+from simlaw.formats import Int, PerBlock, PerGroup, Quantizer, effective
 from simlaw.plan import shapes_of
+from simlaw.schema import QUANTIZATION
 from simlaw.table import Row
 from simlaw.train import last_rate
 from simlaw.version import __version__
@@ -100,11 +117,7 @@ def _row(
         "flops_train_6nd": flops_6nd(counts.blocks, spec.tokens),
         "flops_train_matmul": 3 * forward * spec.tokens,
         **_average(evaluation.average),
-        "ptq_method": "rtn" if ptq else None,
-        "ptq_bits": ptq.quantizer.format.bits if ptq else None,
-        "ptq_grid": _grid(ptq.quantizer if ptq else None),
-        "ptq_granularity": _granularity(ptq.quantizer if ptq else None),
-        "ptq_group": _group(ptq.quantizer if ptq else None),
+        **_quantization(ptq, [leaf.shape for leaf in leaves(tree["blocks"])]),
         "eval_tokens": evaluation.tokens,
         "flops_eval": forward * evaluation.tokens,
         "bytes_blocks": bytes_blocks(tree, stored),
@@ -137,6 +150,50 @@ def _architecture(model: ModelSpec) -> Row:
     }
 
 
+def _quantization(ptq: PTQ | None, matrices: Sequence[tuple[int, int]]) -> Row:
+    """The cells of `schema.QUANTIZATION`; a group as wide as every matrix's inputs is called a channel."""
+    if ptq is None:
+        return dict.fromkeys(QUANTIZATION)
+    quantizer, seen = ptq.quantizer, ptq.looks_at
+    named = {effective(shape, quantizer.granularity) for shape in matrices}
+    of = replace(quantizer, granularity=named.pop()) if len(named) == 1 else quantizer
+    return {
+        "ptq_method": type(ptq.method).__name__.lower(),
+        "ptq_bits": quantizer.format.bits,
+        "ptq_grid": _grid(quantizer),
+        "ptq_granularity": _granularity(of),
+        "ptq_group": _group(of),
+        "ptq_format": _format(quantizer),
+        "ptq_scale": type(quantizer.scale).__name__.lower(),
+        "ptq_calibration": type(quantizer.calibration).__name__.lower(),
+        "ptq_rounding": quantizer.rounding,
+        "ptq_settings": _settings(ptq),
+        "ptq_rotate": int(ptq.rotate),
+        "ptq_activations_bits": ptq.activations.format.bits if ptq.activations else None,
+        "ptq_activations_format": _format(ptq.activations),
+        "ptq_activations_granularity": _granularity(ptq.activations),
+        "ptq_kv_bits": ptq.kv.format.bits if ptq.kv else None,
+        "ptq_kv_format": _format(ptq.kv),
+        "calibration_sequences": seen.sequences if seen else None,
+        "calibration_seed": seen.seed if seen else None,
+    }
+
+
+def _settings(ptq: PTQ) -> str | None:
+    """The method and the quantizers without their formats, where anything of it is not as it is by default."""
+    quantizers = [q for q in (ptq.quantizer, ptq.activations, ptq.kv) if q]
+    parts = [ptq.method, *(part for q in quantizers for part in (q.scale, q.calibration))]
+    if all(part == type(part)() for part in parts):
+        return None
+    return canonical((ptq.method, *(q.scaling for q in quantizers)))
+
+
+def _format(quantizer: Quantizer | None) -> str | None:
+    if quantizer is None:
+        return None
+    return "int" if isinstance(quantizer.format, Int) else quantizer.format.name
+
+
 def _average(average: Average | None) -> Row:
     if isinstance(average, LAWA):
         return {"average": "lawa", "average_tokens": average.every_tokens, "average_count": average.count}
@@ -152,4 +209,6 @@ def _granularity(quantizer: Quantizer | None) -> str | None:
 
 
 def _group(quantizer: Quantizer | None) -> int | None:
+    if quantizer and isinstance(quantizer.granularity, PerBlock):
+        return quantizer.granularity.inputs
     return quantizer.granularity.size if quantizer and isinstance(quantizer.granularity, PerGroup) else None

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from simlaw.arithmetic import Plain
-from simlaw.config import Dtype, ModelSpec
+from simlaw.arithmetic import FLOAT32, AbstractArithmetic
+from simlaw.config import ModelSpec
 from simlaw.errors import SimlawError
 from simlaw.model import Params, logits
 
@@ -23,7 +23,7 @@ def sample(
     prompt: Sequence[int],
     length: int,
     seed: int = 0,
-    dtype: Dtype = "float32",
+    arithmetic: AbstractArithmetic = FLOAT32,
     *,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -43,17 +43,17 @@ def sample(
     keys = jax.random.split(jax.random.key(seed), length)
     # at temperature 1 nothing is divided, so that its samples never change
     warmth = None if temperature < _COLD or temperature == 1 else jnp.float32(temperature)
-    how = model, dtype, temperature < _COLD, None if top_k == model.vocab else top_k
-    return [int(token) for token in _sample(*how, params, window, jnp.int32(len(seen)), keys, warmth)]
+    how = model, temperature < _COLD, None if top_k == model.vocab else top_k
+    return [int(token) for token in _sample(*how, params, arithmetic, window, jnp.int32(len(seen)), keys, warmth)]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _sample(
     model: ModelSpec,
-    dtype: Dtype,
     greedy: bool,
     top_k: int | None,
     params: Params,
+    arithmetic: AbstractArithmetic,
     window: Int[Array, " t"],
     used: Int[Array, ""],
     keys: Array,
@@ -69,7 +69,7 @@ def _sample(
     def draw(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
         window, used = carry
         # the window is filled from the left; what lies behind the last token is not seen, being in the future
-        token = choose(key, logits(model, params, window[None], Plain(dtype=dtype))[0, used - 1]).astype(jnp.int32)
+        token = choose(key, logits(model, params, window[None], arithmetic)[0, used - 1]).astype(jnp.int32)
         full = used == model.context
         window = jnp.where(full, jnp.roll(window, -1), window)
         used = jnp.where(full, used, used + 1)

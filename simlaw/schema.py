@@ -73,11 +73,26 @@ COLUMNS = (
     Column("average", "text", "which average of the weights was measured: ema, lawa; empty: the last weights"),
     Column("average_tokens", "int", "time constant of an ema, span between snapshots of a lawa"),
     Column("average_count", "int", "snapshots of a lawa"),
-    Column("ptq_method", "text", "post-training quantization: rtn; empty: as trained"),
+    Column("ptq_method", "text", "post-training quantization: rtn, gptq, awq, ...; empty: as trained"),
     Column("ptq_bits", "int", "P_post; empty: as trained, which laws treat as infinity"),
-    Column("ptq_grid", "text", "grid of ptq_bits"),
-    Column("ptq_granularity", "text", "what shares a scale: tensor, channel, group"),
-    Column("ptq_group", "int", "inputs in a group"),
+    Column("ptq_grid", "text", "grid of ptq_bits; empty for formats that are no integers"),
+    Column(
+        "ptq_granularity", "text", "what shares a scale: tensor, channel, group, block; by the shapes of this model"
+    ),
+    Column("ptq_group", "int", "inputs in a group or block"),
+    Column("ptq_format", "text", "int, nf4, or a float by exponent and mantissa: e2m1, e4m3_nan, ..."),
+    Column("ptq_scale", "text", "stored scales: float16, poweroftwo, float8"),
+    Column("ptq_calibration", "text", "how a scale is chosen: absmax, percentile, mse"),
+    Column("ptq_rounding", "text", "nearest, stochastic"),
+    Column("ptq_settings", "text", "the method and its quantizers as JSON, where a setting is not the default"),
+    Column("ptq_rotate", "int", "1 where a Hadamard matrix turns the inputs first"),
+    Column("ptq_activations_bits", "int", "bits of the inputs of block matrices; empty: as trained"),
+    Column("ptq_activations_format", "text", "their format"),
+    Column("ptq_activations_granularity", "text", "what shares one of their scales: tensor, token, group"),
+    Column("ptq_kv_bits", "int", "bits of keys and values; empty: as trained"),
+    Column("ptq_kv_format", "text", "their format"),
+    Column("calibration_sequences", "int", "windows of training text that the method looked at"),
+    Column("calibration_seed", "int", "their seed"),
     Column("eval_tokens", "int", "held-out tokens measured"),
     Column("flops_eval", "float", "forward FLOPs of the measurement"),
     Column(
@@ -98,7 +113,12 @@ COLUMNS = (
 )
 
 #: What says how a checkpoint was quantized; empty in rows of checkpoints as trained.
-QUANTIZATION = ("ptq_method", "ptq_bits", "ptq_grid", "ptq_granularity", "ptq_group")
+QUANTIZATION = (
+    *("ptq_method", "ptq_bits", "ptq_grid", "ptq_granularity", "ptq_group", "ptq_format", "ptq_scale"),
+    *("ptq_calibration", "ptq_rounding", "ptq_settings", "ptq_rotate", "ptq_activations_bits"),
+    *("ptq_activations_format", "ptq_activations_granularity", "ptq_kv_bits", "ptq_kv_format"),
+    *("calibration_sequences", "calibration_seed"),
+)
 
 #: What every row of one analysis must share, for no law here knows it; what may differ between sizes is not in it.
 CONFOUNDERS = (

@@ -1,15 +1,28 @@
 """Sweeps: a declared grid of runs and evaluations, written as a Python value in `sweeps/<name>/sweep.py`."""
 
+import itertools
 import runpy
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from simlaw.config import PTQ, RTN, Average, Corpus, Graph, Method, Optimizer, Precision, Schedule
+from simlaw.config import PTQ, RTN, Average, CalibrationText, Corpus, Graph, Method, Optimizer, Precision, Schedule
 from simlaw.declared import Above, Between, Count, Declared, Natural, Positive, option
 from simlaw.errors import SimlawError
-from simlaw.formats import Bits, Granularity, Int, PerChannel, Quantizer
+from simlaw.formats import (
+    AbsMax,
+    Bits,
+    Calibration,
+    Float16,
+    Format,
+    Granularity,
+    Int,
+    PerChannel,
+    Quantizer,
+    Rounding,
+    Scale,
+)
 from simlaw.formats import Grid as GridName
 from simlaw.recipe import OPTIMIZERS, Family, RateRule, Recipe
 
@@ -22,8 +35,79 @@ class TokensPerParameter(Declared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PTQGrid(Declared):
+    """Post-training quantizations of every checkpoint: every combination of its axes.
+
+    Formats are integers of so many `bits` on a `grid` (one bit on the grid that it has), and any other `formats`.
+    `same_bits` puts inputs on the weights' format, with scales of this granularity.
+    """
+
+    methods: tuple[Method, ...] = (RTN(),)
+    bits: tuple[Bits, ...] = ()
+    granularities: tuple[Granularity, ...] = (PerChannel(),)
+    grid: GridName = "symmetric"
+    formats: tuple[Format, ...] = ()
+    scales: tuple[Scale, ...] = (Float16(),)
+    calibrations: tuple[Calibration, ...] = (AbsMax(),)
+    rounding: Rounding = "nearest"
+    activations: tuple[Quantizer | None, ...] = (None,)
+    kv: tuple[Quantizer | None, ...] = (None,)
+    same_bits: Granularity | None = None
+    rotate: bool = False
+    calibration_sequences: Count = 128
+    calibration_seeds: tuple[Natural, ...] = (0,)
+
+    @property
+    def each(self) -> tuple[PTQ, ...]:
+        """The combinations."""
+        axes = itertools.product(
+            *(self.methods, self.granularities, self.scales, self.calibrations),
+            *(self.activations, self.kv, self.calibration_seeds, self._formats),
+        )
+        found = (self._one(*point) for point in axes)
+        return tuple(dict.fromkeys(found))  # seeds make no difference to a method that looks at no text
+
+    def check(self) -> None:
+        if not self.each:
+            raise SimlawError(
+                "PTQGrid has an empty axis, so it quantizes nothing: give each axis a value, and bits or formats"
+            )
+        if self.same_bits is not None and self.activations != (None,):
+            raise SimlawError("PTQGrid.same_bits gives the inputs their formats: leave activations out, or same_bits")
+
+    @property
+    def _formats(self) -> tuple[Format, ...]:
+        """One bit has a grid of its own, whatever the others are on."""
+        one: GridName = "asymmetric" if self.grid == "asymmetric" else "sign"
+        return (*(Int(bits=bits, grid=one if bits == 1 else self.grid) for bits in self.bits), *self.formats)
+
+    def _one(
+        self,
+        method: Method,
+        granularity: Granularity,
+        scale: Scale,
+        calibration: Calibration,
+        activations: Quantizer | None,
+        kv: Quantizer | None,
+        seed: int,
+        form: Format,
+    ) -> PTQ:
+        if self.same_bits is not None:
+            activations = Quantizer(format=form, granularity=self.same_bits)
+        quantizer = Quantizer(
+            format=form, granularity=granularity, scale=scale, calibration=calibration, rounding=self.rounding
+        )
+        found = PTQ(method=method, quantizer=quantizer, activations=activations, kv=kv, rotate=self.rotate)
+        text = CalibrationText(sequences=self.calibration_sequences, seed=seed)
+        return found if found.looks_at in (None, text) else replace(found, calibration=text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grid(Declared):
-    """One block of a sweep: every combination of its axes. Without `schedules` or `recipes`, the sweep's own."""
+    """One block of a sweep: every combination of its axes. Without `schedules` or `recipes`, the sweep's own.
+
+    Its runs are quantized as the sweep says, and by its own `ptq` besides.
+    """
 
     widths: tuple[Count, ...]
     tokens: tuple[Count, ...] | TokensPerParameter
@@ -32,6 +116,7 @@ class Grid(Declared):
     precisions: tuple[Precision, ...] = (Precision(),)
     rate_multiples: tuple[Positive, ...] = (1.0,)
     recipes: tuple[Recipe, ...] | None = option(None)
+    ptq: tuple[PTQGrid, ...] = option(())
 
     def check(self) -> None:
         for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples", "recipes"):
@@ -39,30 +124,6 @@ class Grid(Declared):
                 raise SimlawError(f"Grid.{axis} is empty, so the grid holds no run: give it at least one value")
         if not (self.tokens.ratios if isinstance(self.tokens, TokensPerParameter) else self.tokens):
             raise SimlawError("Grid.tokens is empty, so the grid holds no run: give it at least one value")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PTQGrid(Declared):
-    """Post-training quantizations of every checkpoint: every combination of its axes."""
-
-    methods: tuple[Method, ...] = (RTN(),)
-    bits: tuple[Bits, ...]
-    granularities: tuple[Granularity, ...] = (PerChannel(),)
-    grid: GridName = "symmetric"
-
-    @property
-    def each(self) -> tuple[PTQ, ...]:
-        """The combinations."""
-        return tuple(
-            PTQ(method=method, quantizer=Quantizer(format=Int(bits=bits, grid=self.grid), granularity=granularity))
-            for method in self.methods
-            for granularity in self.granularities
-            for bits in self.bits
-        )
-
-    def check(self) -> None:
-        if not self.each:
-            raise SimlawError("PTQGrid has an empty axis, so it quantizes nothing: give each axis a value")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simlaw.config import PTQ, EvalSpec, Precision
+from simlaw.config import GPTQ, PTQ, CalibrationText, EvalSpec, Precision, SmoothQuant
 from simlaw.evaluate import measure
-from simlaw.formats import Int, PerChannel, PerGroup, Quantizer
+from simlaw.formats import FLOATS, Int, PerChannel, PerGroup, PerToken, Quantizer
 from simlaw.model import init, losses
-from simlaw.ptq import round_to_nearest
+from simlaw.ptq import calibration_windows, numbers_of, quantized, round_to_nearest
 from simlaw.quantize import numbers
 from simlaw.sample import sample
 from tests.conftest import MODEL, tiny_run
@@ -54,6 +54,43 @@ def test_fewer_bits_move_the_loss_more(found):
     assert deltas[0] == 0
     assert deltas[1] > deltas[2] > deltas[3]
     assert found[3].delta_se < found[3].loss_se / 20  # pairing removes nearly all token noise
+
+
+MANY = (
+    PTQ(quantizer=Quantizer(format=Int(bits=3))),
+    PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=3))),
+    PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=5))),
+    PTQ(
+        method=SmoothQuant(),
+        quantizer=Quantizer(format=Int(bits=4)),
+        activations=Quantizer(format=Int(bits=4), granularity=PerToken()),
+    ),
+    PTQ(quantizer=Quantizer(format=FLOATS["e2m1"]), kv=Quantizer(format=Int(bits=3), granularity=PerToken())),
+)
+
+
+def test_every_method_is_measured_as_it_computes(corpus, windows):
+    def text(wanted):
+        return calibration_windows(corpus, wanted, MODEL.context)
+
+    evals = tuple(EvalSpec(tokens=1024, ptq=ptq) for ptq in MANY)
+    found = measure(tiny_run(), PARAMS, windows, (*evals, EvalSpec(tokens=1024)), None, text)
+    assert found[-1].delta == 0
+    for ptq, got in zip(MANY, found, strict=False):
+        seen = None if ptq.looks_at is None else jnp.asarray(text(ptq.looks_at))
+        made = quantized(MODEL, "float32", ptq, PARAMS, seen, numbers_of(ptq))
+        each = losses(MODEL, PARAMS, jnp.asarray(windows), made)
+        assert got.loss == pytest.approx(float(np.asarray(each, np.float64).mean()), abs=1e-5)
+    assert len({m.loss for m in found}) == len(found)
+
+
+def test_calibration_windows_are_the_seeds(corpus):
+    one, again, other = (
+        calibration_windows(corpus, CalibrationText(sequences=8, seed=s), MODEL.context) for s in (0, 0, 1)
+    )
+    assert one.shape == (8, MODEL.context)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
 
 
 def test_only_block_matrices_are_rounded():

@@ -9,9 +9,9 @@ import pytest
 from simlaw.config import EMA, LAWA, PTQ, SGD, AdamW, ModelSpec
 from simlaw.corpora import open_corpus
 from simlaw.evaluate import _losses
-from simlaw.formats import Int, IntLevels, Quantizer
+from simlaw.formats import Int, Quantizer
 from simlaw.memory import activations, need_of
-from simlaw.model import losses
+from simlaw.model import losses, matrices
 from simlaw.plan import shapes_of
 from simlaw.train import compile_shape, members, shape_of, start
 from tests.conftest import tiny_eval, tiny_run
@@ -56,10 +56,12 @@ def test_what_the_backward_pass_keeps(remat):
 
 
 def test_an_evaluation_takes_what_is_estimated():
-    tree, levels = shapes_of(MODEL), (IntLevels(*3 * (jax.ShapeDtypeStruct((7,), jnp.float32),)),)
-    kinds = ((IntLevels, Quantizer(format=Int(bits=2)).scaling),)
+    tree = shapes_of(MODEL)
+    stacks = tuple(
+        {place: jax.ShapeDtypeStruct((n, *w.shape), jnp.float32) for place, w in matrices(tree).items()} for n in (1, 7)
+    )
     windows = jax.ShapeDtypeStruct((64, 65), jnp.int32)
-    found = _losses.lower(MODEL, "float32", kinds, tree, tree, levels, windows).compile().memory_analysis()
+    found = _losses.lower(MODEL, "float32", tree, stacks, windows).compile().memory_analysis()
     evals = (tiny_eval(), *(tiny_eval(ptq=ptq) for ptq in PTQS))
     within(need_of(SPEC, evals).evaluation, found.temp_size_in_bytes)
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 
-from simlaw.config import EMA, LAWA, WSD, Precision
+from simlaw.config import EMA, GPTQ, LAWA, WSD, Precision
+from simlaw.declared import decode, encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
 from simlaw.plan import Pack, expand, packs, shared_work, steps_left
-from simlaw.sweep import Grid, Sweep, TokensPerParameter, load_sweep
+from simlaw.sweep import Grid, PTQGrid, Sweep, TokensPerParameter, load_sweep
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_eval, tiny_run
 
@@ -72,6 +73,19 @@ def test_packs_hold_alike_trunks_and_start_with_the_dearest():
     assert {run.seed for runs in triple[0].members for run in runs} == {0, 1, 2}
     wide, narrow = (shape_of(pack.members[0][0]) for pack in triple)
     assert [len(pack.members) for pack in packs(cells, {wide: 1, narrow: 3})] == [1, 1, 1, 3]
+
+
+def test_a_grid_may_be_quantized_in_more_ways_than_the_sweep():
+    also = PTQGrid(methods=(GPTQ(),), bits=(4,))
+    grids = (Grid(widths=(16,), tokens=(2560, 5120)), Grid(widths=(16,), tokens=(5120,), ptq=(also,)))
+    plan = expand(change(SMOKE, grids=grids, ptq=(PTQGrid(bits=(3,)),)), "f")
+    assert [[e.ptq and type(e.ptq.method).__name__ for e in cell.evals] for cell in plan.cells] == [
+        [None, "RTN"],
+        [None, "RTN", "GPTQ"],
+    ]
+    (pack,) = packs(plan.cells, 1)
+    assert [pack.measured(rung) for rung in (0, 1)] == [cell.evals for cell in plan.cells]
+    assert decode(Pack, encode(pack)) == pack
 
 
 def test_packs_of_one_kind_are_as_equal_as_can_be():

@@ -2,7 +2,9 @@
 
 import pytest
 
+from simlaw.config import GPTQ, RTN
 from simlaw.errors import SimlawError
+from simlaw.formats import FLOATS, Int, PerToken, Quantizer
 from simlaw.recipe import Family, RateRule
 from simlaw.sweep import PTQGrid, load_sweep
 from tests.conftest import ROOT
@@ -37,7 +39,6 @@ def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
         ("widths=(8, 16)", "widths=[8, 16]", r"Grid.widths is \[8, 16\]: it must be a tuple, for example \(8, 16\)"),
         ("widths=(8, 16)", "widths=()", "Grid.widths is empty, so the grid holds no run: give it at least one value"),
         ("bits=(3, 4, 8)", "bits=(3, 17)", r"PTQGrid.bits is \(3, 17\): item 1 is 17, it must be from 1 to 16"),
-        ("bits=(3, 4, 8)", "bits=(1,)", r"Int\(bits=1, grid='symmetric'\) has no codes: take the grid 'sign'"),
         ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = 8 * 16 / 0", "line 1.* raises ZeroDivisionError: division by zero"),
         ("BATCH_TOKENS = 8 * 16", "BATCH_TOKENS = = 8", "raises SyntaxError: invalid syntax"),
         ("batch=8", 'batch=8, analysis="law "', r"Sweep.analysis is 'law ': it must be one of 'law', 'rates'"),
@@ -80,6 +81,23 @@ def test_the_rate_rule_is_a_power_of_the_width():
     rule = RateRule(rate=0.015, width=32, exponent=-0.8)
     assert rule.at(32) == 0.015
     assert rule.at(64) == 0.00861524  # 0.015 / 2^0.8 to six digits: part of identities, so the same everywhere
+
+
+def test_a_ptq_grid_takes_formats_calibration_seeds_and_inputs_of_the_same_bits():
+    grid = PTQGrid(methods=(RTN(), GPTQ()), bits=(1, 4), formats=(FLOATS["e2m1"],), calibration_seeds=(0, 1))
+    names = [(type(p.method).__name__, p.quantizer.format.name, p.looks_at and p.looks_at.seed) for p in grid.each]
+    # rounding looks at no text, so seeds are one to it; one bit is on the grid that it has
+    assert names == [
+        *(("RTN", name, None) for name in ("int1", "int4", "e2m1")),
+        *(("GPTQ", name, seed) for seed in (0, 1) for name in ("int1", "int4", "e2m1")),
+    ]
+    assert grid.each[0].quantizer.format.grid == "sign"
+    same = PTQGrid(bits=(4, 8), same_bits=PerToken()).each
+    assert [(p.quantizer.format.bits, p.activations.format.bits) for p in same] == [(4, 4), (8, 8)]
+    with pytest.raises(SimlawError, match="leave activations out, or same_bits"):
+        PTQGrid(bits=(4,), same_bits=PerToken(), activations=(Quantizer(format=Int(bits=8), granularity=PerToken()),))
+    with pytest.raises(SimlawError, match="give each axis a value, and bits or formats"):
+        PTQGrid()
 
 
 def test_a_ptq_grid_is_every_combination():

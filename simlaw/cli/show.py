@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from simlaw.arithmetic import Plain
 from simlaw.config import Graph, RunSpec
 from simlaw.corpora import open_corpus
 from simlaw.declared import decode
@@ -168,9 +169,9 @@ def _average(row: Row) -> str:
 
 def _sample(spec: RunSpec, weights: Params, length: int) -> str:
     if isinstance(spec.corpus, Graph):
-        drawn = sample(spec.model, weights, [0], length, dtype=spec.dtype)
+        drawn = sample(spec.model, weights, [0], length, arithmetic=Plain(dtype=spec.dtype))
         return f"sample, from node 0: {' '.join(map(str, drawn))}"
     window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
-    drawn = sample(spec.model, weights, [int(token) for token in window], length, dtype=spec.dtype)
+    drawn = sample(spec.model, weights, [int(token) for token in window], length, arithmetic=Plain(dtype=spec.dtype))
     before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
     return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"

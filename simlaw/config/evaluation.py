@@ -2,25 +2,9 @@
 
 from dataclasses import dataclass
 
+from simlaw.config.ptq import PTQ
 from simlaw.config.schedule import Average
 from simlaw.declared import Count, Declared, digest, option
-from simlaw.formats import Quantizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class RTN(Declared):
-    """Round to nearest: every block matrix on its grid, nothing else changed."""
-
-
-Method = RTN
-
-
-@dataclass(frozen=True, kw_only=True)
-class PTQ(Declared):
-    """Post-training quantization of a checkpoint's block matrices."""
-
-    method: Method = RTN()
-    quantizer: Quantizer
 
 
 @dataclass(frozen=True, kw_only=True)

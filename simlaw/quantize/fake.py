@@ -21,11 +21,17 @@ class Cut:
 
     shape: tuple[int, int]
     granularity: Granularity
+    of_tokens: bool = False
+    """Whether it is (tokens, inputs) instead; a token is then what an output channel is to weights."""
 
     @property
     def block(self) -> tuple[int, int]:
         """Inputs and outputs of one block."""
-        return block_of(self.shape, self.granularity)
+        first, second = self.shape
+        if not self.of_tokens:
+            return block_of((first, second), self.granularity)
+        inputs, tokens = block_of((second, first), self.granularity)
+        return tokens, inputs
 
     @property
     def groups(self) -> tuple[int, int]:
@@ -64,15 +70,19 @@ class Cut:
 
 
 def fake_quantize(
-    x: Float[Array, "i o"], levels: Levels, scaling: Scaling, key: Key[Array, ""] | None = None
+    x: Float[Array, "i o"],
+    levels: Levels,
+    scaling: Scaling,
+    key: Key[Array, ""] | None = None,
+    of_tokens: bool = False,
 ) -> Float[Array, "i o"]:
     """The values of a matrix (inputs × outputs) on the levels of a format, under the scales of its own groups.
 
     `levels` may be traced, `scaling` is static; stochastic rounding needs a `key`, and nearest takes none.
-    Of activations (tokens × inputs) give the transpose: a token is what an output channel is to weights.
+    With `of_tokens` the matrix is (tokens × inputs), and what weights have for an output channel it has for a token.
     """
     inputs, outputs = x.shape
-    cut = Cut((inputs, outputs), scaling.granularity)
+    cut = Cut((inputs, outputs), scaling.granularity, of_tokens)
     blocks = cut.blocks(x)
     scales = scales_of(blocks, levels, scaling, cut.held)
     random = scaling.rounding == "stochastic"

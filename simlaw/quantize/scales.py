@@ -5,6 +5,7 @@ may delete a cast to a narrow type and back.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,8 @@ from simlaw.formats import (
 )
 from simlaw.quantize.rounding import on_levels
 
+#: The smallest normal float32: where a scale must not be zero.
+TINY = 2.0**-126
 #: The axes of a block that share a scale.
 WITHIN = (1, 3)
 
@@ -49,27 +52,42 @@ def scales_of(blocks: Float[Array, "g r h c"], levels: Levels, scaling: Scaling,
     if isinstance(levels, SignLevels):
         mean = jnp.mean(jnp.abs(blocks), axis=WITHIN, keepdims=True, where=held)
         return Scales(stored(mean, scaling.scale), None)
-    least, most = _reach(blocks, levels, scaling.calibration, held)
     if not isinstance(scaling.calibration, MSE):
-        return _placed(least, most, levels, scaling.scale)
+        return _placed(*_reach(blocks, levels, scaling.calibration, held), levels, scaling.scale)
     search = scaling.calibration
+    shares = 1.0 - jnp.arange(0, math.ceil((1 - search.least) * search.steps), dtype=jnp.float32) / search.steps
 
-    def error(share: Array) -> Array:
+    def error(values: Array) -> Array:
+        return jnp.sum(jnp.abs(values - blocks) ** search.norm, axis=WITHIN, keepdims=True)
+
+    return best_scales(blocks, levels, scaling, held, shares, error)
+
+
+def best_scales(
+    blocks: Float[Array, "g r h c"],
+    levels: Levels,
+    scaling: Scaling,
+    held: Any,
+    shares: Float[Array, " k"],
+    error: Callable[[Array], Array],
+) -> Scales:
+    """Of the scales that hold these shares of what lies in a group, those whose values have the least `error`.
+
+    `error` takes rounded blocks to a number for each group (g, 1, h, 1); of equal ones the first share is taken.
+    """
+    least, most = _reach(blocks, levels, scaling.calibration, held)
+
+    def of(share: Array) -> Array:
         scales = _placed(least * share, most * share, levels, scaling.scale)
-        return jnp.sum(
-            jnp.abs(on_groups(blocks, scales, levels) * scales.scale - blocks) ** search.norm,
-            axis=WITHIN,
-            keepdims=True,
-        )
+        return error(on_groups(blocks, scales, levels) * scales.scale)
 
     def step(best: tuple[Array, Array], share: Array) -> tuple[tuple[Array, Array], None]:
-        found = error(share)
-        # "not larger", not "smaller": an error that is NaN is kept, and spoils its group
-        return (jnp.where(best[0] <= found, best[0], found), jnp.where(best[0] <= found, best[1], share)), None
+        found = of(share)
+        better = found < best[0]
+        return (jnp.where(better, found, best[0]), jnp.where(better, share, best[1])), None
 
-    shares = 1.0 - jnp.arange(0, math.ceil((1 - search.least) * search.steps), dtype=jnp.float32) / search.steps
-    first = jnp.ones_like(most)
-    (_, share), _ = jax.lax.scan(step, (error(first), first), shares[1:])
+    first = jnp.broadcast_to(shares[0], most.shape)
+    (_, share), _ = jax.lax.scan(step, (of(first), first), shares[1:])
     return _placed(least * share, most * share, levels, scaling.scale)
 
 
@@ -116,7 +134,7 @@ def _placed(least: Array, most: Array, levels: Levels, kind: Scale) -> Scales:
     if isinstance(levels, AffineLevels):
         scale = stored((most - least) / levels.steps, kind)
         return Scales(scale, jnp.round(least / jnp.where(scale == 0, 1.0, scale)))
-    largest = _largest(levels)
+    largest = largest_of(levels)
     if isinstance(kind, PowerOfTwo) and kind.rule == "floor":
         _, exponent = jnp.frexp(most)
         _, top = jnp.frexp(jnp.asarray(largest, jnp.float32))
@@ -124,7 +142,8 @@ def _placed(least: Array, most: Array, levels: Levels, kind: Scale) -> Scales:
     return Scales(stored(most / largest, kind), None)
 
 
-def _largest(levels: Levels) -> Any:
+def largest_of(levels: Levels) -> Any:
+    """What a scale of 1 reaches, on levels that are as many above zero as below."""
     if isinstance(levels, IntLevels):
         return levels.divisor
     return levels.largest if isinstance(levels, FloatLevels) else 1.0

@@ -76,10 +76,10 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
             begun = {spec: _last(store, run_id(spec, fingerprint)) for spec in untrained}
             trunk = trunk_id(runs[0].trunk, fingerprint)
             steps += steps_left(untrained, (at for at, _ in stored_steps(store, [trunk])), begun)
-            for spec in runs:
+            for i, spec in enumerate(runs):
                 run = run_id(spec, fingerprint)
                 there = stored_rows(store, run)
-                evaluations += sum(e.tokens for e in pack.evals if eval_id(run, e) not in there)
+                evaluations += sum(e.tokens for e in pack.measured(i) if eval_id(run, e) not in there)
         train = 3 * forward * steps * pack.members[0][0].batch_tokens
         evaluate = forward * evaluations
         # the packs are taken in this order by whoever is free

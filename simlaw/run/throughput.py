@@ -62,7 +62,8 @@ class Step:
         """Seconds of a pack's training and evaluations, its members filled up to a multiple of `unit`."""
         runs, count = pack.members[0], -(-len(pack.members) // unit) * unit
         # an evaluation has the forward pass alone
-        evaluations = len(runs) * sum(e.tokens for e in pack.evals) / (3 * runs[0].batch_tokens)
+        measured = sum(e.tokens for i in range(len(runs)) for e in pack.measured(i))
+        evaluations = measured / (3 * runs[0].batch_tokens)
         return steps_left(runs, ()) * (self.fixed + self.each * count) + evaluations * self.each * len(pack.members)
 
 

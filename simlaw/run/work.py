@@ -5,6 +5,7 @@ stored state, bit for bit as if it had not been cut off.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import Average, EvalSpec, RunSpec, eval_id, run_id, trunk_id
+from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import digest, encode
 from simlaw.errors import SimlawError
@@ -24,6 +26,7 @@ from simlaw.evaluate import measure
 from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
+from simlaw.ptq import calibration_windows
 from simlaw.rows import diverged_rows, done_rows
 from simlaw.run.clock import timed
 from simlaw.run.machine import Machine
@@ -114,15 +117,15 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     if shape not in programs:
         side_by_side = jax.default_backend() != "cpu"
         programs[shape] = compile_shape(shape, desk.corpus, desk.mesh, side_by_side, desk.remat)
-    job = _Job(desk=desk, program=programs[shape], evals=pack.evals)
+    job = _Job(desk=desk, program=programs[shape])
     trunk = _Trunk(state=start(ladder[0]), step=0, history=no_history(len(pack.members)))
-    for rung in ladder:
+    for i, rung in enumerate(ladder):
         # read, not only looked for: a damaged checkpoint is set aside here and trained again
         if any(desk.store.get("run", run_id(spec, desk.corpus.fingerprint)) is None for spec in rung):
             trunk = job.advance(trunk, rung)
             job.branch(trunk, rung)
         for spec in rung:
-            job.evaluate(spec)
+            job.evaluate(spec, pack.measured(i))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,6 @@ class _Trunk:
 class _Job:
     desk: Desk
     program: Program
-    evals: tuple[EvalSpec, ...]
 
     def _resume(self, trunk: _Trunk, ids: Sequence[str], end: int) -> _Trunk:
         """The trunks, or branches of them, at the last step up to `end` that is stored for all of them."""
@@ -193,12 +195,12 @@ class _Job:
             self.desk.store.put("run", ids[i], files)
         self._drop_partials(ids)
 
-    def evaluate(self, spec: RunSpec) -> None:
+    def evaluate(self, spec: RunSpec, wanted: Sequence[EvalSpec]) -> None:
         """Measure whatever of a run is not measured yet, and store the rows."""
         store, corpus = self.desk.store, self.desk.corpus
         run = run_id(spec, corpus.fingerprint)
         there = stored_rows(store, run)
-        missing = tuple(e for e in self.evals if eval_id(run, e) not in there)
+        missing = tuple(e for e in wanted if eval_id(run, e) not in there)
         if not missing:
             self.desk.watch.settled(run, list(there.values()))
             return
@@ -219,7 +221,8 @@ class _Job:
                 evals = these if base in these else (base, *these)
                 windows = corpus.held_out(base.tokens, spec.model.context)
                 with timed() as span:
-                    found = measure(spec, weights_of(spec, files, average, run), windows, evals, corpus.floor(windows))
+                    weights = weights_of(spec, files, average, run)
+                    found = measure(spec, weights, windows, evals, corpus.floor(windows), self._calibration(spec))
                 self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
@@ -228,6 +231,10 @@ class _Job:
         self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
             raise Stopped
+
+    def _calibration(self, spec: RunSpec) -> Callable[[CalibrationText], Int[np.ndarray, "b t"]]:
+        """What gives a run the windows that methods look at."""
+        return functools.partial(calibration_windows, self.desk.corpus, context=spec.model.context)
 
     def _toward(self, end: int, trunk: _Trunk, rung: Sequence[RunSpec], ids: Sequence[str], *, cool: bool) -> _Trunk:
         """The trunks, or, to `cool`, branches of them, at step `end`; states on the way are stored under `ids`."""

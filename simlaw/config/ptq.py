@@ -1,0 +1,184 @@
+"""Post-training quantization, as declared: a method, what it puts on which format, and what it looks at first."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from simlaw.declared import Above, Between, Count, Declared, Fraction, Natural, option
+from simlaw.errors import SimlawError
+from simlaw.formats import FLOATS, Float, Format, Int, PerGroup, PerTensor, PerToken, Quantizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class RTN(Declared):
+    """Round to nearest: every block matrix on its grid, nothing else changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTQ(Declared):
+    """Inputs rounded one after the other, later ones making up for the error (2210.17323).
+
+    `order` is that of the inputs: as they lie, or the largest Hessian diagonal first. The scales of groups come from
+    the weights as they were ("static"), or as earlier corrections left them ("refreshed").
+    """
+
+    order: Literal["given", "activations"] = "given"
+    groups: Literal["static", "refreshed"] = "static"
+    damping: Annotated[float, Above(0)] = 0.01
+
+    def check(self) -> None:
+        if self.order == "activations" and self.groups == "refreshed":
+            raise SimlawError(
+                "GPTQ cannot refresh the scales of groups whose inputs it takes in another order: take "
+                "groups='static', or order='given'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AWQ(Declared):
+    """Inputs scaled up by a power of their mean magnitude before rounding to nearest (2306.00978).
+
+    The power is the best of `steps` from 0 to 1 by the error of the outputs; then, with `clip`, each group's largest
+    magnitude is lowered where that helps the outputs.
+    """
+
+    steps: Count = 20
+    clip: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothQuant(Declared):
+    """Inputs divided by max|x|^alpha / max|w|^(1 - alpha), weights multiplied (2211.10438).
+
+    Where a norm precedes alone: of the inputs of attention and of the feed-forward layer. `alpha` None takes the best
+    of 0.05 to 0.95 by the error of the outputs, for each matrix.
+    """
+
+    alpha: Fraction | None = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tender(Declared):
+    """Inputs in `groups` of channels whose scales are powers of two apart, so that sums only shift (2406.12930)."""
+
+    groups: Annotated[int, Between(1, 16)] = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Declared):
+    """No method: normal noise with the variance that rounding to nearest has in each matrix. A control."""
+
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateDistortion(Declared):
+    """No method: the noise of an ideal code of the format's bits per weight, under the inputs' covariance.
+
+    Reverse water-filling over the eigenvectors of the covariance; what layer-wise quantization could reach at best.
+    """
+
+    seed: Natural = 0
+
+
+Method = RTN | GPTQ | AWQ | SmoothQuant | Tender | Noise | RateDistortion
+
+#: Methods that quantize inputs too, and mean little without it.
+OF_INPUTS = (SmoothQuant, Tender)
+#: Methods that look at no text.
+BLIND = (RTN, Noise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationText(Declared):
+    """What a method looks at: windows of the run's own training text, drawn by a seed."""
+
+    sequences: Count = 128
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTQ(Declared):
+    """Post-training quantization of a checkpoint: its block matrices, and, where given, their inputs, keys and values.
+
+    With `rotate` a Hadamard matrix turns the inputs of every block matrix before either is rounded.
+    """
+
+    method: Method = RTN()
+    quantizer: Quantizer
+    activations: Quantizer | None = option(None)
+    kv: Quantizer | None = option(None)
+    rotate: bool = option(False)
+    calibration: CalibrationText | None = option(None)
+
+    def check(self) -> None:
+        name = type(self.method).__name__
+        if isinstance(self.method, OF_INPUTS) and self.activations is None:
+            raise SimlawError(
+                f"PTQ.method is {name}, which is for quantized inputs, and activations is None: give "
+                "activations=Quantizer(…, granularity=PerToken()), or take RTN() or GPTQ()"
+            )
+        if self.calibration is not None and self.looks_at is None:
+            raise SimlawError(f"PTQ.method is {name}, which looks at no text: leave calibration out")
+        if isinstance(self.method, Tender):
+            self._check_tender()
+        if isinstance(self.method, GPTQ | AWQ | RateDistortion) and self.quantizer.rounding == "stochastic":
+            raise SimlawError(f"{name} chooses how it rounds: leave rounding='nearest', or take RTN()")
+        for role, quantizer in (("activations", self.activations), ("kv", self.kv)):
+            if quantizer is not None:
+                _check_role(role, quantizer)
+
+    @property
+    def looks_at(self) -> CalibrationText | None:
+        """What the method looks at, where it looks at anything."""
+        blind = isinstance(self.method, BLIND) and not self._static_inputs
+        return None if blind else self.calibration or CalibrationText()
+
+    @property
+    def kind(self) -> "PTQ":
+        """The declaration with one format in place of each kind: what of it is static in compiled code."""
+        roles = {role: getattr(self, role) for role in ("quantizer", "activations", "kv")}
+        shared = {role: replace(q, format=_shared(q.format)) for role, q in roles.items() if q is not None}
+        return replace(self, **shared)
+
+    @property
+    def _static_inputs(self) -> bool:
+        """Whether one scale for all tokens has to be found before any is seen."""
+        return self.activations is not None and isinstance(self.activations.granularity, PerTensor)
+
+    def _check_tender(self) -> None:
+        assert self.activations is not None
+        for role, quantizer in (("quantizer", self.quantizer), ("activations", self.activations)):
+            form = quantizer.format
+            if not isinstance(form, Int) or form.grid not in ("symmetric", "full_range"):
+                raise SimlawError(
+                    f"Tender adds whole numbers, and PTQ.{role} has the format {form.name}"
+                    f"{f' with the grid {form.grid!r}' if isinstance(form, Int) else ''}: the nearest it takes is "
+                    f"Int(bits={max(2, min(8, form.bits))})"
+                )
+        if self.rotate:
+            raise SimlawError("Tender groups channels by their range, which a rotation makes equal: leave rotate out")
+
+
+def _shared(form: Format) -> Format:
+    """One format of each kind of levels."""
+    if isinstance(form, Int):
+        return (
+            Int(bits=8, grid="asymmetric")
+            if form.grid == "asymmetric"
+            else Int(bits=1, grid="sign")
+            if form.bits == 1
+            else Int(bits=8)
+        )
+    return FLOATS["e4m3"] if isinstance(form, Float) else form
+
+
+def _check_role(role: str, quantizer: Quantizer) -> None:
+    if not isinstance(quantizer.granularity, PerToken | PerGroup | PerTensor):
+        raise SimlawError(
+            f"PTQ.{role} has scales {type(quantizer.granularity).__name__}, which are of weights: take PerToken(), "
+            "PerGroup(size=…) or PerTensor()"
+        )
+    if quantizer.format.bits == 1:
+        raise SimlawError(f"PTQ.{role} has one bit, which has no level for 0: take 2 bits or more")
+    if quantizer.rounding == "stochastic":
+        raise SimlawError(f"PTQ.{role} rounds at random, and an evaluation is to be the same again: take 'nearest'")
