@@ -1,8 +1,8 @@
 """simlaw: when does quantizing a large language model lose to training a smaller one?
 
 For planning notebooks: `import simlaw as sl` gives laws, published and fitted, and decisions; it needs NumPy alone.
-`sl.load_model` alone brings JAX with it. Each name is imported when it is first asked for: a worker, which asks for
-none of them, starts a tenth faster.
+`sl.load_model` and `sl.load_quantized` alone bring JAX with them. Each name is imported when it is first asked for: a
+worker, which asks for none of them, starts a tenth faster.
 """
 
 import importlib
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from simlaw.isoflops.runs import isoflop as isoflop
     from simlaw.lawfile import load_law as load_law
     from simlaw.loaded import load_model as load_model
+    from simlaw.loaded import load_quantized as load_quantized
     from simlaw.notebook import fit as fit
     from simlaw.simulation import Noise as Noise
     from simlaw.simulation import simulate as simulate
@@ -84,7 +85,7 @@ _PLACES = {
     "simlaw.isoflops.optimum": ("compute_optimal",),
     "simlaw.isoflops.runs": ("isoflop",),
     "simlaw.lawfile": ("load_law",),
-    "simlaw.loaded": ("load_model",),
+    "simlaw.loaded": ("load_model", "load_quantized"),
     "simlaw.notebook": ("fit",),
     "simlaw.simulation": ("Noise", "simulate"),
     "simlaw.table": ("read_table",),

@@ -1,12 +1,12 @@
 """Parameters by group, FLOPs by convention, and the bytes that a deployed model needs. Plain numbers; no JAX."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from simlaw.config import ModelSpec
+from simlaw.config import AWQ, PTQ, SMOOTHED, ModelSpec, SmoothQuant, Tender
 from simlaw.formats import UNQUANTIZED_BITS, Quantizer, scale_count
 
 #: The groups of parameters; a law chooses which of them its N counts.
@@ -67,13 +67,45 @@ def stored_bits(shape: tuple[int, int], quantizer: Quantizer | None) -> int:
     return inputs * outputs * form.bits + groups * (scale.bits + form.zero_bits) + scale.tensor_bits
 
 
-def bytes_blocks(shapes: Mapping[str, Any], quantizer: Quantizer | None) -> float:
-    """Bytes of the block matrices, with their scales and zero points."""
-    return sum(stored_bits(tuple(leaf.shape), quantizer) for leaf in leaves(shapes["blocks"])) / 8
+def site_bits(matrix: str, shape: tuple[int, int], ptq: PTQ) -> int:
+    """Bits of one stored matrix, named as its model does, and of what its inputs go through under a method.
+
+    AWQ's and SmoothQuant's scales of inputs are float16, though some could go into the norm or matrix before. Tender
+    stores of each input a float16 and its group, and of each output a float32. One scale of inputs for all tokens, and
+    Tender's least scale, are a float32.
+    """
+    (inputs, outputs), method = shape, ptq.method
+    bits = stored_bits(shape, ptq.quantizer)
+    if isinstance(method, Tender):
+        return bits + inputs * (16 + group_bits(method)) + outputs * 32 + 32
+    if isinstance(method, AWQ) or (isinstance(method, SmoothQuant) and matrix in SMOOTHED):
+        bits += inputs * 16
+    return bits + 32 * ptq.static_inputs
 
 
-def bytes_total(shapes: Mapping[str, Any], quantizer: Quantizer | None) -> float:
+def group_bits(method: Tender) -> int:
+    """Bits of the number of a channel's group."""
+    return (method.groups - 1).bit_length()
+
+
+def bytes_blocks(shapes: Mapping[str, Any], how: PTQ | Quantizer | None) -> float:
+    """Bytes of the block matrices with their scales and zero points, and with what a method puts before them."""
+    if isinstance(how, PTQ):
+        return sum(site_bits(name, tuple(leaf.shape), how) for name, leaf in _named(shapes["blocks"])) / 8
+    return sum(stored_bits(tuple(leaf.shape), how) for leaf in leaves(shapes["blocks"])) / 8
+
+
+def bytes_total(shapes: Mapping[str, Any], how: PTQ | Quantizer | None) -> float:
     """Bytes of everything a deployed model needs: the blocks; embedding, norms and head at 16 bits."""
     counts = parameters(shapes)
     rest = counts.total - counts.blocks
-    return bytes_blocks(shapes, quantizer) + rest * UNQUANTIZED_BITS / 8
+    return bytes_blocks(shapes, how) + rest * UNQUANTIZED_BITS / 8
+
+
+def _named(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """The arrays of a nested mapping, each with the last of its keys."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _named(value)
+        else:
+            yield str(key), value

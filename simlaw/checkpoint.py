@@ -30,7 +30,7 @@ def to_bytes(tree: Any, of: str = "") -> bytes:
 
 def names(data: bytes) -> set[str]:
     """The key paths of the arrays in a file of `to_bytes`."""
-    return set(_read(data))
+    return set(read(data)[0])
 
 
 def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
@@ -39,8 +39,7 @@ def from_bytes(data: bytes, like: Any, of: str = "") -> Any:
     Raises `SimlawError` where a leaf is missing, not wanted, or of another shape or dtype than in `like`, and where the
     file says that it has another form or is of something else. Version 0.1 said neither.
     """
-    stored = _read(data)
-    about = _about(data)
+    stored, about = read(data)
     check_about(about, FORM, of)
     flat, structure = jax.tree_util.tree_flatten_with_path(like)
     out = []
@@ -86,22 +85,23 @@ def check_spare(names: Iterable[str]) -> None:
         )
 
 
-def _about(data: bytes) -> dict[str, Any]:
-    """What the header says besides the arrays, which the library's reader leaves out: eight bytes of length, JSON."""
+def read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a file by name, and what its header says of them under "about".
+
+    Raises `SimlawError` where it is no safetensors file.
+    """
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise SimlawError(f"the checkpoint is not a safetensors file ({error}): remove it, it is made again") from error
+    # the library's reader leaves the header's texts out: eight bytes of length, JSON
     length = int.from_bytes(data[:8], "little")
     texts = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    found: dict[str, Any] = json.loads(texts.get("about", "{}"))
-    return found
+    about: dict[str, Any] = json.loads(texts.get("about", "{}"))
+    return arrays, about
 
 
 def _whole(leaf: Any) -> np.ndarray:
     if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         return multihost_utils.process_allgather(leaf, tiled=True)
     return np.asarray(leaf)
-
-
-def _read(data: bytes) -> dict[str, np.ndarray]:
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise SimlawError(f"the checkpoint is not a safetensors file ({error}): remove it, it is made again") from error

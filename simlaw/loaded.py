@@ -17,9 +17,11 @@ from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
 from simlaw.evaluate import as_trained
+from simlaw.files import write_file
 from simlaw.formats import Quantizer
 from simlaw.model import Params, logits, losses, with_matrices
-from simlaw.ptq import calibration_windows, numbers_of, quantized
+from simlaw.packed import Packed, from_bytes, to_bytes
+from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, quantized
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of
@@ -51,6 +53,7 @@ class LoadedModel:
     arithmetic: AbstractArithmetic = field(repr=False)
     average: Average | None = None
     ptq: PTQ | None = None
+    packed: bool = field(default=False, repr=False)
 
     def __call__(self, what: Any) -> Float[np.ndarray, "*n v"]:
         """The logits behind each token of a text, of tokens (t), or of several of one length (b, t).
@@ -132,6 +135,11 @@ class LoadedModel:
             raise SimlawError(
                 f"{ptq!r} is no quantizer: give one, such as Quantizer(format=Int(bits=4)) of simlaw.formats"
             )
+        if self.packed:
+            raise SimlawError(
+                "the model was read from packed codes, and its checkpoint is not in them: quantize "
+                f"sl.load_model({self.run_id[:8]!r})"
+            )
         text, seen = ptq.looks_at, None
         if text is not None:
             corpus = open_corpus(self.spec.corpus)
@@ -144,6 +152,26 @@ class LoadedModel:
         made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, self.params, seen, numbers_of(ptq))
         weights = with_matrices(self.params, {place: site.w for place, site in made.sites.items()})
         return replace(self, ptq=ptq, weights=weights, arithmetic=made)
+
+    def save(self, path: str | Path) -> None:
+        """Write a quantized model as one safetensors file: packed codes, scales, and the other groups as float16.
+
+        Its matrices come back bit for bit; embedding, norms and head lose what float16 does not hold. Raises
+        `SimlawError` for a model that is not quantized here, and for methods that leave no codes.
+        """
+        if self.ptq is None or not isinstance(self.arithmetic, OnFormats) or self.arithmetic.sites is None:
+            raise SimlawError(
+                "only a model that is quantized here has codes to save: sl.load_model(run).quantized(ptq).save(path)"
+            )
+        found = Packed(
+            run_id=self.run_id,
+            spec=self.spec,
+            ptq=self.ptq,
+            average=self.average,
+            params=self.params,
+            sites=self.arithmetic.sites,
+        )
+        write_file(Path(path), to_bytes(found))
 
     def __repr__(self) -> str:
         """What was trained, on what, and the model's format."""
@@ -181,6 +209,30 @@ def load_model(run: str, *, average: Average | None = None, store: str | Path | 
         weights=as_trained(spec, params),
         arithmetic=Plain(dtype=spec.dtype),
         average=average,
+    )
+
+
+def load_quantized(path: str | Path) -> LoadedModel:
+    """The model that `LoadedModel.save` wrote, ready for logits, losses and samples; no store is needed.
+
+    Raises `SimlawError` where there is no such file, where it is damaged, and where another version wrote it in another
+    form.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SimlawError(f"cannot read {path}: {error.strerror}; save a quantized model there first") from error
+    found = from_bytes(data)
+    return LoadedModel(
+        run_id=found.run_id,
+        spec=found.spec,
+        tokenizer=tokenizer_of(found.spec.corpus, found.spec.model.vocab),
+        params=found.params,
+        weights=found.params,
+        arithmetic=arithmetic_of(found.ptq, numbers_of(found.ptq), found.sites, found.spec.dtype),
+        average=found.average,
+        ptq=found.ptq,
+        packed=True,
     )
 
 

@@ -71,7 +71,7 @@ def _row(
     run = run_id(spec, fingerprint)
     forward = flops_forward_per_token(spec.model, counts)
     weights, ptq = spec.precision.weights, evaluation.ptq
-    stored = ptq.quantizer if ptq else weights
+    stored = ptq or weights
     numbers = found if found is not None and diverged is None else None
     floor = numbers.floor if numbers else None
     return {

@@ -96,7 +96,10 @@ COLUMNS = (
     Column("eval_tokens", "int", "held-out tokens measured"),
     Column("flops_eval", "float", "forward FLOPs of the measurement"),
     Column(
-        "bytes_blocks", "float", "stored bytes of the block matrices with float16 scales; 16 bits where unquantised"
+        "bytes_blocks",
+        "float",
+        "stored bytes of the block matrices with scales, zero points and what a method stores of their inputs; 16 bits "
+        "where unquantised",
     ),
     Column("bytes_total", "float", "bytes_blocks + embedding, norms and head at 16 bits"),
     Column("loss", "float", "nats per token"),

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "schema", "quantize", "laws", "published"),
     (
         *("accounting", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
-        *("store", "checkpoint", "history", "ptq"),
+        *("store", "checkpoint", "history", "ptq", "packed"),
         *("averages", "devices", "sharded", "columns", "export", "table"),
         "losscurves",
     ),
@@ -46,6 +46,7 @@ TRAINING = {
         "optimizer",
         "train",
         "ptq",
+        "packed",
         "evaluate",
         "rows",
         "sample",

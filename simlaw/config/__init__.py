@@ -17,6 +17,7 @@ from simlaw.config.ptq import BLIND as BLIND
 from simlaw.config.ptq import GPTQ as GPTQ
 from simlaw.config.ptq import PTQ as PTQ
 from simlaw.config.ptq import RTN as RTN
+from simlaw.config.ptq import SMOOTHED as SMOOTHED
 from simlaw.config.ptq import CalibrationText as CalibrationText
 from simlaw.config.ptq import Method as Method
 from simlaw.config.ptq import Noise as Noise

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from simlaw.declared import Above, Between, Count, Declared, Fraction, Natural, option
 from simlaw.errors import SimlawError
-from simlaw.formats import FLOATS, Float, Format, Int, PerGroup, PerTensor, PerToken, Quantizer
+from simlaw.formats import FLOATS, Float, Float8, Format, Int, PerGroup, PerTensor, PerToken, Quantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,8 @@ Method = RTN | GPTQ | AWQ | SmoothQuant | Tender | Noise | RateDistortion
 
 #: Methods that quantize inputs too, and mean little without it.
 OF_INPUTS = (SmoothQuant, Tender)
+#: Matrices whose inputs SmoothQuant divides: those behind a norm.
+SMOOTHED = ("qkv", "gate_up", "up")
 #: Methods that look at no text.
 BLIND = (RTN, Noise)
 
@@ -119,6 +121,12 @@ class PTQ(Declared):
             )
         if self.calibration is not None and self.looks_at is None:
             raise SimlawError(f"PTQ.method is {name}, which looks at no text: leave calibration out")
+        refreshed = isinstance(self.method, GPTQ) and self.method.groups == "refreshed"
+        if refreshed and isinstance(self.quantizer.scale, Float8):
+            raise SimlawError(
+                "a scale stored as Float8() shares one number with the whole matrix, which refreshed groups do not "
+                "know: take GPTQ(groups='static'), or Float16()"
+            )
         if isinstance(self.method, Tender):
             self._check_tender()
         if isinstance(self.method, GPTQ | AWQ | RateDistortion) and self.quantizer.rounding == "stochastic":
@@ -130,7 +138,7 @@ class PTQ(Declared):
     @property
     def looks_at(self) -> CalibrationText | None:
         """What the method looks at, where it looks at anything."""
-        blind = isinstance(self.method, BLIND) and not self._static_inputs
+        blind = isinstance(self.method, BLIND) and not self.static_inputs
         return None if blind else self.calibration or CalibrationText()
 
     @property
@@ -141,7 +149,7 @@ class PTQ(Declared):
         return replace(self, **shared)
 
     @property
-    def _static_inputs(self) -> bool:
+    def static_inputs(self) -> bool:
         """Whether one scale for all tokens has to be found before any is seen."""
         return self.activations is not None and isinstance(self.activations.granularity, PerTensor)
 

@@ -1,7 +1,7 @@
 """AWQ: inputs that matter scaled up before rounding, then less reach where that helps (2306.00978).
 
-The scale of an input goes into the norm or matrix before it, so that it costs nothing; the matrix here is the one that
-inputs see without it.
+What multiplies a row again after rounding, and would multiply its input in use, may go into the norm or matrix before,
+which rounds it; here it stays apart, as a float16, and counts as stored. The matrix is the one that inputs see without.
 """
 
 import jax
@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from simlaw.config import AWQ
 from simlaw.formats import Levels, Scaling, SignLevels
-from simlaw.quantize import fake_quantize
-from simlaw.quantize.fake import Cut
-from simlaw.quantize.scales import best_scales, on_groups
+from simlaw.ptq.site import Rounded
+from simlaw.quantize import fake_quantize, half
+from simlaw.quantize.fake import Cut, with_scales
+from simlaw.quantize.scales import Scales, best_scales, on_groups
 
 #: A group's reach is lowered to this share of its largest magnitude at most, in so many steps of a whole.
 _LEAST, _STEPS = 0.5, 20
@@ -25,32 +26,34 @@ def awq(
     levels: Levels,
     scaling: Scaling,
     how: AWQ,
-) -> Float[Array, "i o"]:
+) -> Rounded:
     """A matrix on the levels of a format, with the error of its outputs searched over scales of inputs, then reaches.
 
     `moments` is any multiple of the second moments of the inputs, `magnitude` the mean of theirs.
     """
 
-    def scales(power: Array) -> Float[Array, " i"]:
+    def shares(power: Array) -> Float[Array, " i"]:
         each = jnp.maximum(magnitude, 1e-8) ** power
-        return each / jnp.sqrt(each.max() * each.min())
+        return half(jnp.maximum(jnp.sqrt(each.max() * each.min()) / each, 2.0**-14))
 
     def error(power: Array) -> Array:
-        scale = scales(power)[:, None]
-        off = fake_quantize(w * scale, levels, scaling) / scale - w
+        rows = shares(power)[:, None]
+        off = fake_quantize(w / rows, levels, scaling) * rows - w
         return jnp.sum(off * jnp.matmul(moments, off, precision="highest"))
 
     powers = jnp.arange(how.steps, dtype=jnp.float32) / how.steps
-    scale = scales(powers[jnp.argmin(jax.lax.map(error, powers))])
-    scaled = w * scale[:, None]
+    rows = shares(powers[jnp.argmin(jax.lax.map(error, powers))])
+    scaled = w / rows[:, None]
     if how.clip and not isinstance(levels, SignLevels):
-        return _clipped(scaled, moments / (scale[:, None] * scale[None, :]), levels, scaling) / scale[:, None]
-    return fake_quantize(scaled, levels, scaling) / scale[:, None]
+        made, groups = _clipped(scaled, moments * (rows[:, None] * rows[None, :]), levels, scaling)
+    else:
+        made, groups = with_scales(scaled, levels, scaling)
+    return Rounded(made * rows[:, None], groups, rows)
 
 
 def _clipped(
     w: Float[Array, "i o"], moments: Float[Array, "i i"], levels: Levels, scaling: Scaling
-) -> Float[Array, "i o"]:
+) -> tuple[Float[Array, "i o"], Scales]:
     """The matrix on levels whose reach has, in each scale group, the least error of what the group adds to outputs."""
     cut = Cut((w.shape[0], w.shape[1]), scaling.granularity)
     blocks = cut.blocks(w)
@@ -65,4 +68,4 @@ def _clipped(
 
     shares = 1.0 - jnp.arange(int((1 - _LEAST) * _STEPS), dtype=jnp.float32) / _STEPS
     scales = best_scales(blocks, levels, scaling, cut.held, shares, error)
-    return cut.matrix(on_groups(blocks, scales, levels) * scales.scale)
+    return cut.matrix(on_groups(blocks, scales, levels) * scales.scale), scales

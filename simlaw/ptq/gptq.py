@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from simlaw.config import GPTQ
 from simlaw.formats import Levels, PerGroup, Scaling
+from simlaw.ptq.site import Rounded
 from simlaw.quantize.field import field_of, on_field
+from simlaw.quantize.scales import Scales
 
 #: Inputs whose corrections of all later blocks wait for the end of the block.
 BLOCK = 64
@@ -19,9 +21,7 @@ BLOCK = 64
 _GROWTH, _TRIES = 10.0, 9
 
 
-def gptq(
-    w: Float[Array, "i o"], hessian: Float[Array, "i i"], levels: Levels, scaling: Scaling, how: GPTQ
-) -> Float[Array, "i o"]:
+def gptq(w: Float[Array, "i o"], hessian: Float[Array, "i i"], levels: Levels, scaling: Scaling, how: GPTQ) -> Rounded:
     """A matrix on the levels of a format, with the least error of its outputs that GPTQ finds.
 
     `hessian` is any multiple of the second moments of the inputs; it may be singular, or zero.
@@ -35,7 +35,7 @@ def gptq(
         hessian = hessian[order][:, order]
     refreshed = how.groups == "refreshed" and isinstance(scaling.granularity, PerGroup)
     size = min(inputs, scaling.granularity.size if refreshed and isinstance(scaling.granularity, PerGroup) else BLOCK)
-    field = field_of(w, levels, scaling)
+    field, scales = field_of(w, levels, scaling)
     if order is not None:
         w, field = w[order], jax.tree.map(lambda each: each[order], field)
     # whole blocks: what fills the last one up is zero and moves nothing
@@ -44,13 +44,16 @@ def gptq(
     field = jax.tree.map(lambda each: jnp.pad(each, ((0, more), (0, 0)), mode="edge"), field)
     factor = jax.scipy.linalg.block_diag(_factor(hessian, how.damping), jnp.eye(more, dtype=w.dtype))
 
-    def block(carry: Float[Array, "p o"], start: Int[Array, ""]) -> tuple[Float[Array, "p o"], Float[Array, "s o"]]:
+    def block(
+        carry: Float[Array, "p o"], start: Int[Array, ""]
+    ) -> tuple[Float[Array, "p o"], tuple[Float[Array, "s o"], Scales | None]]:
         rows = jax.lax.dynamic_slice_in_dim(carry, start, size)
         upper = jax.lax.dynamic_slice_in_dim(factor, start, size)
         within = jax.lax.dynamic_slice_in_dim(upper, start, size, axis=1)
         if refreshed:
-            own = field_of(rows, levels, scaling)
+            own, new = field_of(rows, levels, scaling)
         else:
+            new = None
             own = jax.tree.map(lambda each: jax.lax.dynamic_slice_in_dim(each, start, size), field)
 
         def one(i: Int[Array, ""], state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -63,11 +66,13 @@ def gptq(
 
         blank = jnp.zeros_like(rows)
         _, rounded, errors = jax.lax.fori_loop(0, size, one, (rows, blank, blank))
-        return carry - jnp.matmul(upper.T, errors, precision="highest"), rounded
+        return carry - jnp.matmul(upper.T, errors, precision="highest"), (rounded, new)
 
-    _, found = jax.lax.scan(block, w, jnp.arange(0, w.shape[0], size))
+    _, (found, fresh) = jax.lax.scan(block, w, jnp.arange(0, w.shape[0], size))
     rounded = found.reshape(w.shape)[:inputs]
-    return rounded if order is None else jnp.zeros_like(rounded).at[order].set(rounded)
+    if fresh is not None:  # each block is a group, with scales of (1, 1, outputs, 1)
+        scales = jax.tree.map(lambda each: each[:, 0], fresh)
+    return Rounded(rounded if order is None else jnp.zeros_like(rounded).at[order].set(rounded), scales)
 
 
 def _factor(hessian: Float[Array, "i i"], damping: float) -> Float[Array, "i i"]:

@@ -1,5 +1,6 @@
 """Hadamard rotation: inputs turned so that no channel stands out (2404.00456)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -14,6 +15,11 @@ def turned(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     block = d & -d
     matrix = jnp.asarray(hadamard(block), jnp.float32)
     return jnp.einsum("nbi,ij->nbj", x.reshape(n, -1, block), matrix, precision="highest").reshape(n, d)
+
+
+def turned_back(w: Float[Array, "i o"]) -> Float[Array, "i o"]:
+    """The matrix of inputs as they are that does what `w` does to turned ones; the same bits in every program."""
+    return turned(jax.lax.optimization_barrier(w).T).T  # type: ignore[no-untyped-call]
 
 
 def hadamard(size: int) -> Float[np.ndarray, "{size} {size}"]:

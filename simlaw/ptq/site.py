@@ -16,24 +16,43 @@ from simlaw.quantize.scales import TINY, Scales, largest_of, on_groups
 
 
 class Channels(NamedTuple):
-    """How Tender puts inputs on integers: what is taken from each channel, its scale, and what is added again."""
+    """How Tender puts inputs on integers: what is taken from each channel, its scale, and what is added again.
+
+    The scale is the least one, the `unit`, times 2 to the power of the channel's group.
+    """
 
     bias: Float[Array, " d"]
     scale: Float[Array, " d"]
     added: Float[Array, " e"]
+    group: Float[Array, " d"]
+    unit: Float[Array, ""]
+
+
+class Rounded(NamedTuple):
+    """A matrix that a method put on levels, and the scales of its groups; what is on no levels has none.
+
+    Its `rows` are multiplied after rounding, where a method divided them before.
+    """
+
+    w: Float[Array, "d e"]
+    scales: Scales | None = None
+    rows: Float[Array, " d"] | None = None
 
 
 class Site(NamedTuple):
     """A quantized matrix, and what its inputs go through before it.
 
     The matrix stands for turned and smoothed inputs where inputs are quantized, else for inputs as they are. `smooth`
-    divides the inputs; `reach` is the largest magnitude that a scale for all tokens has to hold.
+    divides the inputs; `reach` is the largest magnitude that a scale for all tokens has to hold. `scales` and
+    `rows` are those of `Rounded`, from which its codes follow.
     """
 
     w: Float[Array, "d e"]
     smooth: Float[Array, " d"] | None = None
     reach: Float[Array, ""] | None = None
     channels: Channels | None = None
+    scales: Scales | None = None
+    rows: Float[Array, " d"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +95,7 @@ def through(site: Site, x: Float[Array, "n d"], role: Role | None, rotate: bool,
         return product("nd,de->ne", x, site.w, dtype)
     x = turned(x) if rotate else x
     if site.channels is not None:
-        bias, scale, added = site.channels
+        bias, scale, added, *_ = site.channels
         assert isinstance(role.levels, IntLevels)
         code = jnp.clip(jnp.round((x - bias[None]) / scale[None]), -role.levels.high - 1, role.levels.high)
         return product("nd,de->ne", code * scale[None], site.w, dtype) + added[None]

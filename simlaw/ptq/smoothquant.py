@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 from simlaw.config import SmoothQuant
 from simlaw.formats import Levels, Scaling
 from simlaw.ptq.site import Role, Site, on_role
-from simlaw.quantize import fake_quantize
+from simlaw.quantize import half
+from simlaw.quantize.fake import with_scales
 
 #: The powers that are tried where none is given.
 _ALPHAS = 19
@@ -18,17 +19,18 @@ def smoothquant(
 ) -> Site:
     """A matrix on a format, and what divides its inputs: s = max|x|^alpha / max|w|^(1 - alpha), at least 1e-5.
 
-    An input that was never active on the calibration text is left as it is.
+    It is a float16. An input that was never active on the calibration text is left as it is.
     """
     of_inputs, of_weights = jnp.abs(x).max(axis=0), jnp.abs(w).max(axis=1)
 
     def smooth(alpha: Array) -> Float[Array, " i"]:
         s = of_inputs**alpha / jnp.maximum(of_weights, 1e-5) ** (1 - alpha)
-        return jnp.where(of_inputs > 0, jnp.maximum(s, 1e-5), 1.0)
+        return half(jnp.where(of_inputs > 0, jnp.maximum(s, 1e-5), 1.0))
 
     def made(alpha: Array) -> Site:
         s = smooth(alpha)
-        return Site(w=fake_quantize(w * s[:, None], levels, scaling), smooth=s, reach=jnp.abs(x / s[None]).max())
+        found, scales = with_scales(w * s[:, None], levels, scaling)
+        return Site(found, smooth=s, reach=jnp.abs(x / s[None]).max(), scales=scales)
 
     if how.alpha is not None:
         return made(jnp.float32(how.alpha))

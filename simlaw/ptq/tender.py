@@ -1,9 +1,9 @@
 """Tender: channels of inputs in groups whose scales are powers of two apart (2406.12930).
 
-From each channel the middle of its range is taken, and its product with the weights is added again. A channel whose
-largest magnitude lies in (t/2^k, t/2^(k-1)], t the largest of all, has the scale t/2^(k-1) / q: partial sums of a group
-are doubled by a shift when the next smaller scale is added, and nothing is dequantized in between. One decomposition
-serves all tokens: the paper's chunks of 256 tokens are longer than the contexts here.
+From each channel the middle of its range, as a float16, is taken, and its product with the weights is added again. A
+channel whose largest magnitude lies in (t/2^k, t/2^(k-1)], t the largest of all, has the scale t/2^(k-1) / q: partial
+sums of a group are doubled by a shift when the next smaller scale is added, and nothing is dequantized in between. One
+decomposition serves all tokens: the paper's chunks of 256 tokens are longer than the contexts here.
 """
 
 import jax
@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int
 from simlaw.config import Tender
 from simlaw.formats import IntLevels, Levels, Scaling
 from simlaw.ptq.site import Channels, Role, Site
-from simlaw.quantize import fake_quantize
+from simlaw.quantize import half
+from simlaw.quantize.fake import with_scales
 from simlaw.quantize.scales import TINY
 
 
@@ -22,17 +23,19 @@ def tender(
 ) -> Site:
     """A matrix on an integer grid, and how its inputs are put on integers by groups of channels."""
     assert isinstance(role.levels, IntLevels)
-    bias = (x.max(axis=0) + x.min(axis=0)) / 2
+    bias = half((x.max(axis=0) + x.min(axis=0)) / 2)
     group, top = groups_of(jnp.abs(x - bias[None]).max(axis=0), how.groups)
-    scale = top * 2.0 ** (group - (how.groups - 1)) / role.levels.high
-    return Site(
-        w=fake_quantize(w, levels, scaling),
-        channels=Channels(
-            bias=bias,
-            scale=jnp.maximum(scale, TINY),
-            added=jnp.matmul(bias[None], w, precision="highest")[0],
-        ),
-    )
+    found, scales = with_scales(w, levels, scaling)
+    added = jnp.matmul(bias[None], w, precision="highest")[0]
+    # at least a normal number, whatever is shifted out of it
+    unit = jnp.maximum(top * 2.0 ** (1 - how.groups) / role.levels.high, TINY)
+    scale = channel_scales(group, unit)
+    return Site(found, channels=Channels(bias=bias, scale=scale, added=added, group=group, unit=unit), scales=scales)
+
+
+def channel_scales(group: Float[Array, " i"], unit: Float[Array, ""]) -> Float[Array, " i"]:
+    """The scale of each channel of inputs."""
+    return unit * jnp.ldexp(jnp.ones_like(group), group.astype(jnp.int32))
 
 
 def groups_of(largest: Float[Array, " i"], groups: int) -> tuple[Float[Array, " i"], Float[Array, ""]]:

@@ -13,17 +13,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.arithmetic import MATRICES, AbstractArithmetic, Place
-from simlaw.config import AWQ, GPTQ, PTQ, RTN, Dtype, ModelSpec, Noise, RateDistortion, SmoothQuant, Tender
+from simlaw.config import AWQ, GPTQ, PTQ, RTN, SMOOTHED, Dtype, ModelSpec, Noise, RateDistortion, SmoothQuant, Tender
 from simlaw.formats import Levels, PerTensor, Quantizer
 from simlaw.model import Params, logits, matrices
 from simlaw.ptq.awq import awq
 from simlaw.ptq.gptq import gptq
 from simlaw.ptq.noise import ideal, like_rounding
-from simlaw.ptq.rotation import turned
-from simlaw.ptq.site import OnFormats, Role, Site, kept, through
+from simlaw.ptq.rotation import turned, turned_back
+from simlaw.ptq.site import OnFormats, Role, Rounded, Site, kept, through
 from simlaw.ptq.smoothquant import smoothquant
 from simlaw.ptq.tender import tender
-from simlaw.quantize import fake_quantize, numbers
+from simlaw.quantize import numbers
+from simlaw.quantize.fake import with_scales
 
 
 class Numbers(NamedTuple):
@@ -123,7 +124,7 @@ def site_of(
     if ptq.rotate:
         # turned inputs need turned weights; the matrix is its own inverse
         x, w = None if x is None else turned(x), turned(w.T).T
-    if isinstance(ptq.method, SmoothQuant) and place.matrix in ("qkv", "gate_up", "up"):
+    if isinstance(ptq.method, SmoothQuant) and place.matrix in SMOOTHED:
         assert x is not None
         assert role is not None
         return smoothquant(w, x, given.weights, scaling, role, ptq.method)
@@ -133,23 +134,22 @@ def site_of(
         return tender(w, x, given.weights, scaling, role, ptq.method)
     rounded = matrix_of(place, x, w, ptq, given)
     if role is None:
-        return Site(turned(rounded.T).T if ptq.rotate else rounded)
+        return Site(turned_back(rounded.w) if ptq.rotate else rounded.w, scales=rounded.scales, rows=rounded.rows)
     of_all = isinstance(role.scaling.granularity, PerTensor)
-    return Site(rounded, reach=jnp.abs(x).max() if of_all and x is not None else None)
+    reach = jnp.abs(x).max() if of_all and x is not None else None
+    return Site(rounded.w, reach=reach, scales=rounded.scales, rows=rounded.rows)
 
 
-def matrix_of(
-    place: Place, x: Float[Array, "n d"] | None, w: Float[Array, "d e"], ptq: PTQ, given: Numbers
-) -> Float[Array, "d e"]:
+def matrix_of(place: Place, x: Float[Array, "n d"] | None, w: Float[Array, "d e"], ptq: PTQ, given: Numbers) -> Rounded:
     """The matrix that a method of weights alone makes."""
     method, scaling = ptq.method, ptq.quantizer.scaling
     if isinstance(method, Noise | RateDistortion):
         key = jax.random.fold_in(jax.random.key(method.seed), _number(place))
     if isinstance(method, Noise):
-        return like_rounding(w, key, given.weights, scaling)
+        return Rounded(like_rounding(w, key, given.weights, scaling))
     if isinstance(method, RTN | SmoothQuant | Tender):
         draws = jax.random.fold_in(jax.random.key(0), _number(place)) if scaling.rounding == "stochastic" else None
-        return fake_quantize(w, given.weights, scaling, draws)
+        return Rounded(*with_scales(w, given.weights, scaling, draws))
     assert x is not None
     # the mean of a text of any length; products of float32 throughout
     moments = jnp.matmul(x.T, x, precision="highest") / x.shape[0]
@@ -157,7 +157,7 @@ def matrix_of(
         return gptq(w, moments, given.weights, scaling, method)
     if isinstance(method, AWQ):
         return awq(w, moments, jnp.abs(x).mean(axis=0), given.weights, scaling, method)
-    return ideal(w, moments, key, given.bits)
+    return Rounded(ideal(w, moments, key, given.bits))
 
 
 def _number(place: Place) -> int:

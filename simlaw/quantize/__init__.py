@@ -2,6 +2,7 @@
 
 from simlaw.quantize.fake import fake_quantize as fake_quantize
 from simlaw.quantize.rounding import cast as cast
+from simlaw.quantize.rounding import half as half
 from simlaw.quantize.rounding import numbers as numbers
 from simlaw.quantize.rounding import on_levels as on_levels
 from simlaw.quantize.stored import Quantized as Quantized

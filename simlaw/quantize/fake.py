@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Key, Num
 
 from simlaw.errors import SimlawError
 from simlaw.formats import Granularity, Levels, Scaling, block_of
-from simlaw.quantize.scales import on_groups, scales_of
+from simlaw.quantize.scales import Scales, on_groups, scales_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,17 @@ def fake_quantize(
     `levels` may be traced, `scaling` is static; stochastic rounding needs a `key`, and nearest takes none.
     With `of_tokens` the matrix is (tokens × inputs), and what weights have for an output channel it has for a token.
     """
+    return with_scales(x, levels, scaling, key, of_tokens)[0]
+
+
+def with_scales(
+    x: Float[Array, "i o"],
+    levels: Levels,
+    scaling: Scaling,
+    key: Key[Array, ""] | None = None,
+    of_tokens: bool = False,
+) -> tuple[Float[Array, "i o"], Scales]:
+    """What `fake_quantize` gives, and the scales of the groups."""
     inputs, outputs = x.shape
     cut = Cut((inputs, outputs), scaling.granularity, of_tokens)
     blocks = cut.blocks(x)
@@ -88,4 +99,4 @@ def fake_quantize(
     random = scaling.rounding == "stochastic"
     if random and key is None:
         raise SimlawError("the rounding is stochastic and there is no key: give one, or take rounding='nearest'")
-    return cut.matrix(on_groups(blocks, scales, levels, key if random else None) * scales.scale)
+    return cut.matrix(on_groups(blocks, scales, levels, key if random else None) * scales.scale), scales

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from simlaw.formats import Levels, Scaling
 from simlaw.quantize.fake import Cut
 from simlaw.quantize.rounding import on_levels
-from simlaw.quantize.scales import scales_of
+from simlaw.quantize.scales import Scales, scales_of
 
 
 class Field(NamedTuple):
@@ -18,8 +18,8 @@ class Field(NamedTuple):
     low: Float[Array, "i #o"] | None
 
 
-def field_of(w: Float[Array, "i o"], levels: Levels, scaling: Scaling) -> Field:
-    """The field under which `fake_quantize` rounds the matrix."""
+def field_of(w: Float[Array, "i o"], levels: Levels, scaling: Scaling) -> tuple[Field, Scales]:
+    """The field under which `fake_quantize` rounds the matrix, and the scales that it spreads."""
     cut = Cut((w.shape[0], w.shape[1]), scaling.granularity)
     scales = scales_of(cut.blocks(w), levels, scaling, cut.held)
     (rows, columns), (g, h) = cut.block, cut.groups
@@ -27,7 +27,7 @@ def field_of(w: Float[Array, "i o"], levels: Levels, scaling: Scaling) -> Field:
     def spread(each: Float[Array, "g 1 h 1"]) -> Float[Array, "i o"]:
         return cut.matrix(jnp.broadcast_to(each, (g, rows, h, columns)))
 
-    return Field(spread(scales.scale), None if scales.low is None else spread(scales.low))
+    return Field(spread(scales.scale), None if scales.low is None else spread(scales.low)), scales
 
 
 def on_field(w: Float[Array, "i o"], field: Field, levels: Levels) -> Float[Array, "i o"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from simlaw.formats import AffineLevels, FloatLevels, Levels, SignLevels, TableLevels
+from simlaw.formats import FLOATS, AffineLevels, FloatLevels, Levels, SignLevels, TableLevels
 from simlaw.formats import Float as FloatFormat
 
 
@@ -62,6 +62,11 @@ def _on_table(x: Array, values: Float[Array, " k"], key: Array | None) -> Array:
     lower, upper = values[above - 1], values[above]
     share = (x - lower) / (upper - lower)
     return jnp.where(jax.random.uniform(key, x.shape) < share, upper, lower)
+
+
+def half(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """The nearest float16, at most the largest finite one, as float32."""
+    return on_levels(x, FLOATS["float16"].levels)
 
 
 def numbers(levels: Levels) -> Levels:

@@ -12,7 +12,7 @@ from simlaw.errors import SimlawError
 from simlaw.formats import NF4, Levels, Quantizer, Scaling
 from simlaw.formats import Int as IntFormat
 from simlaw.quantize.fake import Cut
-from simlaw.quantize.rounding import numbers
+from simlaw.quantize.rounding import numbers, on_levels
 from simlaw.quantize.scales import Scales, on_groups, scales_of
 
 
@@ -43,6 +43,15 @@ def quantize(w: Float[np.ndarray, "i o"], quantizer: Quantizer, seed: int = 0) -
     inputs, outputs = w.shape
     cut = Cut((inputs, outputs), quantizer.granularity)
     values, scales = _values(jnp.asarray(w), numbers(quantizer.format.levels), jax.random.key(seed), quantizer.scaling)
+    return _coded(np.asarray(values), scales, quantizer, cut)
+
+
+def coded(w: Float[np.ndarray, "i o"], scales: Scales, quantizer: Quantizer) -> Quantized:
+    """The stored form of a matrix that lies on the levels under these scales, or of the nearest one that does."""
+    cut = Cut((w.shape[0], w.shape[1]), quantizer.granularity)
+    scale = cut.spread(np.asarray(scales.scale)[:, 0, :, 0])
+    low = None if scales.low is None else jnp.asarray(cut.spread(np.asarray(scales.low)[:, 0, :, 0]))
+    values = on_levels(jnp.asarray(w / np.where(scale == 0, np.float32(1), scale)), quantizer.format.levels, low)
     return _coded(np.asarray(values), scales, quantizer, cut)
 
 
