@@ -1,4 +1,4 @@
-"""`make bench`: simlaw against its peers, side by side in one run: the fits, and the trainer.
+"""`make bench`: simlaw against its peers, side by side in one run: fits, trainer and quantizers.
 
 Every contender is measured in turn, round after round, so that a machine whose speed drifts treats all alike; ratios
 are of medians. Writes results.md, a section for each part with the machine and commit where it was measured, and
@@ -8,10 +8,11 @@ prints it; a part that is left out keeps its section.
 import argparse
 
 import fits
+import quantizers
 import trainer
 from here import HERE
 
-PARTS = {"fits": fits, "trainer": trainer}
+PARTS = {"fits": fits, "trainer": trainer, "quantizers": quantizers}
 RESULTS = HERE / "results.md"
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Measure, print and write."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--peer", required=True, help="Python of the peers' environment")
-    arguments.add_argument("--only", choices=PARTS, help="measure this part, and keep the other's numbers")
+    arguments.add_argument("--only", choices=PARTS, help="measure this part, and keep the others' numbers")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=float, default=6.0, help="of a trainer in a round")
     options = arguments.parse_args()
