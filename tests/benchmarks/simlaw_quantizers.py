@@ -128,7 +128,7 @@ def grid() -> dict[str, float]:
                 activations=tokens if isinstance(method, SmoothQuant | Tender) else None,
             ),
         )
-        for method in (RTN(), GPTQ(), AWQ(), SmoothQuant(alpha=None), Tender())
+        for method in (RTN(), GPTQ(), AWQ(), SmoothQuant(), Tender())
         for bits in BITS
     ]
     began = time.perf_counter()
