@@ -1,8 +1,9 @@
 """Evaluation: held-out loss of one checkpoint, as trained and under every quantization, on the same tokens."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.arithmetic import AbstractArithmetic, Place, Plain
-from simlaw.config import PTQ, CalibrationText, Dtype, EvalSpec, ModelSpec, RunSpec
+from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, RunSpec
+from simlaw.curvature import traces
 from simlaw.model import Params, losses, matrices, with_matrices
-from simlaw.ptq import Numbers, OnFormats, numbers_of, quantized, round_to_nearest
+from simlaw.ptq import Diagnosis, Numbers, OnFormats, examined, numbers_of, planted, round_to_nearest
 from simlaw.quantize import numbers
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
@@ -28,6 +30,12 @@ class Measurement:
     delta: float
     delta_se: float
     floor: float | None
+    windows: int = 0
+    """How many windows it was measured on."""
+    matrices: Mapping[Place, Diagnosis] = field(default_factory=dict)
+    """The diagnosis of each block matrix, as plain numbers, where it was quantized."""
+    traces: Mapping[Place, Float[np.ndarray, " k"]] = field(default_factory=dict)
+    """The probes of the Hessian's trace in each block matrix, where its curvature was wanted."""
 
     @property
     def finite(self) -> bool:
@@ -55,7 +63,8 @@ def measure(
 
     A run that trained with quantised weights is "as trained" with them so, and every product is in the arithmetic that
     it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.
-    `floor` is the exact Bayes loss of each window, `calibration` gives the windows that a method looks at, where any does.
+    `floor` is the exact Bayes loss of each window, `calibration` gives the windows that a method looks at,
+    where any does. Raises `SimlawError` where outliers are to be planted that would change what the model computes.
     """
     kinds: dict[PTQ, list[int]] = {}
     for i, spec in enumerate(evals):
@@ -63,26 +72,57 @@ def measure(
             kinds.setdefault(spec.ptq.kind, []).append(i)
     plain, stacks, order = as_trained(run, params), [], []
     found: dict[int, Float[np.ndarray, " m"]] = {}
+    said: dict[int, Mapping[Place, Diagnosis]] = {}
     for kind, at in kinds.items():
         given: Numbers = jax.tree.map(lambda *each: np.stack(each), *(numbers_of(_ptq(evals[i])) for i in at))
         text, seen = kind.looks_at, None
         if text is not None:
             assert calibration is not None
             seen = jnp.asarray(calibration(text))
-        made = _made(run.model, run.dtype, kind, params, seen, given)
-        if kind.activations is None and kind.kv is None:
+        own = params if kind.outliers is None else planted(run.model, params, kind.outliers)
+        made, about = _made(run.model, run.dtype, kind, own, seen, given)
+        about = jax.tree.map(np.asarray, about)
+        said |= {i: jax.tree.map(lambda each, n=n: float(each[n]), about) for n, i in enumerate(at)}
+        if kind.activations is None and kind.kv is None and kind.outliers is None:
             assert made.sites is not None
             stacks.append({place: site.w for place, site in made.sites.items()})
             order += at
         else:
-            each = _on_formats(run.model, params, made, jnp.asarray(windows))
+            each = _on_formats(run.model, own, made, jnp.asarray(windows))
             found |= dict(zip(at, np.asarray(each, np.float64), strict=True))
     alone = jax.tree.map(lambda w: w[None], matrices(plain))
     # float64 from here on: differences of nearly equal losses
     losses = np.asarray(_losses(run.model, run.dtype, params, (alone, *stacks), jnp.asarray(windows)), np.float64)
     base = losses[0]
     found |= dict(zip(order, losses[1:], strict=True))
-    return tuple(_measurement(found.get(i, base), base, floor) for i in range(len(evals)))
+    curved = _curvatures(run, plain, windows, evals)
+    return tuple(
+        replace(
+            _measurement(found.get(i, base), base, floor),
+            matrices=said.get(i, {}),
+            traces=curved.get(_curved(spec), {}),
+        )
+        for i, spec in enumerate(evals)
+    )
+
+
+def _curved(spec: EvalSpec) -> tuple[Curvature | None, Outliers | None]:
+    """What an evaluation's curvature depends on besides the checkpoint."""
+    return spec.curvature, spec.ptq.outliers if spec.ptq else None
+
+
+def _curvatures(
+    run: RunSpec, plain: Params, windows: Int[np.ndarray, "m w"], evals: Sequence[EvalSpec]
+) -> dict[Any, Mapping[Place, Float[np.ndarray, " k"]]]:
+    """The traces that evaluations want, each once."""
+    found: dict[Any, Mapping[Place, Float[np.ndarray, " k"]]] = {}
+    for how, outliers in dict.fromkeys(map(_curved, evals)):
+        if how is not None:
+            own = plain if outliers is None else planted(run.model, plain, outliers)
+            seen, key = jnp.asarray(windows[: how.windows]), jax.random.key(how.seed)
+            each = traces(run.model, run.dtype, own, seen, key, how.probes)
+            found[how, outliers] = {place: np.asarray(trace, np.float64) for place, trace in each.items()}
+    return found
 
 
 def _measurement(
@@ -95,6 +135,7 @@ def _measurement(
         delta=float(delta.mean()),
         delta_se=_standard_error(delta),
         floor=None if floor is None else float(floor.mean()),
+        windows=loss.size,
     )
 
 
@@ -110,9 +151,9 @@ def _standard_error(x: Float[np.ndarray, " m"]) -> float:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _made(
     model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
-) -> OnFormats:
+) -> tuple[OnFormats, dict[Place, Diagnosis]]:
     """What a method makes of a checkpoint, for each of the `given` formats in turn."""
-    make = functools.partial(quantized, model, dtype, kind, params, seen)
+    make = functools.partial(examined, model, dtype, kind, params, seen)
     return jax.vmap(make)(given) if seen is None else jax.lax.map(make, given)
 
 

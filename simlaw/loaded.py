@@ -21,7 +21,7 @@ from simlaw.files import write_file
 from simlaw.formats import Quantizer
 from simlaw.model import Params, logits, losses, with_matrices
 from simlaw.packed import Packed, from_bytes, to_bytes
-from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, quantized
+from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, planted, quantized
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of
@@ -149,8 +149,9 @@ class LoadedModel:
                     "another: bring its files back, or take RTN(), which looks at no text"
                 )
             seen = jnp.asarray(calibration_windows(corpus, text, self.spec.model.context))
-        made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, self.params, seen, numbers_of(ptq))
-        weights = with_matrices(self.params, {place: site.w for place, site in made.sites.items()})
+        own = self.params if ptq.outliers is None else planted(self.spec.model, self.params, ptq.outliers)
+        made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, own, seen, numbers_of(ptq))
+        weights = with_matrices(own, {place: site.w for place, site in made.sites.items()})
         return replace(self, ptq=ptq, weights=weights, arithmetic=made)
 
     def save(self, path: str | Path) -> None:
@@ -168,7 +169,7 @@ class LoadedModel:
             spec=self.spec,
             ptq=self.ptq,
             average=self.average,
-            params=self.params,
+            params=self.weights,
             sites=self.arithmetic.sites,
         )
         write_file(Path(path), to_bytes(found))

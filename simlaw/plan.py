@@ -12,6 +12,7 @@ from simlaw.config import PTQ, EvalSpec, ModelSpec, Precision, RunSpec, eval_id,
 from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
 from simlaw.model import Params, shapes
+from simlaw.ptq import check_plantable
 from simlaw.sweep import Grid, Sweep, TokensPerParameter
 from simlaw.train import Shape, shape_of
 
@@ -77,8 +78,10 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
             wanted[spec] = wanted.get(spec, {}) | each
     cells = []
     for spec, quantizations in wanted.items():
+        if any(ptq is not None and ptq.outliers is not None for ptq in quantizations):
+            check_plantable(spec.model)
         evals = tuple(
-            EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average)
+            EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average, curvature=sweep.curvature)
             for average in (None, *sweep.averages)
             for ptq in quantizations
         )

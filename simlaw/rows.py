@@ -28,8 +28,10 @@ from simlaw.config import (
     trunk_id,
 )
 from simlaw.declared import canonical
+from simlaw.diagnosed import diagnosed
 from simlaw.evaluate import Measurement
 from simlaw.formats import Int, PerBlock, PerGroup, Quantizer, effective
+from simlaw.model import matrices
 from simlaw.plan import shapes_of
 from simlaw.schema import QUANTIZATION
 from simlaw.table import Row
@@ -118,6 +120,7 @@ def _row(
         "flops_train_matmul": 3 * forward * spec.tokens,
         **_average(evaluation.average),
         **_quantization(ptq, [leaf.shape for leaf in leaves(tree["blocks"])]),
+        **diagnosed(evaluation, numbers, matrices(tree), bytes_blocks(tree, stored)),
         "eval_tokens": evaluation.tokens,
         "flops_eval": forward * evaluation.tokens,
         "bytes_blocks": bytes_blocks(tree, stored),
@@ -150,12 +153,12 @@ def _architecture(model: ModelSpec) -> Row:
     }
 
 
-def _quantization(ptq: PTQ | None, matrices: Sequence[tuple[int, int]]) -> Row:
+def _quantization(ptq: PTQ | None, shapes: Sequence[tuple[int, int]]) -> Row:
     """The cells of `schema.QUANTIZATION`; a group as wide as every matrix's inputs is called a channel."""
     if ptq is None:
         return dict.fromkeys(QUANTIZATION)
     quantizer, seen = ptq.quantizer, ptq.looks_at
-    named = {effective(shape, quantizer.granularity) for shape in matrices}
+    named = {effective(shape, quantizer.granularity) for shape in shapes}
     of = replace(quantizer, granularity=named.pop()) if len(named) == 1 else quantizer
     return {
         "ptq_method": type(ptq.method).__name__.lower(),
@@ -176,6 +179,7 @@ def _quantization(ptq: PTQ | None, matrices: Sequence[tuple[int, int]]) -> Row:
         "ptq_kv_format": _format(ptq.kv),
         "calibration_sequences": seen.sequences if seen else None,
         "calibration_seed": seen.seed if seen else None,
+        "ptq_outliers": canonical(ptq.outliers) if ptq.outliers else None,
     }
 
 

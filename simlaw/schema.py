@@ -93,6 +93,26 @@ COLUMNS = (
     Column("ptq_kv_format", "text", "their format"),
     Column("calibration_sequences", "int", "windows of training text that the method looked at"),
     Column("calibration_seed", "int", "their seed"),
+    Column("ptq_outliers", "text", "outliers planted before quantization, as JSON; empty: none"),
+    Column(
+        "weight_kurtosis", "float", "log kurtosis of a matrix before rounding (normal: 1.0986); this and the next six"
+    ),
+    Column("weight_peak", "float", "largest magnitude / root mean square of a matrix; are means over block matrices,"),
+    Column("weight_error", "float", "mean squared error of a matrix / its mean square; weighed by their parameters"),
+    Column("weight_step", "float", "mean squared step between codes, in weights^2; empty where steps are not equal"),
+    Column("output_error", "float", "|x w_q - x w|^2 / |x w|^2 on the calibration text; empty: no text was looked at"),
+    Column("bits_stored", "float", "stored bits per block parameter, with scales: 8 x bytes_blocks / params_blocks"),
+    Column("bits_entropy", "float", "the same with codes by their entropy, one distribution for each matrix"),
+    Column("delta_limit", "float", "delta of the same run under ratedistortion at the same bits; mean of its seeds"),
+    Column("hessian_windows", "int", "held-out windows on which the Hessian of the loss was probed; empty: it was not"),
+    Column("hessian_probes", "int", "its probes"),
+    Column("hessian_trace", "float", "its trace in all block matrices, as trained: nats per token / weights^2"),
+    Column("hessian_trace_se", "float", "its standard error over probes"),
+    Column(
+        "delta_quadratic",
+        "float",
+        "half the trace in a matrix x its mean squared error, summed; empty where inputs are quantized too",
+    ),
     Column("eval_tokens", "int", "held-out tokens measured"),
     Column("flops_eval", "float", "forward FLOPs of the measurement"),
     Column(
@@ -120,7 +140,7 @@ QUANTIZATION = (
     *("ptq_method", "ptq_bits", "ptq_grid", "ptq_granularity", "ptq_group", "ptq_format", "ptq_scale"),
     *("ptq_calibration", "ptq_rounding", "ptq_settings", "ptq_rotate", "ptq_activations_bits"),
     *("ptq_activations_format", "ptq_activations_granularity", "ptq_kv_bits", "ptq_kv_format"),
-    *("calibration_sequences", "calibration_seed"),
+    *("calibration_sequences", "calibration_seed", "ptq_outliers"),
 )
 
 #: What every row of one analysis must share, for no law here knows it; what may differ between sizes is not in it.

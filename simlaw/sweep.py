@@ -7,7 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from simlaw.config import PTQ, RTN, Average, CalibrationText, Corpus, Graph, Method, Optimizer, Precision, Schedule
+from simlaw.config import (
+    PTQ,
+    RTN,
+    Average,
+    CalibrationText,
+    Corpus,
+    Curvature,
+    Graph,
+    Method,
+    Optimizer,
+    Outliers,
+    Precision,
+    Schedule,
+)
 from simlaw.declared import Above, Between, Count, Declared, Natural, Positive, option
 from simlaw.errors import SimlawError
 from simlaw.formats import (
@@ -54,6 +67,7 @@ class PTQGrid(Declared):
     kv: tuple[Quantizer | None, ...] = (None,)
     same_bits: Granularity | None = None
     rotate: bool = False
+    outliers: tuple[Outliers | None, ...] = option((None,))
     calibration_sequences: Count = 128
     calibration_seeds: tuple[Natural, ...] = (0,)
 
@@ -64,7 +78,8 @@ class PTQGrid(Declared):
             *(self.methods, self.granularities, self.scales, self.calibrations),
             *(self.activations, self.kv, self.calibration_seeds, self._formats),
         )
-        found = (self._one(*point) for point in axes)
+        points = list(axes)
+        found = (replace(self._one(*point), outliers=outliers) for outliers in self.outliers for point in points)
         return tuple(dict.fromkeys(found))  # seeds make no difference to a method that looks at no text
 
     def check(self) -> None:
@@ -158,7 +173,8 @@ class Sweep(Declared):
     """A sweep: what is trained on what, and how every checkpoint is evaluated.
 
     A recipe's own rate, form of schedule and weight decay come before the sweep's, and a grid's schedules before both.
-    `averages` of the weights are evaluated beside the last ones. `analysis` is what `simlaw reproduce` makes of the
+    `averages` of the weights are evaluated beside the last ones; with `curvature` every evaluation has the Hessian's
+    trace of its checkpoint, which is probed once for all of them. `analysis` is what `simlaw reproduce` makes of the
     table, and no part of the sweep's identity.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
@@ -178,6 +194,7 @@ class Sweep(Declared):
     unidentified: str | None = None
     recipe: Recipe = option(Recipe())
     averages: tuple[Average, ...] = option(())
+    curvature: Curvature | None = option(None)
     analysis: Analysis = field(default="law", metadata={"identity": False})
 
     def check(self) -> None:

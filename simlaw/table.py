@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,11 @@ class Table:
 
 
 def make_table(rows: Iterable[Row]) -> Table:
-    """A table of rows in canonical order: by size, tokens, seed, rate, then method, granularity and bits."""
-    return Table(rows=tuple(sorted(rows, key=_order)))
+    """A table of rows in canonical order: by size, tokens, seed, rate, then method, granularity and bits.
+
+    Where a run's rows have the limit of rate-distortion noise at some bits, each of them gets it.
+    """
+    return Table(rows=tuple(sorted(_limited(list(rows)), key=_order)))
 
 
 def read_table(path: str | Path) -> Table:
@@ -152,6 +155,32 @@ def _plain(cell: Any, kind: str | None) -> str:
     if isinstance(cell, float) and math.isnan(cell):
         return ""
     return cell_text(int(cell) if kind == "int" and isinstance(cell, float) and cell.is_integer() else cell)
+
+
+def _limited(rows: Sequence[Row]) -> list[Row]:
+    """The rows with `delta_limit` where it follows from others; where it does not, what a row says of it stays."""
+    limits: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        if row["ptq_method"] == "ratedistortion" and row["delta"] is not None and _alone(row):
+            limits.setdefault(_of_limit(row), []).append(row["delta"])
+    if not limits:
+        return list(rows)
+    # sorted, so that the mean does not depend on the order of rows
+    means = {key: math.fsum(sorted(each)) / len(each) for key, each in limits.items()}
+    return [
+        {**row, "delta_limit": means[_of_limit(row)]} if row["delta"] is not None and _of_limit(row) in means else row
+        for row in rows
+    ]
+
+
+def _alone(row: Row) -> bool:
+    """Whether weights alone were quantized."""
+    return row["ptq_activations_bits"] is None and row["ptq_kv_bits"] is None
+
+
+def _of_limit(row: Row) -> tuple[Any, ...]:
+    names = ("run_id", "average", "average_tokens", "average_count", "eval_tokens", "ptq_outliers", "ptq_bits")
+    return tuple(row[name] for name in names)
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "losscurves",
     ),
     (
-        *("plan", "train", "evaluate", "rows", "sample", "memory"),
+        *("plan", "train", "evaluate", "curvature", "diagnosed", "rows", "sample", "memory"),
         *("observations", "external", "importers", "simulation", "oracle"),
         *(
             "fitting",
@@ -48,6 +48,8 @@ TRAINING = {
         "ptq",
         "packed",
         "evaluate",
+        "curvature",
+        "diagnosed",
         "rows",
         "sample",
         "plan",

@@ -3,6 +3,7 @@
 from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph
 from simlaw.config.corpus import Text as Text
+from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec
 from simlaw.config.evaluation import eval_id as eval_id
 from simlaw.config.model import Architecture as Architecture
@@ -21,6 +22,7 @@ from simlaw.config.ptq import SMOOTHED as SMOOTHED
 from simlaw.config.ptq import CalibrationText as CalibrationText
 from simlaw.config.ptq import Method as Method
 from simlaw.config.ptq import Noise as Noise
+from simlaw.config.ptq import Outliers as Outliers
 from simlaw.config.ptq import RateDistortion as RateDistortion
 from simlaw.config.ptq import SmoothQuant as SmoothQuant
 from simlaw.config.ptq import Tender as Tender

@@ -99,10 +99,25 @@ class CalibrationText(Declared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outliers(Declared):
+    """Outliers planted in a checkpoint without changing what it computes: a control for what methods do about them.
+
+    In both norms of every block this `share` of the channels, drawn by a seed and one at least, has its gain multiplied
+    by `factor`; the matrix behind the norm is divided. A power of two changes no bit of the logits.
+    """
+
+    share: Fraction = 0.02
+    factor: Annotated[float, Above(0)] = 64.0
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PTQ(Declared):
     """Post-training quantization of a checkpoint: its block matrices, and, where given, their inputs, keys and values.
 
-    With `rotate` a Hadamard matrix turns the inputs of every block matrix before either is rounded.
+    With `rotate` a Hadamard matrix turns the inputs of every block matrix before either is rounded; `outliers` are
+    planted before anything else. Methods that look at no text take a `calibration` to have the error of each matrix's
+    outputs measured on it, and make the same of the checkpoint.
     """
 
     method: Method = RTN()
@@ -111,6 +126,7 @@ class PTQ(Declared):
     kv: Quantizer | None = option(None)
     rotate: bool = option(False)
     calibration: CalibrationText | None = option(None)
+    outliers: Outliers | None = option(None)
 
     def check(self) -> None:
         name = type(self.method).__name__
@@ -119,8 +135,6 @@ class PTQ(Declared):
                 f"PTQ.method is {name}, which is for quantized inputs, and activations is None: give "
                 "activations=Quantizer(…, granularity=PerToken()), or take RTN() or GPTQ()"
             )
-        if self.calibration is not None and self.looks_at is None:
-            raise SimlawError(f"PTQ.method is {name}, which looks at no text: leave calibration out")
         refreshed = isinstance(self.method, GPTQ) and self.method.groups == "refreshed"
         if refreshed and isinstance(self.quantizer.scale, Float8):
             raise SimlawError(
@@ -137,9 +151,9 @@ class PTQ(Declared):
 
     @property
     def looks_at(self) -> CalibrationText | None:
-        """What the method looks at, where it looks at anything."""
+        """What is looked at: what the method needs, and what is declared."""
         blind = isinstance(self.method, BLIND) and not self.static_inputs
-        return None if blind else self.calibration or CalibrationText()
+        return self.calibration or (None if blind else CalibrationText())
 
     @property
     def kind(self) -> "PTQ":

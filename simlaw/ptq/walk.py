@@ -16,7 +16,9 @@ from simlaw.arithmetic import MATRICES, AbstractArithmetic, Place
 from simlaw.config import AWQ, GPTQ, PTQ, RTN, SMOOTHED, Dtype, ModelSpec, Noise, RateDistortion, SmoothQuant, Tender
 from simlaw.formats import Levels, PerTensor, Quantizer
 from simlaw.model import Params, logits, matrices
+from simlaw.product import product
 from simlaw.ptq.awq import awq
+from simlaw.ptq.diagnosis import Diagnosis, diagnosis, of_outputs
 from simlaw.ptq.gptq import gptq
 from simlaw.ptq.noise import ideal, like_rounding
 from simlaw.ptq.rotation import turned, turned_back
@@ -25,6 +27,13 @@ from simlaw.ptq.smoothquant import smoothquant
 from simlaw.ptq.tender import tender
 from simlaw.quantize import numbers
 from simlaw.quantize.fake import with_scales
+
+
+class Made(NamedTuple):
+    """What a method makes of one matrix, and what is to be said of it."""
+
+    site: Site
+    diagnosis: Diagnosis
 
 
 class Numbers(NamedTuple):
@@ -52,13 +61,16 @@ class Walk(AbstractArithmetic):
 
     ptq: PTQ
     numbers: Numbers
-    found: dict[Place, Site] = field(default_factory=dict)
+    found: dict[Place, Made] = field(default_factory=dict)
 
     def linear(self, place: Place, x: Float[Array, "n d"], w: Float[Array, "d e"]) -> Float[Array, "n e"]:
         """The product of the quantized matrix with its inputs, quantized where the declaration has it."""
         role = role_of(self.numbers.activations, self.ptq.activations)
-        site = self.found[place] = site_of(place, x, w, self.ptq, self.numbers, role)
-        return through(site, x, role, self.ptq.rotate, self.dtype)
+        site = site_of(place, x, w, self.ptq, self.numbers, role)
+        found = through(site, x, role, self.ptq.rotate, self.dtype)
+        error = of_outputs(found, product("nd,de->ne", x, w, self.dtype))
+        self.found[place] = Made(site, diagnosis(w, site, self.ptq, self.numbers.weights, error))
+        return found
 
     def cache(
         self, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
@@ -75,7 +87,7 @@ def walk(
     ptq: PTQ,
     given: Numbers,
     dtype: Dtype = "float32",
-) -> dict[Place, Site]:
+) -> dict[Place, Made]:
     """The quantized matrices of a checkpoint by place; `windows` are those of the calibration text.
 
     The formats' numbers are `given` and may be traced; those in `ptq` are not looked at, so that one compilation
@@ -86,18 +98,34 @@ def walk(
     return found.found
 
 
-def blind(params: Params, ptq: PTQ, given: Numbers) -> dict[Place, Site]:
+def blind(params: Params, ptq: PTQ, given: Numbers) -> dict[Place, Made]:
     """The quantized matrices by a method that looks at no inputs."""
-    role = role_of(given.activations, ptq.activations)
-    return {place: site_of(place, None, w, ptq, given, role) for place, w in matrices(params).items()}
+    role, found = role_of(given.activations, ptq.activations), {}
+    for place, w in matrices(params).items():
+        site = site_of(place, None, w, ptq, given, role)
+        found[place] = Made(site, diagnosis(w, site, ptq, given.weights))
+    return found
 
 
 def quantized(
     model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
 ) -> OnFormats:
-    """The arithmetic of a quantized checkpoint; `seen` are the windows that the method looks at, if it looks at any."""
-    sites = blind(params, kind, given) if seen is None else walk(model, params, seen, kind, given, dtype)
-    return arithmetic_of(kind, given, sites, dtype)
+    """The arithmetic of a quantized checkpoint; `seen` are the windows that the method looks at, if it looks at any.
+
+    Outliers are planted already.
+    """
+    return examined(model, dtype, kind, params, seen, given)[0]
+
+
+def examined(
+    model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
+) -> tuple[OnFormats, dict[Place, Diagnosis]]:
+    """What `quantized` gives, and the diagnosis of every matrix."""
+    made = blind(params, kind, given) if seen is None else walk(model, params, seen, kind, given, dtype)
+    found = {place: one.diagnosis for place, one in made.items()}
+    if isinstance(kind.method, RateDistortion):  # an ideal code of so many bits has them for its entropy
+        found = {place: one._replace(entropy=given.bits) for place, one in found.items()}
+    return arithmetic_of(kind, given, {place: one.site for place, one in made.items()}, dtype), found
 
 
 def arithmetic_of(ptq: PTQ, given: Numbers, sites: dict[Place, Site], dtype: Dtype) -> OnFormats:

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -217,7 +217,7 @@ class _Job:
             for average in dict.fromkeys(e.average for e in missing):
                 these = tuple(e for e in missing if e.average == average)
                 # deltas are against the loss as trained, so that one is measured again even where its row is there
-                base = EvalSpec(tokens=these[0].tokens, average=average)
+                base = replace(these[0], ptq=None)
                 evals = these if base in these else (base, *these)
                 windows = corpus.held_out(base.tokens, spec.model.context)
                 with timed() as span:
