@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 
 from simlaw.checkpoint import from_bytes
 from simlaw.config import PTQ, WSD, AdamW, Cosine, EvalSpec, run_id, trunk_id
+from simlaw.declared import digest
 from simlaw.formats import Int, Quantizer
 from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
@@ -151,6 +152,22 @@ def test_a_token_count_below_the_last_gets_the_same_bits(clerk, other):
     other.do(Pack(members=(LADDER[1:],), evals=EVALS))
     other.do(PACK)
     assert_same(clerk, other)
+
+
+def test_rows_of_another_version_are_measured_again_and_nothing_is_trained(clerk, other):
+    for one in (clerk, other):
+        one.do(Pack(members=(LADDER[:1],), evals=EVALS))
+    store, run = clerk.store, clerk.id(LADDER[0])
+    (key,) = store.keys("rows", run)
+    lines = store.get("rows", key)["rows.csv"].decode().splitlines()
+    store.remove("rows", key)
+    old = "\n".join(line.rpartition(",")[0] for line in lines) + "\n"  # its last column came later
+    store.put("rows", f"{run}/{digest(EVALS)}", {"rows.csv": old.encode()})
+    assert clerk.rows(LADDER[0]) == {}
+    before = [record["event"] for record in store.telemetry()].count("trained")
+    clerk.do(Pack(members=(LADDER[:1],), evals=EVALS))
+    assert clerk.rows(LADDER[0]) == other.rows(LADDER[0])
+    assert [record["event"] for record in store.telemetry()].count("trained") == before
 
 
 def test_one_more_precision_trains_nothing(clerk, other):

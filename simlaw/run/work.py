@@ -35,6 +35,7 @@ from simlaw.run.states import read_state, save_state
 from simlaw.run.team import AnyStore
 from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
+from simlaw.schema import KINDS
 from simlaw.table import Row, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
 
@@ -71,13 +72,16 @@ class Desk:
 
 
 def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
-    """The rows of a run in the store, by eval_id."""
+    """The rows of a run in the store, by eval_id.
+
+    Rows with the columns of another version count as not there: the checkpoint is, and is measured again.
+    """
     found: dict[str, Row] = {}
     for key in store.keys("rows", run):
         files = store.get("rows", key)
-        if files is not None:
-            table = parse_table(files["rows.csv"].decode(), f"the stored rows {key}")
-            found |= {row["eval_id"]: row for row in table}
+        text = "" if files is None else files["rows.csv"].decode()
+        if text.partition("\n")[0].split(",") == list(KINDS):
+            found |= {row["eval_id"]: row for row in parse_table(text, f"the stored rows {key}")}
     return found
 
 
@@ -226,7 +230,7 @@ class _Job:
                 self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
-        key = f"{run}/{digest(tuple(row['eval_id'] for row in rows))}"
+        key = f"{run}/{digest(tuple(KINDS), tuple(row['eval_id'] for row in rows))}"
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
         self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
