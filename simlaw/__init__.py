@@ -95,7 +95,7 @@ _MODULES = ("laws", "published")
 
 #: `from simlaw import *` gives all but what brings JAX with it.
 __all__ = ["laws", "published"]
-__all__ += [name for name in _HOME if name != "load_model"]
+__all__ += [name for name in _HOME if name not in ("load_model", "load_quantized")]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ from tests.conftest import tiny_run
         (lambda: Int(bits=True), "Int.bits is True: it must be a whole number"),
         (
             lambda: Int(bits=4, grid="round"),
-            "Int.grid is 'round': it must be one of 'symmetric', 'full_range', 'half_step', 'sign'",
+            "Int.grid is 'round': it must be one of 'symmetric', 'full_range', 'half_step', 'asymmetric', 'sign'",
         ),
         (lambda: Int(4), "Int(4) needs field names: Int(name=…)"),
         (lambda: Grid(widths=(16, -32), tokens=(1,)), "Grid.widths is (16, -32): item 1 is -32, it must be at least 1"),
@@ -36,7 +36,7 @@ from tests.conftest import tiny_run
         (lambda: Grid(widths=(16,), tokens=(0,)), "Grid.tokens is (0,): item 0 is 0, it must be at least 1"),
         (
             lambda: Quantizer(format=Int(bits=4), granularity="channel"),
-            "Quantizer.granularity is 'channel': it must be PerTensor or PerChannel or PerGroup",
+            "Quantizer.granularity is 'channel': it must be PerTensor or PerChannel or PerToken or PerGroup or PerBlock",
         ),
     ],
 )

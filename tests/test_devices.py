@@ -161,5 +161,6 @@ def test_a_whole_sweep_on_eight_devices_has_the_rows_of_one(store, monkeypatch, 
         assert set(mine) == set(alone) == set(cell.eval_ids)
         for key, row in mine.items():
             different = {name for name in row if row[name] != alone[key][name]}
-            assert different <= {"loss", "loss_se", "excess", "delta", "delta_se"}
+            weights = {"weight_kurtosis", "weight_peak", "weight_error", "weight_step", "bits_entropy"}
+            assert different <= {"loss", "loss_se", "excess", "delta", "delta_se", *weights}
             assert row["loss"] == pytest.approx(alone[key]["loss"], abs=1e-4)

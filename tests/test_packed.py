@@ -105,7 +105,6 @@ CASES = [
     PTQ(method=GPTQ(), quantizer=quantizer(Int(bits=4, grid="asymmetric"), G8)),
     PTQ(method=GPTQ(groups="refreshed"), quantizer=quantizer(Int(bits=3), PerGroup(size=5))),
     PTQ(method=AWQ(), quantizer=quantizer(Int(bits=3), G8)),
-    PTQ(method=AWQ(clip=False), quantizer=INT3, rotate=True),
     PTQ(method=SmoothQuant(), quantizer=INT3, activations=STATIC),
     PTQ(method=Tender(groups=6), quantizer=INT3, activations=TOKEN4),
 ]

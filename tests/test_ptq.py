@@ -23,6 +23,8 @@ from tests.conftest import MODEL
 
 RNG = np.random.default_rng(0)
 RUN_GPTQ = jax.jit(gptq, static_argnums=(3, 4))
+MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
+LOSSES = jax.jit(losses, static_argnums=0)
 INT3 = Quantizer(format=Int(bits=3))
 
 
@@ -289,7 +291,7 @@ TOKEN4 = Quantizer(format=Int(bits=4), granularity=PerToken())
 
 def made(ptq):
     seen = None if ptq.looks_at is None else TEXT
-    return quantized(MODEL, "float32", ptq.kind, PARAMS, seen, numbers_of(ptq))
+    return MADE(MODEL, "float32", ptq.kind, PARAMS, seen, numbers_of(ptq))
 
 
 def test_inputs_come_from_what_is_quantized_before():
@@ -332,7 +334,7 @@ def test_the_same_inputs_give_the_same_bytes_and_many_bits_change_little(ptq):
     one, again = made(ptq), made(ptq)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(again), strict=True))
     params = with_matrices(PARAMS, {place: site.w for place, site in one.sites.items()})
-    base, moved = losses(MODEL, PARAMS, WINDOWS).mean(), losses(MODEL, params, WINDOWS, one).mean()
+    base, moved = LOSSES(MODEL, PARAMS, WINDOWS).mean(), LOSSES(MODEL, params, WINDOWS, one).mean()
     assert np.isfinite(moved)
     assert moved != base
     wide = Quantizer(format=Int(bits=12))
@@ -340,7 +342,7 @@ def test_the_same_inputs_give_the_same_bytes_and_many_bits_change_little(ptq):
         None if ptq.activations is None else Quantizer(format=Int(bits=12), granularity=ptq.activations.granularity)
     )
     fine = made(PTQ(method=ptq.method, quantizer=wide, activations=inputs, rotate=ptq.rotate))
-    assert losses(MODEL, PARAMS, WINDOWS, fine).mean() == pytest.approx(float(base), abs=5e-3)
+    assert LOSSES(MODEL, PARAMS, WINDOWS, fine).mean() == pytest.approx(float(base), abs=5e-3)
 
 
 def test_bits_of_a_kind_compile_once():
