@@ -1,9 +1,12 @@
 """Test settings: annotated shapes are checked, dtypes and ranks must be written out, and one tiny shape serves all."""
 
+import functools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -13,9 +16,13 @@ from jaxtyping import install_import_hook
 hook = install_import_hook("simlaw", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import jax  # noqa: E402
+from jax import Array  # noqa: E402
 
+from simlaw import evaluate  # noqa: E402
+from simlaw.arithmetic import Place, Plain  # noqa: E402
 from simlaw.config import WSD, AdamW, EvalSpec, Graph, ModelSpec, RunSpec  # noqa: E402
 from simlaw.corpora import AbstractCorpus, open_corpus  # noqa: E402
+from simlaw.model import Params, logits  # noqa: E402
 from simlaw.store import Store  # noqa: E402
 from simlaw.train import Program, compile_shape, shape_of  # noqa: E402
 
@@ -45,6 +52,25 @@ def said_in_a_notebook(*lines: str) -> list[str]:
 
 #: The one shape that the tests compile.
 MODEL = ModelSpec(vocab=16, context=16, width=16, layers=1, heads=2, hidden=48)
+
+
+def in_haste(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+    """A function compiled without optimization: three fifths of the time, where most of a test is compiling."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **how)
+
+
+@functools.partial(in_haste, static_argnums=0)
+def inputs_of(model: ModelSpec, params: Params, windows: Array) -> dict[Place, Array]:
+    """The inputs of every block matrix, tokens × inputs."""
+    found = {}
+
+    class Recording(Plain):
+        def linear(self, place: Place, x: Array, w: Array) -> Array:
+            found[place] = x
+            return super().linear(place, x, w)
+
+    logits(model, params, windows, Recording())
+    return found
 
 
 def tiny_run(**changes: object) -> RunSpec:
@@ -85,3 +111,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check of annotated types, as a person has it who gives a wrong one."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="module")
+def measured_in_haste() -> Iterator[None]:
+    """Measurements by functions that were compiled in haste."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, static in (
+            (evaluate, "_made", (0, 1, 2)),
+            (evaluate, "_losses", (0, 1)),
+            (evaluate, "_on_formats", (0,)),
+            (evaluate, "traces", (0, 1, 5)),
+        ):
+            patch.setattr(module, name, in_haste(getattr(module, name).__wrapped__, static_argnums=static))
+        yield

@@ -36,7 +36,8 @@ from tests.conftest import tiny_run
         (lambda: Grid(widths=(16,), tokens=(0,)), "Grid.tokens is (0,): item 0 is 0, it must be at least 1"),
         (
             lambda: Quantizer(format=Int(bits=4), granularity="channel"),
-            "Quantizer.granularity is 'channel': it must be PerTensor or PerChannel or PerToken or PerGroup or PerBlock",
+            "Quantizer.granularity is 'channel': it must be PerTensor or PerChannel or PerToken or PerGroup "
+            "or PerBlock",
         ),
     ],
 )

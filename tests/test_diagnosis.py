@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simlaw.arithmetic import Place, Plain
+from simlaw.arithmetic import Place
 from simlaw.config import (
     AWQ,
     GPTQ,
@@ -38,7 +38,7 @@ from simlaw.rows import done_rows
 from simlaw.schema import KINDS
 from simlaw.table import make_table
 from simlaw.train import members, start
-from tests.conftest import MODEL, tiny_run
+from tests.conftest import MODEL, in_haste, inputs_of, tiny_run
 
 RNG = np.random.default_rng(0)
 PARAMS = init(MODEL, jax.random.key(1))
@@ -46,7 +46,7 @@ TEXT = jnp.asarray(RNG.integers(0, 16, (24, 16)), jnp.int32)
 INT3 = Quantizer(format=Int(bits=3))
 INT4 = Quantizer(format=Int(bits=4))
 TOKEN4 = Quantizer(format=Int(bits=4), granularity=PerToken())
-EXAMINED = jax.jit(examined, static_argnums=(0, 1, 2))
+EXAMINED = in_haste(examined, static_argnums=(0, 1, 2))
 
 
 def made(ptq, params=PARAMS):
@@ -59,6 +59,11 @@ def trained(program):
     """A tiny model that has learned its walk."""
     state, _ = program.advance(start([tiny_run()]), members(program, [tiny_run()], cool=False), 192)
     return jax.tree.map(lambda x: x[0], state.params)
+
+
+LOSSES = in_haste(losses, static_argnums=0)
+LOGITS = in_haste(logits, static_argnums=0)
+TRACES = in_haste(traces.__wrapped__, static_argnums=(0, 1, 5))
 
 
 def measured(corpus, params, evals):
@@ -83,7 +88,7 @@ METHODS = [
 ]
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(in_haste, static_argnums=0)
 def one_matrix(ptq, x, w, given):
     """The site of a matrix, and its diagnosis."""
     site = site_of(Place(0, "qkv"), x, w, ptq, given, role_of(given.activations, ptq.activations))
@@ -168,17 +173,11 @@ def test_errors_of_outputs_are_on_inputs_behind_what_is_quantized(method):
     ptq = PTQ(method=method, quantizer=INT3, calibration=CalibrationText(sequences=24))
     arithmetic, found = made(ptq)
     rounded = {place: site.w for place, site in arithmetic.sites.items()}
-    inputs = {}
-
-    class Recording(Plain):
-        def linear(self, place, x, w):
-            inputs[place] = np.asarray(x, np.float64)
-            return super().linear(place, x, w)
-
-    logits(MODEL, with_matrices(PARAMS, rounded), TEXT, Recording())
+    inputs = inputs_of(MODEL, with_matrices(PARAMS, rounded), TEXT)
     for place, w in matrices(PARAMS).items():
-        wanted = inputs[place] @ np.asarray(w, np.float64)
-        off = inputs[place] @ np.asarray(rounded[place], np.float64) - wanted
+        x = np.asarray(inputs[place], np.float64)
+        wanted = x @ np.asarray(w, np.float64)
+        off = x @ np.asarray(rounded[place], np.float64) - wanted
         assert float(found[place].output) == pytest.approx((off**2).sum() / (wanted**2).sum(), rel=1e-3)
 
 
@@ -206,10 +205,10 @@ def test_traces_are_those_of_the_whole_hessian():
     params = init(small, jax.random.key(3))
     windows = jnp.asarray(RNG.integers(0, 8, (6, 9)), jnp.int32)
     own = matrices(params)
-    whole = jax.jit(jax.hessian(lambda given: losses(small, with_matrices(params, given), windows).mean()))(own)
+    whole = in_haste(jax.hessian(lambda given: losses(small, with_matrices(params, given), windows).mean()))(own)
     blocks = {place: np.asarray(whole[place][place], np.float64).reshape(w.size, w.size) for place, w in own.items()}
     largest = max(abs(np.trace(block)) for block in blocks.values())
-    found = traces(small, "float32", params, windows, jax.random.key(0), 20_000)
+    found = TRACES(small, "float32", params, windows, jax.random.key(0), 20_000)
     for place, block in blocks.items():
         truth = np.trace(block)
         each = np.asarray(found[place], np.float64)
@@ -221,7 +220,7 @@ def test_half_the_trace_times_the_error_is_the_penalty_of_small_noise(corpus, tr
     windows = jnp.asarray(corpus.held_out(1024, MODEL.context))
     own = matrices(trained)
     trace = {
-        place: each.mean() for place, each in traces(MODEL, "float32", trained, windows, jax.random.key(0), 64).items()
+        place: each.mean() for place, each in TRACES(MODEL, "float32", trained, windows, jax.random.key(0), 64).items()
     }
 
     def penalty(key):
@@ -232,14 +231,15 @@ def test_half_the_trace_times_the_error_is_the_penalty_of_small_noise(corpus, tr
         return sum(losses(MODEL, params, windows).mean() for params in both) / 2
 
     found = np.asarray(
-        jax.jit(lambda keys: jax.lax.map(penalty, keys))(jax.random.split(jax.random.key(1), 64)), np.float64
+        in_haste(lambda keys: jax.lax.map(penalty, keys))(jax.random.split(jax.random.key(1), 64)), np.float64
     )
-    delta = found - float(losses(MODEL, trained, windows).mean())
+    delta = found - float(LOSSES(MODEL, trained, windows).mean())
     expected = 0.02**2 / 2 * float(sum(trace.values()))
     assert delta.mean() == pytest.approx(expected, rel=0.1)
     assert delta.std() / 8 < 0.05 * expected
 
 
+@pytest.mark.usefixtures("measured_in_haste")
 def test_rows_say_what_was_done_to_the_matrices(corpus):
     ptqs = [
         PTQ(quantizer=INT4),
@@ -284,10 +284,10 @@ def test_rows_say_what_was_done_to_the_matrices(corpus):
 def test_planted_outliers_change_no_logit(parts):
     model = ModelSpec(vocab=16, context=16, width=16, layers=2, heads=2, hidden=48, architecture=parts)
     params = init(model, jax.random.key(1))
-    base = logits(model, params, TEXT)
+    base = LOGITS(model, params, TEXT)
     moved = planted(model, params, Outliers(share=0.1, factor=64.0))
-    assert np.array_equal(logits(model, moved, TEXT), base)
-    assert np.allclose(logits(model, planted(model, params, Outliers(share=0.1, factor=30.0)), TEXT), base, atol=1e-4)
+    assert np.array_equal(LOGITS(model, moved, TEXT), base)
+    assert np.allclose(LOGITS(model, planted(model, params, Outliers(share=0.1, factor=30.0)), TEXT), base, atol=1e-4)
     places = set()
     for layer, norms in moved["norms"]["blocks"].items():
         for name in ("attention_norm", "feed_norm"):
@@ -300,6 +300,7 @@ def test_planted_outliers_change_no_logit(parts):
         assert same == (place.matrix in ("out", "down"))
 
 
+@pytest.mark.usefixtures("measured_in_haste")
 def test_methods_for_outliers_win_where_there_are_some(corpus, trained):
     """Weights and inputs of four bits: penalties with planted outliers."""
     ways = [(RTN(), None), *((method, Outliers()) for method in (RTN(), SmoothQuant(), Tender()))]

@@ -12,7 +12,7 @@ from simlaw.model import init, losses
 from simlaw.ptq import calibration_windows, numbers_of, quantized, round_to_nearest
 from simlaw.quantize import numbers
 from simlaw.sample import sample
-from tests.conftest import MODEL, tiny_run
+from tests.conftest import MODEL, in_haste, tiny_run
 
 PARAMS = init(MODEL, jax.random.key(0))
 EVALS = (
@@ -41,8 +41,8 @@ def test_each_measurement_is_the_loss_of_the_rounded_model(found, windows):
         if spec.ptq:
             quantizer = spec.ptq.quantizer
             params = round_to_nearest(PARAMS, numbers(quantizer.format.levels), quantizer.scaling)
-        per_window = np.asarray(losses(MODEL, params, jnp.asarray(windows)), np.float64).mean(axis=1)
-        base = np.asarray(losses(MODEL, PARAMS, jnp.asarray(windows)), np.float64).mean(axis=1)
+        per_window = np.asarray(LOSSES(MODEL, params, jnp.asarray(windows)), np.float64).mean(axis=1)
+        base = np.asarray(LOSSES(MODEL, PARAMS, jnp.asarray(windows)), np.float64).mean(axis=1)
         assert got.loss == pytest.approx(per_window.mean(), abs=1e-6)
         assert got.loss_se == pytest.approx(per_window.std(ddof=1) / 8, rel=1e-3)
         assert got.delta == pytest.approx((per_window - base).mean(), abs=1e-6)
@@ -56,7 +56,9 @@ def test_fewer_bits_move_the_loss_more(found):
     assert found[3].delta_se < found[3].loss_se / 20  # pairing removes nearly all token noise
 
 
-MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
+pytestmark = pytest.mark.usefixtures("measured_in_haste")
+LOSSES = in_haste(losses, static_argnums=0)
+MADE = in_haste(quantized, static_argnums=(0, 1, 2))
 MANY = (
     PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=3))),
     PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=5))),
@@ -79,7 +81,7 @@ def test_every_method_is_measured_as_it_computes(corpus, windows):
     for ptq, got in zip(MANY, found, strict=False):
         seen = None if ptq.looks_at is None else jnp.asarray(text(ptq.looks_at))
         made = MADE(MODEL, "float32", ptq.kind, PARAMS, seen, numbers_of(ptq))
-        each = losses(MODEL, PARAMS, jnp.asarray(windows), made)
+        each = LOSSES(MODEL, PARAMS, jnp.asarray(windows), made)
         assert got.loss == pytest.approx(float(np.asarray(each, np.float64).mean()), abs=1e-5)
     assert len({m.loss for m in found}) == len(found)
 
