@@ -1,6 +1,6 @@
 """The analysis of one table: its fits and their joint bootstrap, ready for decisions and figures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import Contest, contest
@@ -10,6 +10,7 @@ from simlaw.fitting.uncertainty import TrunkWeights, trunk_weights
 from simlaw.law import AbstractPenalty
 from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
 from simlaw.observations import Observations, granularities, loss_observations, penalty_observations
+from simlaw.quantizations import plainest
 from simlaw.table import Table
 
 #: The bit terms that are compared, the simplest first.
@@ -37,10 +38,11 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
     """The analysis of a table: Chinchilla for the loss, and the simplest penalty form that predicts the lowest bits.
 
     That is the one which no other beats there beyond noise, and the simplest of all where bits are too few to hold the
-    lowest out. Scales per output channel where the
-    table has them. Runs that went over their data more than once stay out unless `repeats`. Raises `SimlawError` where
+    lowest out. Of several quantizations it is that of plain rounding, with scales per output channel where the table
+    has them. Runs that went over their data more than once stay out unless `repeats`. Raises `SimlawError` where
     the table has too few sizes or seeds.
     """
+    table, others = plainest(table)
     losses, weights, base = loss_fit(table, repeats=repeats, draws=draws)
     kinds = granularities(table)
     if not kinds:
@@ -51,6 +53,7 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
     pilot = fit(PENALTIES[0], first).law
     assert isinstance(pilot, AbstractPenalty)
     seen = penalty_observations(table, granularity=kinds[0], repeats=repeats, expected=pilot)
+    seen = replace(seen, left_out={**seen.left_out, **others})
     try:
         rivals = contest(PENALTIES, seen, weights, (LowestBits(),), fixed={}, bounds={})
     except SimlawError:

@@ -175,7 +175,7 @@ class Sweep(Declared):
     A recipe's own rate, form of schedule and weight decay come before the sweep's, and a grid's schedules before both.
     `averages` of the weights are evaluated beside the last ones; with `curvature` every evaluation has the Hessian's
     trace of its checkpoint, which is probed once for all of them. `analysis` is what `simlaw reproduce` makes of the
-    table, and no part of the sweep's identity.
+    table, and `claims` are what it is asked about; both are no part of the sweep's identity.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
@@ -196,12 +196,15 @@ class Sweep(Declared):
     averages: tuple[Average, ...] = option(())
     curvature: Curvature | None = option(None)
     analysis: Analysis = field(default="law", metadata={"identity": False})
+    claims: tuple[str, ...] = field(default=(), metadata={"identity": False})
 
     def check(self) -> None:
         if self.analysis == "rates" and self.grids and max(len(grid.rate_multiples) for grid in self.grids) < 3:
             raise SimlawError(
                 "Sweep.analysis is 'rates', and no grid has three rates: add Grid(rate_multiples=(0.5, 1.0, 2.0))"
             )
+        if self.analysis == "rates" and self.claims:
+            raise SimlawError("Sweep.analysis is 'rates', which judges no Sweep.claims: leave one of them out")
         if self.analysis == "rates" and self.budget is not None:
             raise SimlawError("Sweep.analysis is 'rates', which answers no Sweep.budget: leave one of them out")
         if not self.grids:
@@ -252,6 +255,11 @@ class SweepFile:
     def rates(self) -> Path:
         """Its committed study of learning rates."""
         return self.folder / "rates.json"
+
+    @property
+    def verdicts(self) -> Path:
+        """What its table says of its claims."""
+        return self.folder / "verdicts.json"
 
 
 def load_sweep(where: str) -> SweepFile:

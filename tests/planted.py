@@ -4,6 +4,7 @@ import numpy as np
 
 from simlaw.law import AbstractLossLaw, AbstractPenalty
 from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.quantizations import PLAIN
 from simlaw.schema import KINDS
 from simlaw.table import Table, make_table
 
@@ -65,8 +66,8 @@ def _row(
         "cooldown": 0.2,
         "rate_multiple": 1.0,
         "flops_train_6nd": 6.0 * n * d,
+        **(PLAIN if b else {}),
         "ptq_bits": b,
-        "ptq_grid": "symmetric" if b else None,
         "ptq_granularity": "channel" if b else None,
         "bytes_blocks": blocks,
         "bytes_total": blocks + 2048 * (n / 26) ** 0.5,

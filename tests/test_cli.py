@@ -30,6 +30,7 @@ COMMANDS = (
     "fit",
     "health",
     "rates",
+    "claims",
     "decide",
     "next",
     "laws",

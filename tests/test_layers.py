@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "lawfile",
             "notebook",
         ),
-        "rates",
+        *("rates", "claims", "quantizations"),
     ),
     ("run", "loaded", "plot", "designs"),
     ("cli", "__main__", "__init__"),
@@ -61,7 +61,7 @@ TRAINING = {
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle"),
     *("fitting", "isoflops", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
-    *("rates", "plot", "designs"),
+    *("rates", "claims", "quantizations", "plot", "designs"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

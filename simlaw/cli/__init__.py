@@ -21,6 +21,7 @@ _COMMANDS = {
     "fit": "Fit laws to a sweep's table, or to a table of your own.",
     "health": "Say whether the loss curves of all sizes collapse on one.",
     "rates": "Say which learning rate each size and training precision wants.",
+    "claims": "Say which claims of the register a table holds up.",
     "decide": "Say which size at which precision is best under a budget.",
     "next": "Name the runs that would narrow a decision most.",
     "laws": "List published laws, with their sources.",

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from simlaw.analysis import Analysis, analyse
+from simlaw.claims import judge
 from simlaw.cli.analysis import answer, decision_report, fit_report
-from simlaw.cli.figure import draw
+from simlaw.cli.claims import verdicts_file
+from simlaw.cli.figure import draw, folder
 from simlaw.cli.options import (
     engine_options,
     own_option,
@@ -53,7 +55,8 @@ def command(
 ) -> None:
     """Plan, run what is missing, fit, draw and decide. Run again, it redoes nothing.
 
-    A sweep of learning rates, Sweep(analysis="rates"), gets its best rates and their rule, and no laws and verdict.
+    A sweep of learning rates, Sweep(analysis="rates"), gets its best rates and their rule, and no laws and verdict. One
+    with claims, Sweep(claims=…), gets a verdict on each, and the figure of its own name beside the headline.
 
     Rows of the committed table count as done, so a fresh clone redraws without training; with --own everything is
     trained here and then compared with them. Neither the committed table nor the committed figures are overwritten:
@@ -81,11 +84,17 @@ def command(
 
 
 def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
-    """Fit the laws of the rows and draw them; the verdict, or why there is none."""
-    del mine
+    """Fit the laws of the rows, judge the sweep's claims, and draw; the verdict, or why there is none."""
     analysis = analyse(rows)
     click.echo(f"\n{fit_report(analysis)}\n")
-    _draw(figure or "headline", session, analysis.table, out, own, lambda: analysis)
+    if session.file.sweep.claims:
+        verdicts = judge(rows, session.file.sweep.claims)
+        click.echo(f"{verdicts}\n")
+        write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
+        click.echo(f"verdicts: {mine / 'verdicts.json'}")
+    named = (folder(session.file) / f"{session.file.name}.py").is_file()
+    for name in (figure,) if figure else ("headline", *((session.file.name,) if named else ())):
+        _draw(name, session, rows, out, own, lambda: analysis)
     budget = session.file.sweep.budget
     if not budget:
         return (

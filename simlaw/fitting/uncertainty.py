@@ -8,6 +8,7 @@ draws by Student's factor.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,12 @@ def bootstrap(trunk: Sequence[str], size: Float[np.ndarray, " n"] | None, *, dra
     return TrunkWeights(trunks=tuple(names), weights=drawn.astype(np.float64), freedom=count - 1)
 
 
-def student(freedom: int) -> float:
-    """The two-sided quantile of `COVERAGE` of Student's t, to two digits from 2 degrees of freedom on.
+def student(freedom: float, coverage: float = COVERAGE) -> float:
+    """The two-sided quantile of Student's t, to two digits from 2 degrees of freedom on.
 
     By the expansion about the normal quantile z (Abramowitz and Stegun, 26.7.5).
     """
-    z = _NORMAL
+    z = _NORMAL if coverage == COVERAGE else NormalDist().inv_cdf((1 + coverage) / 2)
     powers = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

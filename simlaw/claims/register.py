@@ -1,0 +1,277 @@
+"""The claims that tables are asked about, each with its rule; which of them a sweep is for, it declares itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from simlaw.analysis import PENALTIES
+from simlaw.claims.growth import Slope, growth, pooled
+from simlaw.claims.minimum import minima
+from simlaw.claims.paired import ratio
+from simlaw.claims.verdict import Finding, Outcome, Verdict, Verdicts, decided
+from simlaw.errors import SimlawError
+from simlaw.fitting.contest import contest
+from simlaw.fitting.fit import fit
+from simlaw.fitting.holdout import LowestBits
+from simlaw.law import AbstractPenalty
+from simlaw.laws import StepPenalty
+from simlaw.observations import penalty_observations
+from simlaw.quantizations import plainest, quantized_as
+from simlaw.report import count
+from simlaw.table import Table
+
+#: Where the penalty goes with the square of the step: exponents are read off these.
+QUADRATIC = (4, 5, 6)
+#: What the penalty's exponent in D was expected to be.
+EXPECTED = (0.3, 0.8)
+#: The share of sizes at which a trend must show.
+MOST = 0.8
+
+#: An outcome, the sentence that says why, and the numbers.
+Answer = tuple[Outcome, str, Sequence[Finding]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim by its name in the register: what it `says`, the `rule`, and what finds the answer in a table."""
+
+    name: str
+    says: str
+    rule: str
+    answer: Callable[[Table], Answer]
+
+
+def judge(table: Table, names: Sequence[str]) -> Verdicts:
+    """The verdicts of the claims of these names; one whose rows a table lacks is "not identified", with the reason.
+
+    Raises `SimlawError` for a name that is not in the register.
+    """
+    return Verdicts(each=tuple(_judged(claim_of(name), table) for name in names))
+
+
+def claim_of(name: str) -> Claim:
+    """The claim of a name; raises `SimlawError` where there is none."""
+    if name not in CLAIMS:
+        raise SimlawError(f"there is no claim {name!r}: the register has {', '.join(CLAIMS)}")
+    return CLAIMS[name]
+
+
+def _judged(claim: Claim, table: Table) -> Verdict:
+    try:
+        outcome, sentence, findings = claim.answer(table)
+    except SimlawError as error:
+        outcome, sentence, findings = "not identified", str(error), ()
+    return Verdict(
+        claim=claim.name,
+        says=claim.says,
+        rule=claim.rule,
+        outcome=outcome,
+        sentence=sentence,
+        findings=tuple(findings),
+    )
+
+
+def _plain(table: Table, bits: Sequence[int]) -> Table:
+    """Rows of plain rounding per output channel at these bits."""
+    return quantized_as(table, ptq_granularity="channel").where(lambda row: row["ptq_bits"] in bits)
+
+
+def _pair(table: Table, methods: tuple[str, str], **columns: Any) -> tuple[Table, Table]:
+    """The rows of two methods that share these columns."""
+    one, other = (quantized_as(table, ptq_method=method, **columns) for method in methods)
+    return one, other
+
+
+def _slopes_of_sizes(table: Table, bits: int) -> dict[int, Slope]:
+    """The exponent of D at every size at one bit-width, with the spread that the sizes share."""
+    rows = _plain(table, (bits,))
+    found = {}
+    for size in sorted({row["params_blocks"] for row in rows}):
+        here = Table(rows=tuple(row for row in rows if row["params_blocks"] == size))
+        if len({row["tokens"] for row in here}) > 1:
+            found[size] = growth(here).data
+    if not found:
+        raise SimlawError(f"no size was rounded to {bits} bits per channel at two token counts: add bits and tokens")
+    return dict(zip(found, pooled(list(found.values())), strict=True))
+
+
+def _grows_with_data(table: Table) -> Answer:
+    findings = [
+        slope.finding(f"d ln delta / d ln D, int{bits}, N = {count(size)}", judged=bits == 3)
+        for bits in (3, 4)
+        for size, slope in _slopes_of_sizes(table, bits).items()
+    ]
+    judged = [finding for finding in findings if finding.judged]
+    up, down = sum(f.low > 0 for f in judged), sum(f.high < 0 for f in judged)
+    outcome = decided(up >= MOST * len(judged), down >= MOST * len(judged))
+    return outcome, f"at int3 the interval is above 0 at {up} of {len(judged)} sizes, below 0 at {down}", findings
+
+
+def _exponent_of_data(table: Table) -> Answer:
+    rows = _plain(table, QUADRATIC)
+    found = growth(rows).data.finding("gD, int4 to int6")
+    low, high = EXPECTED
+    overlap, wide = found.high >= low and found.low <= high, found.high - found.low > high - low
+    outcome = decided(overlap and not wide, not overlap)
+    findings = [found]
+    parts = {
+        "weight_step": "the mean squared step",
+        "hessian_trace": "the trace of the Hessian",
+        "delta_quadratic": "half the trace x the squared error of rounding",
+    }
+    for column, name in parts.items():
+        try:
+            findings.append(growth(rows, column).data.finding(f"exponent in D of {name}", judged=False))
+        except SimlawError:
+            continue  # the sweep did not measure it
+    where = "overlaps" if overlap else "lies outside"
+    return outcome, f"the interval of gD {where} {low:g} to {high:g}", findings
+
+
+def _falls_with_size(table: Table) -> Answer:
+    found = growth(_plain(table, QUADRATIC))
+    if found.size is None:
+        raise SimlawError("the table has one size, so nothing falls with size: add widths")
+    finding = found.size.finding("gN, int4 to int6")
+    outcome = decided(finding.low > 0, finding.high < 0)
+    where = "above" if finding.low > 0 else "below" if finding.high < 0 else "on both sides of"
+    return outcome, f"the interval of gN lies {where} 0", [finding]
+
+
+def _bits_by_steps(table: Table) -> Answer:
+    kept = plainest(table)[0].where(lambda row: row["ptq_granularity"] in (None, "channel"))
+    pilot = fit(StepPenalty, penalty_observations(kept)).law
+    assert isinstance(pilot, AbstractPenalty)
+    seen = penalty_observations(kept, expected=pilot)
+    found = contest(PENALTIES, seen, None, (LowestBits(),), fixed={}, bounds={})
+    findings = [
+        Finding(
+            what=f"{type(entry.fit.law).__name__}: residual at int{int(seen.x['P_post'].min())}, in its noise",
+            value=entry.held_out[0],
+            low=entry.held_out[0],
+            high=entry.held_out[0],
+        )
+        for entry in found.entries
+    ]
+    best = type(found.best.fit.law).__name__
+    first = found.best.fit.law
+    outcome = decided(
+        found.decided and isinstance(first, StepPenalty), found.decided and not isinstance(first, StepPenalty)
+    )
+    behind = ", ".join(
+        f"{type(one.fit.law).__name__} by {one.behind:.1f} standard errors"
+        for one in found.entries
+        if one is not found.best
+    )
+    return outcome, f"fitted to the other bits, {best} predicts the lowest best; behind it are {behind}", findings
+
+
+def _data_hurts(table: Table) -> Answer:
+    found = minima(_plain(table, (2, 3)))
+    if not found:
+        raise SimlawError("no size was rounded to 2 or 3 bits at three token counts: add bits and tokens")
+    inside = [one for one in found if one.interior]
+    reached = max(one.last / one.params for one in found)
+    findings = [finding for one in found for finding in one.findings]
+    if not inside:
+        return "not identified", f"no quantized loss rises again up to {reached:.3g} tokens per parameter", findings
+    names = ", ".join(f"int{one.bits} at N = {count(one.params)}" for one in inside)
+    return "holds", f"the least loss lies inside the tokens, and the rise behind it stands out, for {names}", findings
+
+
+def _gptq_beats_rounding(table: Table) -> Answer:
+    findings = []
+    for granularity in ("channel", "group"):
+        for bits in (2, 3, 4, 5, 6):
+            one, other = _pair(table, ("gptq", "rtn"), ptq_granularity=granularity, ptq_bits=bits)
+            if one and other:
+                name = f"GPTQ / rounding, int{bits} per {granularity}"
+                findings.append(ratio(one, other).finding(name, judged=bits in (3, 4)))
+    judged = [finding for finding in findings if finding.judged]
+    if not judged:
+        raise SimlawError("no checkpoint was quantized at 3 or 4 bits by GPTQ and by rounding: add PTQGrid(methods=…)")
+    less, more = sum(f.high <= 1 for f in judged), sum(f.low > 1 for f in judged)
+    outcome = decided(less == len(judged), more > 0)
+    return (
+        outcome,
+        f"at 3 and 4 bits the ratio is below 1 in {less} of {len(judged)} cases, above 1 in {more}",
+        findings,
+    )
+
+
+def _wins_with_outliers_alone(table: Table) -> Answer:
+    findings, gains = [], {}
+    planted = sorted({row["ptq_outliers"] for row in table if row["ptq_outliers"] is not None})
+    if not planted:
+        raise SimlawError("no row has planted outliers: add PTQGrid(outliers=(None, Outliers()), same_bits=PerToken())")
+    for outliers, where in ((planted[0], "with planted outliers"), (None, "without")):
+        for method in ("tender", "smoothquant"):
+            for bits in (4, 6, 8):
+                inputs = {"ptq_activations_bits": bits, "ptq_activations_granularity": "token"}
+                one, other = _pair(
+                    table, (method, "rtn"), ptq_granularity="channel", ptq_outliers=outliers, ptq_bits=bits, **inputs
+                )
+                if one and other:
+                    judged = method == "tender" and bits == 4
+                    name = {"tender": "Tender", "smoothquant": "SmoothQuant"}[method]
+                    findings.append(ratio(one, other).finding(f"{name} / per token, W{bits}A{bits} {where}", judged))
+                    if judged:
+                        gains[where] = findings[-1]
+    if len(gains) < 2:
+        raise SimlawError("Tender and rounding per token were not both run at W4A4 with and without outliers: add them")
+    has, lacks = gains["with planted outliers"], gains["without"]
+    outcome = decided(has.high < 1 <= lacks.low, has.low >= 1 or lacks.high < 1)
+    return (
+        outcome,
+        f"Tender's penalty is {has.value:.2g} of the per-token one with planted outliers, {lacks.value:.3g} without",
+        findings,
+    )
+
+
+_REGISTER = (
+    Claim(
+        name="A1",
+        says="the penalty of quantizing grows with the training tokens",
+        rule="int3 by rounding per channel, cooled down: the slope is above 0 at four fifths of the sizes",
+        answer=_grows_with_data,
+    ),
+    Claim(
+        name="A2",
+        says="its exponent in D is between 0.3 and 0.8",
+        rule="int4 to int6: the interval overlaps that range, and is narrower",
+        answer=_exponent_of_data,
+    ),
+    Claim(
+        name="A3",
+        says="the penalty falls with the parameters at equal tokens",
+        rule="int4 to int6: the interval of the exponent gN is above 0",
+        answer=_falls_with_size,
+    ),
+    Claim(
+        name="A4",
+        says="in bits the penalty goes with the squared step, (2^(P-1) - 1)^-2",
+        rule="that form predicts held-out lowest bits better than an exponential and a power, beyond two errors",
+        answer=_bits_by_steps,
+    ),
+    Claim(
+        name="A6",
+        says="there are training tokens beyond which the quantized loss rises again",
+        rule="int2 or int3: the loss has a least value inside the tokens, and rises by three errors after it",
+        answer=_data_hurts,
+    ),
+    Claim(
+        name="C2",
+        says="at equal bits GPTQ loses no more than rounding",
+        rule="int3 and int4, per channel and per group, paired: each ratio of penalties is below 1",
+        answer=_gptq_beats_rounding,
+    ),
+    Claim(
+        name="F2",
+        says="Tender beats scales per token where there are outliers, and gains nothing where there are none",
+        rule="W4A4, paired: the ratio of penalties is below 1 with planted outliers, and not below 1 without",
+        answer=_wins_with_outliers_alone,
+    ),
+)
+#: The register by name.
+CLAIMS = MappingProxyType({claim.name: claim for claim in _REGISTER})

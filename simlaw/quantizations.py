@@ -1,0 +1,48 @@
+"""Which rows of a table are quantized how: by plain rounding, or by something that differs from it."""
+
+from collections import Counter
+from types import MappingProxyType
+from typing import Any
+
+from simlaw.table import Row, Table
+
+#: What plain rounding has: symmetric integers to nearest, float16 scales by absmax, inputs and caches as they are.
+PLAIN = MappingProxyType(
+    {
+        **{"ptq_method": "rtn", "ptq_format": "int", "ptq_grid": "symmetric", "ptq_scale": "float16"},
+        **{"ptq_calibration": "absmax", "ptq_rounding": "nearest", "ptq_settings": None, "ptq_rotate": 0},
+        **{"ptq_activations_bits": None, "ptq_kv_bits": None, "ptq_outliers": None},
+        **{"calibration_sequences": None, "calibration_seed": None},
+    }
+)
+#: What the calibration text of a method is by default: the same for every method that looks at one.
+_TEXT = ("calibration_sequences", "calibration_seed")
+
+
+def quantized_as(table: Table, **columns: Any) -> Table:
+    """The rows that are quantized like plain rounding but for these columns; None asks for an empty cell.
+
+    A method other than plain rounding may have looked at any text, unless the columns say at which.
+    """
+    wanted = {**PLAIN, **columns}
+    if wanted["ptq_method"] != "rtn":
+        wanted = {name: value for name, value in wanted.items() if name not in _TEXT or name in columns}
+    return table.where(lambda row: row["ptq_bits"] is not None and _has(row, wanted))
+
+
+def plainest(table: Table) -> tuple[Table, Counter[str]]:
+    """The rows as trained and those of plain rounding, and the others by method.
+
+    All rows where none is of plain rounding: then it is for the caller to choose.
+    """
+    others = Counter(row["ptq_method"] for row in table if row["ptq_bits"] is not None and not _has(row, PLAIN))
+    kept = table.where(lambda row: row["ptq_bits"] is None or _has(row, PLAIN))
+    if not others or all(row["ptq_bits"] is None for row in kept):
+        return table, Counter()
+    return kept, Counter(
+        {f"quantized otherwise (--where ptq_method={name})": n for name, n in others.items()}
+    )
+
+
+def _has(row: Row, wanted: Any) -> bool:
+    return all(row[name] == value for name, value in wanted.items())
