@@ -19,8 +19,12 @@ PLAIN = MappingProxyType(
 _TEXT = ("calibration_sequences", "calibration_seed")
 
 
+#: For a column that may hold anything.
+ANY = object()
+
+
 def quantized_as(table: Table, **columns: Any) -> Table:
-    """The rows that are quantized like plain rounding but for these columns; None asks for an empty cell.
+    """The rows that are quantized like plain rounding but for these columns; None asks for an empty cell, ANY for all.
 
     A method other than plain rounding may have looked at any text, unless the columns say at which.
     """
@@ -39,10 +43,8 @@ def plainest(table: Table) -> tuple[Table, Counter[str]]:
     kept = table.where(lambda row: row["ptq_bits"] is None or _has(row, PLAIN))
     if not others or all(row["ptq_bits"] is None for row in kept):
         return table, Counter()
-    return kept, Counter(
-        {f"quantized otherwise (--where ptq_method={name})": n for name, n in others.items()}
-    )
+    return kept, Counter({f"quantized otherwise (--where ptq_method={name})": n for name, n in others.items()})
 
 
 def _has(row: Row, wanted: Any) -> bool:
-    return all(row[name] == value for name, value in wanted.items())
+    return all(value is ANY or row[name] == value for name, value in wanted.items())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from simlaw.claims.growth import COVERAGE
 from simlaw.claims.verdict import Finding
@@ -17,6 +18,15 @@ RISE = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Mean losses after quantization at each token count, with their standard errors over seeds."""
+
+    tokens: tuple[int, ...]
+    loss: tuple[float, ...]
+    error: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Minimum:
     """The least quantized loss of a size over its token counts, and the rise from there to the most tokens.
 
@@ -26,6 +36,7 @@ class Minimum:
 
     params: int
     bits: int
+    curve: Curve
     tokens: int
     before: int | None
     after: int | None
@@ -79,7 +90,7 @@ def minima(rows: Table) -> tuple[Minimum, ...]:
             rises = np.log(y[-1] / y[least])
             if len(rises) > 1 and least < len(tokens) - 1:
                 spreads.append((float(np.var(rises, ddof=1)), len(rises) - 1))
-            found.append((size, bits, tokens, least, rises))
+            found.append((size, bits, _curve(tokens, y), least, rises))
     if found and max(len(rises) for *_, rises in found) < 2:
         raise SimlawError("no size was run with two seeds at all its token counts, so no rise has an error: add seeds")
     freedom = sum(spare for _, spare in spreads)
@@ -89,19 +100,25 @@ def minima(rows: Table) -> tuple[Minimum, ...]:
         Minimum(
             params=size,
             bits=bits,
-            tokens=tokens[least],
-            before=tokens[least - 1] if least else None,
-            after=tokens[least + 1] if least < len(tokens) - 1 else None,
+            curve=curve,
+            tokens=curve.tokens[least],
+            before=curve.tokens[least - 1] if least else None,
+            after=curve.tokens[least + 1] if least < len(curve.tokens) - 1 else None,
             rise=float(rises.mean()),
             error=float(np.sqrt(shared / len(rises))),
             freedom=max(freedom, 1),
-            last=tokens[-1],
+            last=curve.tokens[-1],
         )
-        for size, bits, tokens, least, rises in found
+        for size, bits, curve, least, rises in found
     )
 
 
-def _losses(rows: Table, size: int, bits: int) -> tuple[Sequence[int], np.ndarray] | None:
+def _curve(tokens: Sequence[int], y: Float[np.ndarray, "d s"]) -> Curve:
+    spread = y.std(axis=1, ddof=1) / np.sqrt(y.shape[1]) if y.shape[1] > 1 else np.zeros(len(y))
+    return Curve(tokens=tuple(tokens), loss=tuple(y.mean(axis=1).tolist()), error=tuple(spread.tolist()))
+
+
+def _losses(rows: Table, size: int, bits: int) -> tuple[Sequence[int], Float[np.ndarray, "d s"]] | None:
     """The token counts of a size, and the losses of each seed at them (D × seeds); None for fewer than three."""
     here = rows.where(lambda row: row["params_blocks"] == size and row["ptq_bits"] == bits)
     by_seed: dict[int, dict[int, float]] = {}

@@ -83,6 +83,16 @@ def _pair(table: Table, methods: tuple[str, str], **columns: Any) -> tuple[Table
     return one, other
 
 
+def _compared(one: Table, other: Table, name: str, judged: bool) -> list[Finding]:
+    """The ratio of two ways; none where it is not judged, and does not exist."""
+    try:
+        return [ratio(one, other).finding(name, judged)]
+    except SimlawError:
+        if judged:
+            raise
+        return []
+
+
 def _slopes_of_sizes(table: Table, bits: int) -> dict[int, Slope]:
     """The exponent of D at every size at one bit-width, with the spread that the sizes share."""
     rows = _plain(table, (bits,))
@@ -187,7 +197,7 @@ def _gptq_beats_rounding(table: Table) -> Answer:
             one, other = _pair(table, ("gptq", "rtn"), ptq_granularity=granularity, ptq_bits=bits)
             if one and other:
                 name = f"GPTQ / rounding, int{bits} per {granularity}"
-                findings.append(ratio(one, other).finding(name, judged=bits in (3, 4)))
+                findings += _compared(one, other, name, judged=bits in (3, 4))
     judged = [finding for finding in findings if finding.judged]
     if not judged:
         raise SimlawError("no checkpoint was quantized at 3 or 4 bits by GPTQ and by rounding: add PTQGrid(methods=…)")
@@ -215,7 +225,7 @@ def _wins_with_outliers_alone(table: Table) -> Answer:
                 if one and other:
                     judged = method == "tender" and bits == 4
                     name = {"tender": "Tender", "smoothquant": "SmoothQuant"}[method]
-                    findings.append(ratio(one, other).finding(f"{name} / per token, W{bits}A{bits} {where}", judged))
+                    findings += _compared(one, other, f"{name} / per token, W{bits}A{bits} {where}", judged)
                     if judged:
                         gains[where] = findings[-1]
     if len(gains) < 2:

@@ -1,5 +1,6 @@
 """What a table says of a claim: whether it holds, on which numbers, with their intervals."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,7 +70,7 @@ def decided(holds: bool, fails: bool) -> Outcome:
 def _written(verdict: Verdict) -> str:
     lines = [
         wrapped(f"{verdict.claim} {verdict.outcome.upper()}: {verdict.says}"),
-        *(wrapped(f"  {text}") for text in (f"rule: {verdict.rule}", verdict.sentence)),
+        *(textwrap.indent(wrapped(text), "  ") for text in (f"rule: {verdict.rule}", verdict.sentence)),
     ]
     return "\n".join([*lines, *_numbers(verdict.findings)])
 

@@ -7,6 +7,10 @@ from simlaw.plot.collapse import plot_losses as plot_losses
 from simlaw.plot.collapse import plot_normalised as plot_normalised
 from simlaw.plot.frontier import plot_frontier as plot_frontier
 from simlaw.plot.penalty import plot_penalty as plot_penalty
+from simlaw.plot.quantizations import plot_minima as plot_minima
+from simlaw.plot.quantizations import plot_ratios as plot_ratios
+from simlaw.plot.quantizations import plot_stored as plot_stored
+from simlaw.plot.quantizations import plot_verdicts as plot_verdicts
 from simlaw.plot.rates import plot_best_rates as plot_best_rates
 from simlaw.plot.rates import plot_given_away as plot_given_away
 from simlaw.plot.rates import plot_rate_curves as plot_rate_curves
