@@ -110,8 +110,8 @@ class SeedNoise:
 
 
 def relative_step(bits: Num[np.ndarray, "..."]) -> Any:
-    """The step of a symmetric grid in units of the largest magnitude."""
-    return 1.0 / codes(np.asarray(bits, np.float64), "symmetric").divisor
+    """The step of a symmetric grid in units of the largest magnitude; one bit counts as two, which have the same."""
+    return 1.0 / codes(np.maximum(np.asarray(bits, np.float64), 2.0), "symmetric").divisor
 
 
 def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:

@@ -1,14 +1,23 @@
 """What is committed belongs together: figures and fits were made from the committed tables."""
 
+import dataclasses
 import hashlib
 import json
 
 import pytest
 
+from simlaw.claims import judge
+from simlaw.cli.claims import verdicts_file
+from simlaw.compare import compare
+from simlaw.config import GPTQ, RTN
+from simlaw.corpora import open_corpus
 from simlaw.declared import digest
+from simlaw.plan import expand, packs
 from simlaw.rates.study import rate_study
-from simlaw.sweep import load_sweep
-from simlaw.table import read_table
+from simlaw.run.work import Desk, stored_rows, work
+from simlaw.store import Store
+from simlaw.sweep import Grid, PTQGrid, load_sweep
+from simlaw.table import make_table, read_table
 from tests.conftest import ROOT
 
 QUICKSTART = ROOT / "sweeps" / "quickstart"
@@ -37,3 +46,39 @@ def test_the_study_and_the_figure_of_learning_rates_are_those_of_the_committed_t
     assert found.rule == written["rule"]
     assert found.sentence == written["sentence"]
     assert found.line.exponent == pytest.approx(written["line"]["exponent"], rel=1e-9)
+
+
+GRID = ROOT / "sweeps" / "ptq_grid"
+
+
+def test_fits_verdicts_and_figure_of_the_grid_of_quantizations_are_those_of_the_committed_table():
+    sha256 = hashlib.sha256((GRID / "table.csv").read_bytes()).hexdigest()
+    file = load_sweep(str(GRID))
+    assert json.loads(file.law.read_text())["table_sha256"] == sha256
+    assert file.verdicts.read_bytes() == verdicts_file(
+        judge(read_table(file.table), file.sweep.claims), read_table(file.table)
+    )
+    facts = f"sweep {digest(file.sweep)}; table {sha256}"
+    for kind in ("png", "svg"):
+        assert facts.encode() in (ROOT / "figures" / "out" / f"ptq_grid.{kind}").read_bytes()
+
+
+def test_rows_of_the_grid_of_quantizations_reproduce(tmp_path):
+    """The cheapest run is trained again, and quantized by rounding and by GPTQ."""
+    file, committed = load_sweep(str(GRID)), read_table(GRID / "table.csv")
+    corpus = open_corpus(file.sweep.corpus)
+    if corpus.fingerprint not in set(committed.column("corpus_fingerprint")):
+        pytest.skip("the text is the library of this Python, and the table was made with another's")
+    small = dataclasses.replace(
+        file.sweep,
+        grids=(Grid(widths=(16,), tokens=(327_680,)),),
+        ptq=(PTQGrid(methods=(RTN(), GPTQ()), bits=(3,)),),
+    )
+    store = Store(root=tmp_path)
+    (pack,) = packs(expand(small, corpus.fingerprint).cells, 1)
+    work(pack, Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False), {})
+    (cell,) = expand(small, corpus.fingerprint).cells
+    rows = stored_rows(store, cell.run_id)
+    assert rows is not None
+    found = compare(make_table(rows.values()), committed, file.sweep.tolerance)
+    assert (found.shared, found.agrees) == (3, True), found.sentence

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from simlaw.config import EMA, GPTQ, LAWA, WSD, Precision
+from simlaw.config import EMA, GPTQ, LAWA, WSD, Curvature, Outliers, Precision
 from simlaw.declared import decode, encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
@@ -86,6 +86,21 @@ def test_a_grid_may_be_quantized_in_more_ways_than_the_sweep():
     (pack,) = packs(plan.cells, 1)
     assert [pack.measured(rung) for rung in (0, 1)] == [cell.evals for cell in plan.cells]
     assert decode(Pack, encode(pack)) == pack
+
+
+def test_outliers_and_curvature_are_measured_beside_and_change_no_other_identity():
+    plain = expand(change(SMOKE, ptq=(PTQGrid(bits=(3, 4)),)), "f")
+    both = expand(change(SMOKE, ptq=(PTQGrid(bits=(3, 4), outliers=(None, Outliers(factor=8.0))),)), "f")
+    for one, other in zip(plain.cells, both.cells, strict=True):
+        assert one.run_id == other.run_id
+        assert set(one.eval_ids) < set(other.eval_ids)
+        planted = [e.ptq.outliers for e in other.evals if e not in one.evals]
+        assert planted == [Outliers(factor=8.0)] * 2
+    curved = expand(change(SMOKE, ptq=(PTQGrid(bits=(3, 4)),), curvature=Curvature(windows=8)), "f")
+    for one, other in zip(plain.cells, curved.cells, strict=True):
+        assert one.run_id == other.run_id
+        assert not set(one.eval_ids) & set(other.eval_ids)
+        assert {e.curvature for e in other.evals} == {Curvature(windows=8)}
 
 
 def test_packs_of_one_kind_are_as_equal_as_can_be():

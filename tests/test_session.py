@@ -40,7 +40,7 @@ def test_a_text_shorter_than_the_longest_run_is_refused(write):
         Session.open(write(epochs=1.5))
 
 
-@pytest.mark.parametrize("name", ["smoke", "quickstart"])
+@pytest.mark.parametrize("name", ["smoke", "quickstart", "learning_rate", "ptq_grid"])
 def test_the_committed_sweeps_open(name, store, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert Session.open(name).plan.cells
