@@ -19,7 +19,7 @@ from simlaw.errors import SimlawError
 from simlaw.evaluate import as_trained
 from simlaw.files import write_file
 from simlaw.formats import Quantizer
-from simlaw.model import Params, logits, losses, with_matrices
+from simlaw.model import Params, logits, losses, matrices, with_matrices
 from simlaw.packed import Packed, from_bytes, to_bytes
 from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, planted, quantized
 from simlaw.report import count, precision
@@ -127,8 +127,8 @@ class LoadedModel:
     def quantized(self, ptq: PTQ | Quantizer) -> "LoadedModel":
         """The model with its checkpoint quantized as an evaluation under `ptq` has it; a quantizer alone rounds.
 
-        A method that looks at text reads the run's corpus. Raises `SimlawError` where `ptq` is no quantizer, and where
-        the corpus is not there as it was.
+        A method that looks at text reads the run's corpus. Raises `SimlawError` where `ptq` is no quantizer, for
+        weights that are not finite, and where the corpus is not there as it was.
         """
         ptq = PTQ(quantizer=ptq) if isinstance(ptq, Quantizer) else ptq
         if not isinstance(ptq, PTQ):
@@ -140,6 +140,12 @@ class LoadedModel:
                 "the model was read from packed codes, and its checkpoint is not in them: quantize "
                 f"sl.load_model({self.run_id[:8]!r})"
             )
+        for place, w in matrices(self.params).items():
+            if not np.isfinite(np.asarray(w)).all():
+                raise SimlawError(
+                    f"the matrix {place.matrix} of layer {place.layer} holds numbers that are not finite, which have "
+                    f"no codes: `simlaw show {self.run_id[:8]}` tells whether the run diverged"
+                )
         text, seen = ptq.looks_at, None
         if text is not None:
             corpus = open_corpus(self.spec.corpus)

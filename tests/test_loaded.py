@@ -221,6 +221,14 @@ def test_what_it_cannot_see_gets_a_sentence(filled, ask, sentence):
         ask(sl.load_model(plain, store=store.root))
 
 
+def test_weights_that_are_not_finite_are_not_quantized(filled):
+    store, (plain, *_) = filled
+    model = sl.load_model(plain, store=store.root)
+    wild = dataclasses.replace(model, params=jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), model.params))
+    with pytest.raises(SimlawError, match="the matrix qkv of layer 0 holds numbers that are not finite"):
+        wild.quantized(INT3)
+
+
 def test_what_is_no_model_gets_a_sentence(filled, tmp_path, corpus):
     store, (plain, _, wild) = filled
     with pytest.raises(SimlawError, match="'zzz' is no run here: `simlaw status SWEEP --json` lists the runs"):

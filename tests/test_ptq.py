@@ -290,6 +290,12 @@ def test_an_ideal_code_has_the_distortion_of_its_rate():
     assert error[2] == pytest.approx(1e-3, rel=0.05)
 
 
+def test_an_ideal_code_of_inputs_that_are_never_active_is_one_of_equal_inputs():
+    w = np.random.default_rng(1).normal(size=(16, 40_000)).astype(np.float32)
+    found = IDEAL(jnp.asarray(w), jnp.zeros((16, 16)), jax.random.key(0), jnp.float32(2.0))
+    assert np.mean((np.asarray(found) - w) ** 2) == pytest.approx(1 / 16, rel=0.03)
+
+
 PARAMS = init(MODEL, jax.random.key(1))
 TEXT = jnp.asarray(RNG.integers(0, 16, (24, 16)), jnp.int32)
 WINDOWS = jnp.asarray(RNG.integers(0, 16, (8, 17)), jnp.int32)
@@ -369,6 +375,7 @@ def test_bits_of_a_kind_compile_once():
             "the nearest it takes is Int",
         ),
         ({"method": Tender(), "quantizer": INT3, "activations": TOKEN4, "rotate": True}, "leave rotate out"),
+        ({"quantizer": TOKEN4}, "weights have no tokens: take PerChannel"),
         ({"quantizer": INT3, "activations": INT3}, "has scales PerChannel, which are of weights: take PerToken"),
         (
             {"quantizer": INT3, "kv": Quantizer(format=Int(bits=1, grid="sign"), granularity=PerToken())},

@@ -130,6 +130,11 @@ class PTQ(Declared):
 
     def check(self) -> None:
         name = type(self.method).__name__
+        if isinstance(self.quantizer.granularity, PerToken):
+            raise SimlawError(
+                "PTQ.quantizer has scales PerToken, and weights have no tokens: take PerChannel(), PerGroup(size=…), "
+                "PerBlock(…) or PerTensor()"
+            )
         if isinstance(self.method, OF_INPUTS) and self.activations is None:
             raise SimlawError(
                 f"PTQ.method is {name}, which is for quantized inputs, and activations is None: give "

@@ -24,7 +24,7 @@ def ideal(w: Float[Array, "i o"], moments: Float[Array, "i i"], key: Key[Array, 
     d_k = min(v_k, theta / l_k), its rate log2(v_k / d_k) / 2, and theta such that rates are `bits` in the mean (Cover
     and Thomas, section 10.3.3). What is left is the forward channel's (1 - d/v)·w plus noise of variance d·(1 - d/v).
     """
-    values, directions = jnp.linalg.eigh(moments / jnp.trace(moments))
+    values, directions = jnp.linalg.eigh(moments / jnp.maximum(jnp.trace(moments), TINY))
     values = jnp.maximum(values, 1e-12)
     seen = jnp.matmul(directions.T, w, precision="highest")
     variance = jnp.maximum(jnp.mean(seen**2, axis=1), TINY)
