@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simlaw.config import AWQ, PTQ, SMOOTHED, ModelSpec, SmoothQuant, Tender
+from simlaw.config import AWQ, PTQ, SMOOTHED, ModelSpec, RateDistortion, SmoothQuant, Tender
 from simlaw.formats import UNQUANTIZED_BITS, Quantizer, scale_count
 
 #: The groups of parameters; a law chooses which of them its N counts.
@@ -72,9 +72,11 @@ def site_bits(matrix: str, shape: tuple[int, int], ptq: PTQ) -> int:
 
     AWQ's and SmoothQuant's scales of inputs are float16, though some could go into the norm or matrix before. Tender
     stores of each input a float16 and its group, and of each output a float32. One scale of inputs for all tokens, and
-    Tender's least scale, are a float32.
+    Tender's least scale, are a float32. An ideal code has its bits alone.
     """
     (inputs, outputs), method = shape, ptq.method
+    if isinstance(method, RateDistortion):
+        return inputs * outputs * ptq.quantizer.format.bits
     bits = stored_bits(shape, ptq.quantizer)
     if isinstance(method, Tender):
         return bits + inputs * (16 + group_bits(method)) + outputs * 32 + 32

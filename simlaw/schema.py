@@ -106,7 +106,7 @@ COLUMNS = (
     Column("delta_limit", "float", "delta of the same run under ratedistortion at the same bits; mean of its seeds"),
     Column("hessian_windows", "int", "held-out windows on which the Hessian of the loss was probed; empty: it was not"),
     Column("hessian_probes", "int", "its probes"),
-    Column("hessian_trace", "float", "its trace in all block matrices, as trained: nats per token / weights^2"),
+    Column("hessian_trace", "float", "its trace in all block matrices before rounding: nats per token / weights^2"),
     Column("hessian_trace_se", "float", "its standard error over probes"),
     Column(
         "delta_quadratic",

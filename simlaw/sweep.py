@@ -52,7 +52,8 @@ class PTQGrid(Declared):
     """Post-training quantizations of every checkpoint: every combination of its axes.
 
     Formats are integers of so many `bits` on a `grid` (one bit on the grid that it has), and any other `formats`.
-    `same_bits` puts inputs on the weights' format, with scales of this granularity.
+    `same_bits` puts inputs on the weights' format, with scales of this granularity. With `outputs` the errors of
+    outputs are measured for methods that look at no text too.
     """
 
     methods: tuple[Method, ...] = (RTN(),)
@@ -68,6 +69,7 @@ class PTQGrid(Declared):
     same_bits: Granularity | None = None
     rotate: bool = False
     outliers: tuple[Outliers | None, ...] = option((None,))
+    outputs: bool = option(False)
     calibration_sequences: Count = 128
     calibration_seeds: tuple[Natural, ...] = (0,)
 
@@ -114,7 +116,8 @@ class PTQGrid(Declared):
         )
         found = PTQ(method=method, quantizer=quantizer, activations=activations, kv=kv, rotate=self.rotate)
         text = CalibrationText(sequences=self.calibration_sequences, seed=seed)
-        return found if found.looks_at in (None, text) else replace(found, calibration=text)
+        wanted = text if self.outputs or found.looks_at is not None else None
+        return found if found.looks_at == wanted else replace(found, calibration=text)
 
 
 @dataclass(frozen=True, kw_only=True)

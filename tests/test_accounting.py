@@ -5,8 +5,8 @@ from dataclasses import replace
 import jax
 import pytest
 
-from simlaw.accounting import bytes_blocks, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import Architecture
+from simlaw.accounting import bytes_blocks, bytes_total, flops_6nd, flops_forward_per_token, parameters, site_bits
+from simlaw.config import PTQ, Architecture, RateDistortion
 from simlaw.formats import Int, PerChannel, PerGroup, PerTensor, Quantizer
 from simlaw.model import init, shapes
 from tests.conftest import MODEL
@@ -83,3 +83,8 @@ def test_bytes_count_scales(granularity, scales, bits):
 def test_unquantised_is_16_bits():
     assert bytes_blocks(TREE, None) == 2 * BLOCKS
     assert bytes_total(TREE, None) == 2 * parameters(TREE).total
+
+
+def test_an_ideal_code_has_its_bits_alone():
+    ptq = PTQ(method=RateDistortion(), quantizer=Quantizer(format=Int(bits=3), granularity=PerGroup(size=8)))
+    assert site_bits("qkv", (16, 10), ptq) == 16 * 10 * 3

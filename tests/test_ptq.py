@@ -279,7 +279,7 @@ def test_a_rotation_is_its_own_inverse_and_keeps_products():
 def test_an_ideal_code_has_the_distortion_of_its_rate():
     """White inputs and weights: 2^(-2R); coloured ones: reverse water-filling by hand."""
     w = np.random.default_rng(1).normal(size=(16, 40_000)).astype(np.float32)
-    for bits in (1.0, 2.0, 4.0):
+    for bits in (1.0, 2.0, 4.0, 8.0, 11.3):
         found = IDEAL(jnp.asarray(w), jnp.eye(16), jax.random.key(0), jnp.float32(bits))
         assert np.mean((np.asarray(found) - w) ** 2) == pytest.approx(4.0**-bits, rel=0.03)
     values = np.array([4.0, 1.0, 1e-3])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simlaw.config import GPTQ, RTN
+from simlaw.config import GPTQ, RTN, CalibrationText
 from simlaw.errors import SimlawError
 from simlaw.formats import FLOATS, Int, PerToken, Quantizer
 from simlaw.recipe import Family, RateRule
@@ -98,6 +98,13 @@ def test_a_ptq_grid_takes_formats_calibration_seeds_and_inputs_of_the_same_bits(
         PTQGrid(bits=(4,), same_bits=PerToken(), activations=(Quantizer(format=Int(bits=8), granularity=PerToken()),))
     with pytest.raises(SimlawError, match="give each axis a value, and bits or formats"):
         PTQGrid()
+
+
+def test_errors_of_outputs_are_measured_where_a_grid_asks():
+    plain, seen = PTQGrid(methods=(RTN(), GPTQ()), bits=(4,)), PTQGrid(methods=(RTN(), GPTQ()), bits=(4,), outputs=True)
+    assert [ptq.looks_at for ptq in plain.each] == [None, CalibrationText()]
+    assert [ptq.looks_at for ptq in seen.each] == [CalibrationText()] * 2
+    assert plain.each[1] == seen.each[1]
 
 
 def test_a_ptq_grid_is_every_combination():

@@ -74,7 +74,8 @@ class Noise(Declared):
 class RateDistortion(Declared):
     """No method: the noise of an ideal code of the format's bits per weight, under the inputs' covariance.
 
-    Reverse water-filling over the eigenvectors of the covariance; what layer-wise quantization could reach at best.
+    Reverse water-filling over the eigenvectors of the covariance, for normal weights: about what layer-wise
+    quantization could reach at best.
     """
 
     seed: Natural = 0
@@ -92,7 +93,7 @@ BLIND = (RTN, Noise)
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationText(Declared):
-    """What a method looks at: windows of the run's own training text, drawn by a seed."""
+    """What a method looks at: windows of the training part of the run's corpus, drawn by a seed."""
 
     sequences: Count = 128
     seed: Natural = 0

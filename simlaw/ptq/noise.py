@@ -23,6 +23,8 @@ def ideal(w: Float[Array, "i o"], moments: Float[Array, "i i"], key: Key[Array, 
     A direction k of the inputs has weights of variance v_k and matters by its eigenvalue l_k: its distortion is
     d_k = min(v_k, theta / l_k), its rate log2(v_k / d_k) / 2, and theta such that rates are `bits` in the mean (Cover
     and Thomas, section 10.3.3). What is left is the forward channel's (1 - d/v)·w plus noise of variance d·(1 - d/v).
+    Weights are taken as normal with one variance for each direction: where output channels differ much, a code with a
+    scale for each of them may do better.
     """
     values, directions = jnp.linalg.eigh(moments / jnp.maximum(jnp.trace(moments), TINY))
     values = jnp.maximum(values, 1e-12)
@@ -41,6 +43,7 @@ def ideal(w: Float[Array, "i o"], moments: Float[Array, "i i"], key: Key[Array, 
         return jnp.where(more, middle, low), jnp.where(more, high, middle)
 
     low, high = jax.lax.fori_loop(0, 60, halve, (weight.min() - 2 * bits - 2, weight.max()))
-    kept = jnp.maximum(0.0, 1 - 2.0 ** jnp.minimum(0.0, (low + high) / 2 - weight))[:, None]  # 1 - d/v
-    noise = jax.random.normal(key, w.shape) * jnp.sqrt((1 - kept) * variance[:, None] * kept)
+    lost = 2.0 ** jnp.minimum(0.0, (low + high) / 2 - weight)[:, None]  # d/v, of any smallness
+    kept = 1 - lost
+    noise = jax.random.normal(key, w.shape) * jnp.sqrt(lost * variance[:, None] * kept)
     return jnp.matmul(directions, seen * kept + noise, precision="highest")
