@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from simlaw.claims import CLAIMS, judge
 from simlaw.claims.comparison import OF_INPUTS, Comparison, comparisons, stored
 from simlaw.claims.minimum import minima
+from simlaw.errors import SimlawError
+from simlaw.observations import usable
 from simlaw.plot import plot_minima, plot_ratios, plot_stored, plot_verdicts
 from simlaw.quantizations import quantized_as
 from simlaw.report import count
@@ -22,7 +24,10 @@ def draw(table: Table) -> Figure:
         height_ratios=(1.15, 1, 1, 0.62),
     )
     # the ways that were run at the corners alone: there every way is on the same checkpoints
+    table = usable(table)[0]
     corners = {row["run_id"] for row in table if row["ptq_method"] == "awq"}
+    if not corners:
+        raise SimlawError("no row is quantized by AWQ, so no checkpoint has every method: run the corners of ptq_grid")
     plot_ratios(comparisons(table.where(lambda row: row["run_id"] in corners)), axes["methods"])
     axes["methods"].set_title("(a) Methods at equal bits, per channel")
     axes["methods"].legend(ncols=2)

@@ -59,7 +59,7 @@ def measure(
     floor: Float[np.ndarray, " m"] | None,
     calibration: Callable[[CalibrationText], Int[np.ndarray, "b t"]] | None = None,
 ) -> tuple[Measurement, ...]:
-    """The measurement of each evaluation; those of matrices alone in one dispatch.
+    """The measurement of each evaluation; each kind is made in one dispatch.
 
     A run that trained with quantised weights is "as trained" with them so, and every product is in the arithmetic that
     it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.

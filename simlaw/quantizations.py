@@ -26,12 +26,13 @@ ANY = object()
 def quantized_as(table: Table, **columns: Any) -> Table:
     """The rows that are quantized like plain rounding but for these columns; None asks for an empty cell, ANY for all.
 
-    A method other than plain rounding may have looked at any text, unless the columns say at which.
+    Runs that failed are left out. A method other than plain rounding may have looked at any text, unless the columns
+    say at which.
     """
     wanted = {**PLAIN, **columns}
     if wanted["ptq_method"] != "rtn":
         wanted = {name: value for name, value in wanted.items() if name not in _TEXT or name in columns}
-    return table.where(lambda row: row["ptq_bits"] is not None and _has(row, wanted))
+    return table.where(lambda row: row["status"] == "done" and row["ptq_bits"] is not None and _has(row, wanted))
 
 
 def plainest(table: Table) -> tuple[Table, Counter[str]]:

@@ -12,13 +12,26 @@ Outcome = Literal["holds", "fails", "not identified"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A number with the ends of its 95 % interval; `judged` where the claim's rule looks at it."""
+    """A number with the ends of its 95 % interval, None where it has none.
+
+    `judged` says whether the claim's rule looks at it.
+    """
 
     what: str
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     judged: bool = True
+
+    @property
+    def above(self) -> float:
+        """The lower end; everything is above it where there is none."""
+        return float("-inf") if self.low is None else self.low
+
+    @property
+    def below(self) -> float:
+        """The upper end, or infinity."""
+        return float("inf") if self.high is None else self.high
 
     @property
     def json(self) -> dict[str, Any]:
@@ -77,7 +90,12 @@ def _written(verdict: Verdict) -> str:
 
 def _numbers(findings: Sequence[Finding]) -> list[str]:
     width = max((len(finding.what) for finding in findings), default=0)
+    rest = ["" if finding.judged else "  not judged" for finding in findings]
     return [
-        f"    {f.what.ljust(width)}  {f.value:>9.4g}  ({f.low:.4g} to {f.high:.4g}){'' if f.judged else '  not judged'}"
-        for f in findings
+        f"    {one.what.ljust(width)}  {one.value:>9.4g}{_ends(one)}{more}"
+        for one, more in zip(findings, rest, strict=True)
     ]
+
+
+def _ends(finding: Finding) -> str:
+    return "" if finding.low is None or finding.high is None else f"  ({finding.low:.4g} to {finding.high:.4g})"
