@@ -139,6 +139,12 @@ def _measurement(
     )
 
 
+def forget() -> None:
+    """Nothing; drops the compiled programs of all shapes: each kind of quantization has some 30 MB of them."""
+    for each in (_made, _losses, _on_formats):
+        each.clear_cache()  # type: ignore[attr-defined]  # JAX has it, its annotations do not
+
+
 def _ptq(spec: EvalSpec) -> PTQ:
     assert spec.ptq is not None
     return spec.ptq

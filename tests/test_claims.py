@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from simlaw.analysis import analyse
 from simlaw.claims import CLAIMS, judge
-from simlaw.claims.growth import growth
+from simlaw.claims.growth import growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio, stratified
 from simlaw.cli import cli
@@ -68,6 +68,24 @@ def test_growth_with_data_and_size(penalty, outcomes):
     assert tuple(verdict(table, name).outcome for name in ("A1", "A2", "A3")) == outcomes
 
 
+def test_pooled_intervals_hold_the_truth_on_ladders_of_any_length():
+    """The noise of single points makes a slope over few doublings less certain than one over many."""
+    held = {8: [], 3: []}
+    for seed in range(80):
+        slopes = []
+        for rungs in held:
+            rng = np.random.default_rng([seed, rungs])
+            tokens = tuple(1_000_000 * 2**k for k in range(rungs))
+            table = quantized_as(planted(sizes=(26624,), tokens=tokens, bits=(3,), seeds=3))
+            rows = [{**row, "delta": row["delta"] * float(np.exp(0.1 * rng.normal()))} for row in table]
+            slopes.append(growth(Table(rows=tuple(rows))).data)
+        for rungs, slope in zip(held, pooled(slopes), strict=True):
+            finding = slope.finding("")
+            held[rungs].append(finding.low <= PENALTY.gD <= finding.high)
+    for rungs, each in held.items():
+        assert 0.88 <= np.mean(each) <= 1.0, rungs
+
+
 def test_what_the_exponent_is_made_of_stands_beside_it():
     rows = [
         row
@@ -103,6 +121,28 @@ def test_a_least_loss_inside_the_tokens_lies_where_the_law_has_it():
         least = (loss.beta * loss.B / (penalty.gD * factor)) ** (1 / (penalty.gD + loss.beta))
         assert one.before < least < one.after
     assert verdict(planted(loss, StepPenalty(C_T=1e-6, gD=0.8, gN=0.35), **NOISE), "A6").outcome == "not identified"
+
+
+def test_a_rise_whose_spread_nobody_knows_is_no_least_loss():
+    loss = Chinchilla(E=1.2, A=20.0, B=900.0, alpha=0.35, beta=0.5)
+    table = planted(loss, StepPenalty(C_T=2.4e-3, gD=0.8, gN=0.35), bits=(3,), seeds=1)
+    found = minima(quantized_as(table))
+    assert [one.freedom for one in found] == [0, 0, 0]
+    assert not any(one.interior for one in found)
+    assert all(finding.low is None for one in found for finding in one.findings)
+    # each bit-width has a spread of its own
+    two = planted(loss, StepPenalty(C_T=2.4e-3, gD=0.8, gN=0.35), bits=(2, 3), relative=0.1)
+    alone = minima(quantized_as(two, ptq_bits=3))
+    assert alone == tuple(one for one in minima(quantized_as(two)) if one.bits == 3)
+
+
+def test_runs_that_failed_do_not_count():
+    table = also(planted(**NOISE), 0.8, 0.05, ptq_method="gptq", calibration_sequences=128, calibration_seed=0)
+    run = table.rows[-1]["run_id"]
+    gone = {"status": "diverged", "loss": None, "delta": None, "delta_se": None}
+    torn = Table(rows=tuple({**row, **gone} if row["run_id"] == run else row for row in table))
+    without = Table(rows=tuple(row for row in table if row["run_id"] != run))
+    assert judge(torn, ("A1", "A3", "C2")).json == judge(without, ("A1", "A3", "C2")).json
 
 
 def test_noise_alone_seldom_makes_a_least_loss():

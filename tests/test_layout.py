@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from simlaw.config import Text
+from simlaw.config import AWQ, GPTQ, Text
 from simlaw.corpora import open_corpus
 from simlaw.declared import canonical
 from simlaw.errors import SimlawError
@@ -20,15 +20,15 @@ from simlaw.run.kept import once
 from simlaw.run.layout import lay_out, machine_memory
 from simlaw.run.local import Local, usable_cores
 from simlaw.run.throughput import Step
-from simlaw.sweep import Grid, load_sweep
+from simlaw.sweep import Grid, PTQGrid, load_sweep
 from tests.conftest import ROOT
 
 SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
 FAMILY = SMOKE.family
 
 
-def cells(width=16, batch=8, seeds=1, steps=20):
-    grid = Grid(widths=(8, width), tokens=(steps * 8 * 16 * batch,), seeds=tuple(range(seeds)))
+def cells(width=16, batch=8, seeds=1, steps=20, ptq=()):
+    grid = Grid(widths=(8, width), tokens=(steps * 8 * 16 * batch,), seeds=tuple(range(seeds)), ptq=ptq)
     return expand(replace(SMOKE, grids=(grid,), batch=batch), "f").cells
 
 
@@ -70,6 +70,11 @@ def test_fewer_workers_where_memory_binds(lay):
     found = lay(2.5 * lay(1e12).worker_bytes)
     assert found.engine.workers == 2
     assert found.notes == ("4 workers would not fit in memory",)
+
+
+def test_programs_of_every_kind_of_quantization_are_counted(lay):
+    more = PTQGrid(methods=(GPTQ(), AWQ()), bits=(3, 4))
+    assert lay(1e12, ptq=(more,)).worker_bytes - lay(1e12).worker_bytes == pytest.approx(6e7, rel=0.02)
 
 
 def test_without_a_number_the_machine_is_asked(lay):

@@ -22,7 +22,7 @@ from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, eval_id, 
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import digest, encode
 from simlaw.errors import SimlawError
-from simlaw.evaluate import measure
+from simlaw.evaluate import forget, measure
 from simlaw.history import History, join, no_history, pack_history, unknown
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
@@ -119,6 +119,7 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     first = ladder[0][0]
     shape = shape_of(first)
     if shape not in programs:
+        forget()
         side_by_side = jax.default_backend() != "cpu"
         programs[shape] = compile_shape(shape, desk.corpus, desk.mesh, side_by_side, desk.remat)
     job = _Job(desk=desk, program=programs[shape])
