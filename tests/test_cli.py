@@ -449,15 +449,25 @@ SWEEP = Sweep(
     rate=RateRule(rate=0.02, width=16, exponent=-1.0),
     schedule=WSD(warmup_tokens=512),
     batch=8,
-    grids=(Grid(widths=(16,), tokens=(2000 * 128, 6000 * 128), seeds=(0, 1)),),
+    grids=(Grid(widths=(16,), tokens=(1000 * 128, 3000 * 128), seeds=(0, 1)),),
     ptq=(PTQGrid(bits=(3, 8)),),
     eval_tokens=1024,
 )
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a sweep that was run in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "sweep.py").write_text(LONG)
+    done = simlaw(folder, "run", "sweep.py", SIMLAW_STORE=str(folder / "store"))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_path, number):
+def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_path, whole, number):
     (tmp_path / "sweep.py").write_text(LONG)
     environment = {**os.environ, "SIMLAW_STORE": str(tmp_path / "cut")}
     command = [sys.executable, "-m", "simlaw", "run", "sweep.py"]
@@ -476,14 +486,11 @@ def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_
     again = simlaw(tmp_path, "run", "sweep.py", SIMLAW_STORE=str(tmp_path / "cut"))
     assert again.returncode == 0, again.stderr
     assert "4 of 4 runs to do" in again.stdout
-    whole = simlaw(tmp_path, "run", "sweep.py", SIMLAW_STORE=str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
-    tables = [
-        simlaw(tmp_path, "table", "sweep.py", SIMLAW_STORE=str(tmp_path / name)).stdout for name in ("cut", "whole")
-    ]
+    stores = (tmp_path / "cut", whole / "store")
+    tables = [simlaw(tmp_path, "table", "sweep.py", SIMLAW_STORE=str(store)).stdout for store in stores]
     assert tables[0] == tables[1]
     assert len(tables[0].splitlines()) == 1 + 4 * 3
     events = [json.loads(line) for line in (tmp_path / "cut" / "telemetry.jsonl").read_text().splitlines()]
-    all_over = [json.loads(line) for line in (tmp_path / "whole" / "telemetry.jsonl").read_text().splitlines()]
+    all_over = [json.loads(line) for line in (whole / "store" / "telemetry.jsonl").read_text().splitlines()]
     redone = sum(e.get("flops", 0) for e in events) / sum(e.get("flops", 0) for e in all_over)
     assert redone < 1.5  # it went on from its last state, and did not begin again
