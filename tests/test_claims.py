@@ -130,6 +130,11 @@ def test_a_rise_whose_spread_nobody_knows_is_no_least_loss():
     assert [one.freedom for one in found] == [0, 0, 0]
     assert not any(one.interior for one in found)
     assert all(finding.low is None for one in found for finding in one.findings)
+    # falling no more after the first tokens: before them lies the untrained model, where the vocabulary is known
+    rising = planted(loss, StepPenalty(C_T=0.05, gD=0.8, gN=0.35), bits=(3,), relative=0.05)
+    assert [one.before for one in minima(quantized_as(rising))] == [None, None, None]
+    known = Table(rows=tuple({**row, "vocab": 10**9} for row in rising))
+    assert [(one.before, one.interior) for one in minima(quantized_as(known))] == [(0, True)] * 3
     # each bit-width has a spread of its own
     two = planted(loss, StepPenalty(C_T=2.4e-3, gD=0.8, gN=0.35), bits=(2, 3), relative=0.1)
     alone = minima(quantized_as(two, ptq_bits=3))

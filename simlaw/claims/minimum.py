@@ -1,4 +1,7 @@
-"""Whether more data ever hurts a quantized model: the loss after quantization has a least value in D."""
+"""Whether more data ever hurts a quantized model: the loss after quantization has a least value in D.
+
+A model of no tokens at all is known: it gives every token of the vocabulary the same probability.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +34,7 @@ class Minimum:
 
     The rise is paired by seed, in logarithms of the loss; `error` comes from the spread that all sizes share at these
     bits, of so many degrees of `freedom` (0: it is unknown). `before` and `after` are the neighbouring token counts,
-    None at an end.
+    None at an end; before the first one there are 0 tokens, where the loss is less than that of an untrained model.
     """
 
     params: int
@@ -89,6 +92,7 @@ def _of_bits(rows: Table, bits: int) -> list[Minimum]:
         if len(rises) > 1 and least < len(tokens) - 1:
             spreads.append((float(np.var(rises, ddof=1)), len(rises) - 1))
         found.append((size, _curve(tokens, y), least, rises))
+    untrained = np.log(min((row["vocab"] or 1 for row in rows), default=1))
     freedom = sum(spare for _, spare in spreads)
     shared = sum(variance * spare for variance, spare in spreads) / freedom if freedom else 0.0
     return [
@@ -97,7 +101,7 @@ def _of_bits(rows: Table, bits: int) -> list[Minimum]:
             bits=bits,
             curve=curve,
             tokens=curve.tokens[least],
-            before=curve.tokens[least - 1] if least else None,
+            before=curve.tokens[least - 1] if least else 0 if curve.loss[0] < untrained else None,
             after=curve.tokens[least + 1] if least < len(curve.tokens) - 1 else None,
             rise=float(rises.mean()),
             error=float(np.sqrt(shared / len(rises))),
