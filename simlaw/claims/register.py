@@ -285,8 +285,8 @@ _REGISTER = (
     Claim(
         name="A6",
         says="there are training tokens beyond which the quantized loss rises again",
-        rule="int2 or int3: the loss has a least value inside the tokens (without any it is ln vocabulary), and rises by "
-        "three errors after it; fails where every size has 1e4 tokens per parameter without",
+        rule="int2 or int3: the loss has a least value inside the tokens (without any it is ln vocabulary), and rises "
+        "by three errors after it; fails where every size has 1e4 tokens per parameter without",
         answer=_data_hurts,
     ),
     Claim(
