@@ -30,7 +30,9 @@ def draw(table: Table) -> Figure:
         raise SimlawError("no row is quantized by AWQ, so no checkpoint has every method: run the corners of ptq_grid")
     plot_ratios(comparisons(table.where(lambda row: row["run_id"] in corners)), axes["methods"])
     axes["methods"].set_title("(a) Methods at equal bits, per channel")
-    axes["methods"].legend(ncols=2)
+    low, high = axes["methods"].get_ylim()
+    axes["methods"].set_ylim(low / 20, high)  # room for the names
+    axes["methods"].legend(ncols=2, loc="lower left")
     largest = max((row["params_blocks"], row["tokens"]) for row in table if row["run_id"] in corners)
     plot_stored(stored(table, *largest), axes["stored"])
     axes["stored"].set_title(f"(b) Formats, N = {count(largest[0])}, D = {count(largest[1])}")

@@ -77,18 +77,20 @@ def plot_stored(found: Sequence[Stored], ax: Axes) -> list[Artist | ErrorbarCont
                 label=names[family],
             )
         )
-    for one in found:
-        if one.family == "rtn" and one.delta > 0 and not one.name.startswith("int"):
-            artists.append(
-                ax.annotate(
-                    one.name,
-                    (one.bits, one.delta),
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                    fontsize=5.5,
-                    color="0.3",
-                )
+    named = [one for one in found if one.family == "rtn" and one.delta > 0 and not one.name.startswith("int")]
+    for i, one in enumerate(sorted(named, key=lambda one: -one.delta)):
+        left = i % 2 == 1  # names of neighbours on either side of their marks
+        artists.append(
+            ax.annotate(
+                one.name,
+                (one.bits, one.delta),
+                xytext=(-4, -2) if left else (4, -2),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                fontsize=5.5,
+                color="0.3",
             )
+        )
     ax.set(yscale="log", xlabel="stored bits per weight, scales included", ylabel=r"$\delta_{PTQ}$ (nats per token)")
     return artists
 
