@@ -36,7 +36,7 @@ def draw(table: Table) -> Figure:
     largest = max((row["params_blocks"], row["tokens"]) for row in table if row["run_id"] in corners)
     plot_stored(stored(table, *largest), axes["stored"])
     axes["stored"].set_title(f"(b) Formats, N = {count(largest[0])}, D = {count(largest[1])}")
-    axes["stored"].legend(loc="upper right")
+    axes["stored"].legend(loc="lower left")
     rounded = quantized_as(table, ptq_granularity="channel")
     for bits, letter in ((2, "c"), (3, "d")):
         found = minima(rounded.where(lambda row, bits=bits: row["ptq_bits"] == bits))

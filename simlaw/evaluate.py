@@ -19,6 +19,8 @@ from simlaw.quantize import numbers
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
 PART_TOKENS = 2048
+#: Kinds of quantization whose programs are kept: a process crashes at more than 65,530 pieces of memory on Linux.
+_KINDS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ def measure(
             assert calibration is not None
             seen = jnp.asarray(calibration(text))
         own = params if kind.outliers is None else planted(run.model, params, kind.outliers)
+        if _made._cache_size() >= _KINDS:  # type: ignore[attr-defined]
+            forget()
         made, about = _made(run.model, run.dtype, kind, own, seen, given)
         about = jax.tree.map(np.asarray, about)
         said |= {i: jax.tree.map(lambda each, n=n: float(each[n]), about) for n, i in enumerate(at)}
@@ -140,7 +144,7 @@ def _measurement(
 
 
 def forget() -> None:
-    """Nothing; drops the compiled programs of all shapes: each kind of quantization has some 30 MB of them."""
+    """Nothing; drops the compiled programs of all shapes: each kind has some 30 MB of them, in 500 pieces of memory."""
     for each in (_made, _losses, _on_formats):
         each.clear_cache()  # type: ignore[attr-defined]  # JAX has it, its annotations do not
 

@@ -36,15 +36,15 @@ def quantized_as(table: Table, **columns: Any) -> Table:
 
 
 def plainest(table: Table) -> tuple[Table, Counter[str]]:
-    """The rows as trained and those of plain rounding, and the others by method.
+    """The rows as trained and those of plain rounding, and how many others there are.
 
     All rows where none is of plain rounding: then it is for the caller to choose.
     """
-    others = Counter(row["ptq_method"] for row in table if row["ptq_bits"] is not None and not _has(row, PLAIN))
     kept = table.where(lambda row: row["ptq_bits"] is None or _has(row, PLAIN))
-    if not others or all(row["ptq_bits"] is None for row in kept):
+    left = len(table) - len(kept)
+    if not left or all(row["ptq_bits"] is None for row in kept):
         return table, Counter()
-    return kept, Counter({f"quantized otherwise (--where ptq_method={name})": n for name, n in others.items()})
+    return kept, Counter({"quantized otherwise (--where ptq_method=gptq and others)": left})
 
 
 def _has(row: Row, wanted: Any) -> bool:

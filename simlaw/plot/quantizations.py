@@ -77,16 +77,20 @@ def plot_stored(found: Sequence[Stored], ax: Axes) -> list[Artist | ErrorbarCont
                 label=names[family],
             )
         )
-    named = [one for one in found if one.family == "rtn" and one.delta > 0 and not one.name.startswith("int")]
-    for i, one in enumerate(sorted(named, key=lambda one: -one.delta)):
-        left = i % 2 == 1  # names of neighbours on either side of their marks
+    named: dict[float, list[str]] = {}
+    for one in found:
+        if one.family == "rtn" and not one.name.startswith("int"):
+            named.setdefault(round(one.bits, 1), []).append(one.name)
+    for bits, formats in named.items():
+        ax.axvline(bits, color="0.85", linewidth=0.6, zorder=0)
         artists.append(
             ax.annotate(
-                one.name,
-                (one.bits, one.delta),
-                xytext=(-4, -2) if left else (4, -2),
-                textcoords="offset points",
-                ha="right" if left else "left",
+                ", ".join(formats),
+                (bits, 0.99),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                va="top",
+                ha="right",
                 fontsize=5.5,
                 color="0.3",
             )

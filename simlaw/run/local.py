@@ -124,6 +124,8 @@ def _attend(workers: list[tuple[subprocess.Popen[str], Path]], tell: Listener) -
     failures, open_pipes, stopping, ended = [], len(workers), 0.0, 0
     with _interrupts() as asked:
         while open_pipes:
+            for process, _ in workers:
+                process.poll()  # whoever died is buried, so that the others see it and take over what it held
             if asked and not stopping:
                 stopping = time.monotonic()
                 _signal(workers, signal.SIGTERM)
