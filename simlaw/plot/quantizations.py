@@ -77,20 +77,19 @@ def plot_stored(found: Sequence[Stored], ax: Axes) -> list[Artist | ErrorbarCont
                 label=names[family],
             )
         )
-    named: dict[float, list[str]] = {}
+    named: dict[int, list[Stored]] = {}
     for one in found:
         if one.family == "rtn" and not one.name.startswith("int"):
-            named.setdefault(round(one.bits, 1), []).append(one.name)
-    for bits, formats in named.items():
-        ax.axvline(bits, color="0.85", linewidth=0.6, zorder=0)
+            named.setdefault(int(2 * one.bits), []).append(one)  # names of formats within half a bit stand together
+    for formats in named.values():
         artists.append(
             ax.annotate(
-                ", ".join(formats),
-                (bits, 0.99),
+                ", ".join(one.name for one in formats),
+                (float(np.mean([one.bits for one in formats])), 0.99),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 va="top",
-                ha="right",
+                ha="center",
                 fontsize=5.5,
                 color="0.3",
             )
