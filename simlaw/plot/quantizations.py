@@ -84,7 +84,7 @@ def plot_stored(found: Sequence[Stored], ax: Axes) -> list[Artist | ErrorbarCont
     for formats in named.values():
         artists.append(
             ax.annotate(
-                ", ".join(one.name for one in formats),
+                "\n".join(", ".join(one.name for one in formats[i : i + 2]) for i in range(0, len(formats), 2)),
                 (float(np.mean([one.bits for one in formats])), 0.99),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
