@@ -8,6 +8,7 @@ import numpy as np
 from simlaw.arithmetic import Place
 from simlaw.config import EvalSpec, RateDistortion
 from simlaw.evaluate import Measurement
+from simlaw.matrices import COLUMNS, MatrixRow
 from simlaw.table import Row
 
 
@@ -41,6 +42,27 @@ def diagnosed(evaluation: EvalSpec, found: Measurement | None, shapes: Mapping[P
         "delta_limit": None,
         **_curvature(evaluation, found),
     }
+
+
+def of_matrices(run: str, evaluation: str, found: Measurement, shapes: Mapping[Place, Any]) -> list[MatrixRow]:
+    """The rows of the matrices of one evaluation, named by its run and itself; none where nothing is known of them."""
+    rows: list[MatrixRow] = []
+    for place, leaf in shapes.items():
+        one, trace = found.matrices.get(place), found.traces.get(place)
+        if one is None and trace is None:
+            continue
+        names = ("kurtosis", "peak", "relative", "step", "output", "entropy")
+        cells = [None if one is None else getattr(one, name) for name in names]
+        spread = None if trace is None else trace.std(ddof=1) / np.sqrt(trace.size)
+        numbers = [_digits(number) for number in (*cells, None if trace is None else trace.mean(), spread)]
+        whole = (run, evaluation, place.layer, place.matrix, int(np.prod(leaf.shape)))
+        rows.append(dict(zip((column.name for column in COLUMNS), (*whole, *numbers), strict=True)))
+    return rows
+
+
+def _digits(number: Any) -> float | None:
+    """Six of them."""
+    return None if number is None else float(f"{float(number):.6g}")
 
 
 def _curvature(evaluation: EvalSpec, found: Measurement | None) -> Row:

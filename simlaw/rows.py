@@ -28,9 +28,10 @@ from simlaw.config import (
     trunk_id,
 )
 from simlaw.declared import canonical
-from simlaw.diagnosed import diagnosed
+from simlaw.diagnosed import diagnosed, of_matrices
 from simlaw.evaluate import Measurement
 from simlaw.formats import Int, PerBlock, PerGroup, Quantizer, effective
+from simlaw.matrices import Matrices
 from simlaw.model import matrices
 from simlaw.plan import shapes_of
 from simlaw.schema import QUANTIZATION
@@ -51,6 +52,13 @@ def done_rows(
         _row(spec, fingerprint, epoch_tokens, e, m, None if m.finite else "the held-out loss is not finite")
         for e, m in zip(evals, found, strict=True)
     ]
+
+
+def matrix_rows(spec: RunSpec, fingerprint: str, evals: Sequence[EvalSpec], found: Sequence[Measurement]) -> Matrices:
+    """What each evaluation says of each matrix."""
+    run, shapes = run_id(spec, fingerprint), matrices(shapes_of(spec.model))
+    each = (of_matrices(run, eval_id(run, e), m, shapes) for e, m in zip(evals, found, strict=True) if m.finite)
+    return Matrices(rows=tuple(row for rows in each for row in rows))
 
 
 def diverged_rows(

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.cli.show import rows_shown
 from simlaw.losscurves import read_curves
+from simlaw.matrices import parse_matrices
 from simlaw.run.journal import TIMED
 from simlaw.run.session import Session
 from simlaw.table import read_table
@@ -96,6 +97,19 @@ def test_run_again_it_redoes_nothing(call):
     said = call("reproduce", "smoke", "--own")
     assert said.exit_code == 0
     assert "all 18 runs of smoke are there; nothing to do" in said.output
+
+
+def test_matrices_are_written_layer_by_layer(call, project, tmp_path):
+    path = tmp_path / "matrices.csv"
+    said = call("table", "smoke", "--own", "--matrices", str(path))
+    assert said.exit_code == 0, said.output
+    quantized = [row for row in read_table(project / ".simlaw" / "out" / "smoke" / "table.csv") if row["ptq_bits"]]
+    found = parse_matrices(path.read_text())
+    assert said.output == f"{len(found)} matrices of 108 evaluations in {path}; the table has 108 quantized rows\n"
+    assert {row["eval_id"] for row in found.rows} == {row["eval_id"] for row in quantized}
+    one = [row for row in found.rows if row["eval_id"] == quantized[0]["eval_id"]]
+    mean = sum(row["params"] * row["error"] for row in one) / quantized[0]["params_blocks"]
+    assert mean == pytest.approx(quantized[0]["weight_error"], rel=1e-5)
 
 
 def test_a_fresh_clone_redraws_without_training(project, tmp_path):

@@ -28,13 +28,14 @@ from simlaw.curvature import hutchinson, traces
 from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
 from simlaw.formats import FLOATS, NF4, Float, Int, PerGroup, PerToken, PowerOfTwo, Quantizer
+from simlaw.matrices import parse_matrices
 from simlaw.model import init, logits, losses, matrices, with_matrices
 from simlaw.ptq import calibration_windows, examined, numbers_of, planted
 from simlaw.ptq.diagnosis import diagnosis
 from simlaw.ptq.rotation import hadamard
 from simlaw.ptq.walk import role_of, site_of
 from simlaw.quantize import quantize
-from simlaw.rows import done_rows
+from simlaw.rows import done_rows, matrix_rows
 from simlaw.schema import KINDS
 from simlaw.table import make_table
 from simlaw.train import members, start
@@ -267,6 +268,17 @@ def test_rows_say_what_was_done_to_the_matrices(corpus):
     assert rtn["delta_quadratic"] == pytest.approx(halves)
     assert inputs["delta_quadratic"] is None
     table = make_table(rows)
+    of_matrices = matrix_rows(tiny_run(), "f", evals, found)
+    assert parse_matrices(of_matrices.to_csv()) == of_matrices
+    mine = [row for row in of_matrices.rows if row["eval_id"] == rtn["eval_id"]]
+    assert [row["matrix"] for row in mine] == ["qkv", "out", "gate_up", "down"]
+    assert sum(row["hessian_trace"] for row in mine) == pytest.approx(rtn["hessian_trace"], rel=1e-5)
+    means = {"weight_kurtosis": "kurtosis", "weight_peak": "peak", "weight_error": "error", "weight_step": "step"}
+    for column, name in means.items():
+        mean = sum(row["params"] * row[name] for row in mine) / rtn["params_blocks"]
+        assert mean == pytest.approx(rtn[column], rel=1e-5)
+    # as trained there is the curvature alone
+    assert {row["kurtosis"] for row in of_matrices.rows if row["eval_id"] == plain["eval_id"]} == {None}
     limits = {row["eval_id"]: row["delta_limit"] for row in table}
     limit = (one["delta"] + two["delta"]) / 2
     assert (

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("accounting", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq", "packed"),
-        *("averages", "devices", "sharded", "columns", "export", "table"),
+        *("averages", "devices", "sharded", "columns", "export", "table", "matrices"),
         "losscurves",
     ),
     (

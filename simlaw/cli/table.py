@@ -9,6 +9,7 @@ from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
 from simlaw.run.curves import stored_curves
 from simlaw.run.session import Session
+from simlaw.run.work import stored_matrices
 from simlaw.table import Table
 
 
@@ -19,8 +20,15 @@ from simlaw.table import Table
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write them to this file, .csv or .parquet."
 )
-def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
+@click.option(
+    "--matrices",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what each quantization did to each matrix, layer by layer, to this file, .csv or .parquet.",
+)
+def command(sweep: str, own: bool, write: bool, out: Path | None, matrices: Path | None) -> None:
     """Print or write the table of a sweep: committed rows that still match, and those made in this store.
+
+    Of matrices the table has means; --matrices writes their own numbers, of the rows that were made in this store.
 
     With --write, committed rows that do not match (another corpus, an older definition) stay in the file, and the loss
     curves of the runs whose histories are in this store go into curves.csv beside it; `simlaw health` reads them.
@@ -34,8 +42,11 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     target = session.file.table if write else out
     if not rows:
         raise SimlawError(f"no run of {session.file.name} is done: `simlaw run {session.file.name}` first")
+    if matrices is not None:
+        click.echo(_write_matrices(session, rows, matrices))
     if target is None:
-        click.echo(rows.to_csv(), nl=False)
+        if matrices is None:
+            click.echo(rows.to_csv(), nl=False)
         return
     others = 0
     if write and session.committed is not None:
@@ -47,6 +58,19 @@ def command(sweep: str, own: bool, write: bool, out: Path | None) -> None:
     )
     if write:
         click.echo(_write_curves(session, rows, own))
+
+
+def _write_matrices(session: Session, rows: Table, path: Path) -> str:
+    """What to say of the matrices of these rows; writes them, where there are any."""
+    found = stored_matrices(session.store, rows)
+    told, asked = len({row["eval_id"] for row in found.rows}), sum(row["ptq_bits"] is not None for row in rows)
+    if not told:
+        raise SimlawError(
+            f"this store has no matrix of the {asked} quantized rows of {session.file.name}: with --own, "
+            f"`simlaw run {session.file.name} --own` measures them here"
+        )
+    found.write(path)
+    return f"{len(found)} matrices of {told} evaluations in {path}; the table has {asked} quantized rows"
 
 
 def _write_curves(session: Session, rows: Table, own: bool) -> str:

@@ -24,10 +24,11 @@ from simlaw.declared import digest, encode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import forget, measure
 from simlaw.history import History, join, no_history, pack_history, unknown
+from simlaw.matrices import Matrices, MatrixRow, parse_matrices
 from simlaw.model import Params
 from simlaw.plan import Pack, shapes_of
 from simlaw.ptq import calibration_windows
-from simlaw.rows import diverged_rows, done_rows
+from simlaw.rows import diverged_rows, done_rows, matrix_rows
 from simlaw.run.clock import timed
 from simlaw.run.machine import Machine
 from simlaw.run.message import Message
@@ -36,7 +37,7 @@ from simlaw.run.team import AnyStore
 from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
 from simlaw.schema import KINDS
-from simlaw.table import Row, make_table, parse_table
+from simlaw.table import Row, Table, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
 
 #: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
@@ -83,6 +84,17 @@ def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
         if text.partition("\n")[0].split(",") == list(KINDS):
             found |= {row["eval_id"]: row for row in parse_table(text, f"the stored rows {key}")}
     return found
+
+
+def stored_matrices(store: AnyStore, table: Table) -> Matrices:
+    """What the store holds of the matrices of the evaluations in a table."""
+    found: list[MatrixRow] = []
+    for run in dict.fromkeys(row["run_id"] for row in table):
+        for key in store.keys("rows", run):
+            files = store.get("rows", key) or {}
+            if "matrices.csv" in files:
+                found += parse_matrices(files["matrices.csv"].decode()).rows
+    return Matrices(rows=tuple(found)).of(row["eval_id"] for row in table)
 
 
 def stored_steps(store: AnyStore, ids: Sequence[str]) -> list[tuple[int, str]]:
@@ -216,8 +228,9 @@ class _Job:
         status = json.loads(files["status.json"])
         if status["status"] == "diverged":
             rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
+            of_matrices = Matrices()
         else:
-            rows = []
+            rows, parts = [], list[MatrixRow]()
             self.desk.watch.evaluates(spec)
             for average in dict.fromkeys(e.average for e in missing):
                 these = tuple(e for e in missing if e.average == average)
@@ -231,8 +244,11 @@ class _Job:
                 self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
+                parts += matrix_rows(spec, corpus.fingerprint, evals, found).rows
+            of_matrices = Matrices(rows=tuple(parts)).of(row["eval_id"] for row in rows)
         key = f"{run}/{digest(tuple(KINDS), tuple(row['eval_id'] for row in rows))}"
-        store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode()})
+        told = {"matrices.csv": of_matrices.to_csv().encode()} if len(of_matrices) else {}
+        store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode(), **told})
         self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
             raise Stopped
