@@ -8,8 +8,8 @@ every size.
 Command: simlaw reproduce ptq_grid --own
 Cost: 105 runs, 5,337 rows, 3.7e14 training and 1.3e14 evaluation FLOPs; about an hour and a half on two CPU cores.
 Expected: all seven claims hold. gD = 0.45 (95 %: 0.39 to 0.52), gN = 0.31 (0.27 to 0.34) from int4 to int6; at int2
-more data hurts from the first tokens; GPTQ leaves 0.60 of rounding's penalty at int3; at W4A4 Tender leaves 0.25 of it with
-planted outliers, and 4.6 without.
+more data hurts from the first tokens; GPTQ leaves 0.60 of rounding's penalty at int3; at W4A4 Tender leaves 0.25 of it
+with planted outliers, and 4.6 without.
 """
 
 from simlaw.config import AWQ, GPTQ, RTN, WSD, Curvature, Noise, Outliers, RateDistortion, SmoothQuant, Tender, Text
