@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 
 from simlaw.analysis import analyse
 from simlaw.claims import CLAIMS, judge
+from simlaw.claims.comparison import comparisons, stored
 from simlaw.claims.growth import growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio, stratified
@@ -15,9 +18,10 @@ from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import student
 from simlaw.laws import Chinchilla, ExponentialPenalty, StepPenalty
+from simlaw.plot import plot_ratios, plot_stored
 from simlaw.quantizations import quantized_as
 from simlaw.table import Table, make_table
-from tests.planted import PENALTY, planted
+from tests.planted import PENALTY, TOKENS, planted
 
 NOISE = {"log_loss": 0.003, "relative": 0.05, "token": 1e-5}
 OUTLIERS = '{"factor": 64.0}'
@@ -203,6 +207,41 @@ def test_who_wins_with_outliers(planted_factor, factor, outcome):
             also(plain, 2.0 * each, 0.1, ptq_method="tender", calibration_sequences=128, calibration_seed=0, **inputs)
         )
     assert verdict(table, "F2").outcome == outcome
+
+
+def test_ways_are_compared_at_equal_bits_and_drawn():
+    table = also(planted(bits=(3, 4), **NOISE), 0.7, 0.05, ptq_method="gptq", calibration_seed=0)
+    table = table.merged(also(planted(bits=(3, 4), **NOISE), 1.5, 0.05, ptq_rounding="stochastic"))
+    found = comparisons(table)
+    assert [(one.way, one.bits) for one in found] == [("GPTQ", 3), ("GPTQ", 4), ("stochastic", 3), ("stochastic", 4)]
+    for one in found:
+        assert one.ratio.low < {"GPTQ": 0.7, "stochastic": 1.5}[one.way] < one.ratio.high
+    ax = Figure().subplots()
+    bars = [artist for artist in plot_ratios(found, ax) if isinstance(artist, ErrorbarContainer)]
+    assert [bar.get_label() for bar in bars] == ["GPTQ", "stochastic"]
+    assert bars[0].lines[0].get_ydata().tolist() == [one.ratio.value for one in found[:2]]
+
+
+def test_formats_stand_at_their_stored_bits():
+    plain = planted(bits=(4,), seeds=3)
+    rows = [
+        {**row, "bits_stored": 4.1} for row in also(plain, 0.5, ptq_format="e2m1", ptq_scale="float8", ptq_grid=None)
+    ]
+    ideal = also(plain, 0.1, ptq_method="ratedistortion", ptq_settings="seed 1")
+    table = Table(rows=tuple(rows)).merged(ideal)
+    found = stored(table, 26624, TOKENS[2])
+    assert [(one.family, one.name) for one in found] == [
+        ("limit", "4 bits"),
+        ("rtn", "NVFP4"),
+        ("rtn", "int4 per channel"),
+    ]
+    limit, nvfp4, int4 = found
+    assert (limit.bits, nvfp4.bits) == (4.0, 4.1)
+    assert nvfp4.delta == pytest.approx(0.5 * int4.delta)
+    assert limit.delta == pytest.approx(0.1 * int4.delta)
+    ax = Figure().subplots()
+    plot_stored(found, ax)
+    assert [text.get_text() for text in ax.texts] == ["NVFP4"]
 
 
 def test_laws_are_fitted_to_plain_rounding_where_there_is_more():
