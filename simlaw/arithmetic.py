@@ -41,15 +41,19 @@ class AbstractArithmetic(abc.ABC):
         """A product in which no parameter of a block stands: of attention, and with the head."""
         return product(pattern, a, b, self.dtype)
 
+    def inputs(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """The inputs of a block matrix, as they are or on a format."""
+        return x
+
     @abc.abstractmethod
     def linear(self, place: Place, x: Float[Array, "n d"], w: Float[Array, "d e"]) -> Float[Array, "n e"]:
         """The product of a block matrix with its inputs."""
 
     @abc.abstractmethod
     def cache(
-        self, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
+        self, layer: int, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
     ) -> tuple[Float[Array, "b g t d"], Float[Array, "b g t d"]]:
-        """Keys and values as they are kept for later tokens."""
+        """Keys and values of a layer as they are kept for later tokens."""
 
 
 @jax.tree_util.register_dataclass
@@ -63,9 +67,10 @@ class Plain(AbstractArithmetic):
         return product("nd,de->ne", x, w, self.dtype)
 
     def cache(
-        self, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
+        self, layer: int, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
     ) -> tuple[Float[Array, "b g t d"], Float[Array, "b g t d"]]:
         """Keys and values as they are."""
+        del layer
         return k, v
 
 

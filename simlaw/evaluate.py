@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from simlaw.arithmetic import AbstractArithmetic, Place, Plain
-from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, RunSpec
+from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
+from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, Precision, RunSpec
 from simlaw.curvature import traces
+from simlaw.lowprecision import STEPS, arithmetic_of, as_inputs_are, certain, levels_of, on_formats
 from simlaw.model import Params, losses, matrices, with_matrices
-from simlaw.ptq import Diagnosis, Numbers, OnFormats, examined, numbers_of, planted, round_to_nearest
-from simlaw.quantize import numbers
+from simlaw.ptq import Diagnosis, Numbers, OnFormats, examined, numbers_of, planted
 
 #: Tokens of one step of the evaluation loop: activations of more do not stay in a CPU's cache.
 PART_TOKENS = 2048
@@ -45,12 +45,30 @@ class Measurement:
         return bool(np.isfinite(self.loss))
 
 
-def as_trained(run: RunSpec, params: Params) -> Params:
-    """The weights that a run's checkpoint computes with: on their grid where it trained with quantized weights."""
-    weights = run.precision.weights
-    if weights is None:
-        return params
-    return round_to_nearest(params, numbers(weights.format.levels), weights.scaling)
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a run's checkpoint computes with: weights on their format, and the arithmetic of its precision.
+
+    Gradients are not there, and what was rounded at random is rounded to nearest. `windows` is how many are computed
+    together: the run's batch, where a scale is that of all of it.
+    """
+
+    params: Params
+    arithmetic: AbstractArithmetic
+    kind: Precision
+    windows: int | None
+
+
+def as_trained(run: RunSpec, params: Params) -> Trained:
+    """A run's checkpoint as it was trained."""
+    precision = certain(run.precision)
+    kind, levels = precision.kind, levels_of(precision)
+    return Trained(
+        params=on_formats(params, kind, levels),
+        arithmetic=arithmetic_of(kind, levels, run.dtype),
+        kind=kind,
+        windows=run.batch if kind.of_batch else None,
+    )
 
 
 def measure(
@@ -63,16 +81,19 @@ def measure(
 ) -> tuple[Measurement, ...]:
     """The measurement of each evaluation; each kind is made in one dispatch.
 
-    A run that trained with quantised weights is "as trained" with them so, and every product is in the arithmetic that
-    it trained in. Standard errors are over windows, whose tokens are not independent; there are two windows at least.
-    `floor` is the exact Bayes loss of each window, `calibration` gives the windows that a method looks at,
-    where any does. Raises `SimlawError` where outliers are to be planted that would change what the model computes.
+    A run that trained in low precision is "as trained" with every role so, and what a quantization does not touch stays
+    as it was trained; curvature is that of the weights as trained between inputs as they are. Standard errors are over
+    windows, whose tokens are not independent; there are two windows at least. `floor` is the exact Bayes loss of each
+    window, `calibration` gives the windows that a method looks at, where any does. Raises `SimlawError` where outliers
+    are to be planted that would change what the model computes.
     """
     kinds: dict[PTQ, list[int]] = {}
     for i, spec in enumerate(evals):
         if spec.ptq is not None:
             kinds.setdefault(spec.ptq.kind, []).append(i)
-    plain, stacks, order = as_trained(run, params), [], []
+    trained, stacks, order = as_trained(run, params), [], []
+    plain, arithmetic, together = trained.params, trained.arithmetic, trained.windows
+    params = {name: group for name, group in params.items() if name != STEPS}
     found: dict[int, Float[np.ndarray, " m"]] = {}
     said: dict[int, Mapping[Place, Diagnosis]] = {}
     for kind, at in kinds.items():
@@ -84,22 +105,24 @@ def measure(
         own = params if kind.outliers is None else planted(run.model, params, kind.outliers)
         if _made._cache_size() >= _KINDS:  # type: ignore[attr-defined]
             forget()
-        made, about = _made(run.model, run.dtype, kind, own, seen, given)
+        made, about = _made(run.model, run.dtype, kind, own, seen, given, arithmetic)
         about = jax.tree.map(np.asarray, about)
         said |= {i: jax.tree.map(lambda each, n=n: float(each[n]), about) for n, i in enumerate(at)}
         if kind.activations is None and kind.kv is None and kind.outliers is None:
             assert made.sites is not None
-            stacks.append({place: site.w for place, site in made.sites.items()})
+            stacks.append({place: as_inputs_are(trained.kind, site.w) for place, site in made.sites.items()})
             order += at
         else:
-            each = _on_formats(run.model, own, made, jnp.asarray(windows))
+            each = _on_formats(run.model, own, made, arithmetic, jnp.asarray(windows), together)
             found |= dict(zip(at, np.asarray(each, np.float64), strict=True))
     alone = jax.tree.map(lambda w: w[None], matrices(plain))
     # float64 from here on: differences of nearly equal losses
-    losses = np.asarray(_losses(run.model, run.dtype, params, (alone, *stacks), jnp.asarray(windows)), np.float64)
+    each = _losses(run.model, arithmetic, params, (alone, *stacks), jnp.asarray(windows), together)
+    losses = np.asarray(each, np.float64)
     base = losses[0]
     found |= dict(zip(order, losses[1:], strict=True))
-    curved = _curvatures(run, plain, windows, evals)
+    weights = with_matrices(plain, {p: as_inputs_are(trained.kind, w) for p, w in matrices(plain).items()})
+    curved = _curvatures(run, weights, windows, evals)
     return tuple(
         replace(
             _measurement(found.get(i, base), base, floor),
@@ -160,40 +183,69 @@ def _standard_error(x: Float[np.ndarray, " m"]) -> float:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _made(
-    model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
+    model: ModelSpec,
+    dtype: Dtype,
+    kind: PTQ,
+    params: Params,
+    seen: Int[Array, "b t"] | None,
+    given: Numbers,
+    trained: AbstractArithmetic,
 ) -> tuple[OnFormats, dict[Place, Diagnosis]]:
     """What a method makes of a checkpoint, for each of the `given` formats in turn."""
-    make = functools.partial(examined, model, dtype, kind, params, seen)
+
+    def make(one: Numbers) -> tuple[OnFormats, dict[Place, Diagnosis]]:
+        made, about = examined(model, dtype, kind, params, seen, one, trained)
+        return replace(made, trained=FLOAT32), about  # which is not one for each format
+
     return jax.vmap(make)(given) if seen is None else jax.lax.map(make, given)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _losses(
     model: ModelSpec,
-    dtype: Dtype,
+    arithmetic: AbstractArithmetic,
     params: Params,
     stacks: tuple[dict[Place, Array], ...],
     windows: Int[Array, "m w"],
+    together: int | None,
 ) -> Float[Array, "v m"]:
     """The mean loss of every window with each of the stacked sets of matrices in turn."""
     every = jax.tree.map(lambda *each: jnp.concatenate(each), *stacks)
-    arithmetic = Plain(dtype=dtype)
-    return jax.lax.map(lambda one: _window_losses(model, with_matrices(params, one), arithmetic, windows), every)
+
+    def of(one: dict[Place, Array]) -> Float[Array, " m"]:
+        return _window_losses(model, with_matrices(params, one), arithmetic, windows, together)
+
+    return jax.lax.map(of, every)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _on_formats(
-    model: ModelSpec, params: Params, stacked: OnFormats, windows: Int[Array, "m w"]
+    model: ModelSpec,
+    params: Params,
+    stacked: OnFormats,
+    trained: AbstractArithmetic,
+    windows: Int[Array, "m w"],
+    together: int | None,
 ) -> Float[Array, "v m"]:
     """The mean loss of every window in each of the stacked arithmetics in turn."""
-    return jax.lax.map(lambda arithmetic: _window_losses(model, params, arithmetic, windows), stacked)
+
+    def of(made: OnFormats) -> Float[Array, " m"]:
+        return _window_losses(model, params, replace(made, trained=trained), windows, together)
+
+    return jax.lax.map(of, stacked)
 
 
 def _window_losses(
-    model: ModelSpec, params: Params, arithmetic: AbstractArithmetic, windows: Int[Array, "m w"]
+    model: ModelSpec, params: Params, arithmetic: AbstractArithmetic, windows: Int[Array, "m w"], together: int | None
 ) -> Float[Array, " m"]:
-    return jax.lax.map(
-        lambda window: losses(model, params, window[None], arithmetic)[0].mean(),
-        windows,
-        batch_size=max(1, PART_TOKENS // model.context),
-    )
+    if together is None:
+        return jax.lax.map(
+            lambda window: losses(model, params, window[None], arithmetic)[0].mean(),
+            windows,
+            batch_size=max(1, PART_TOKENS // model.context),
+        )
+    # the last batch is filled up by the first windows, and what they give there is dropped
+    filled = jnp.resize(windows, (-(-windows.shape[0] // together) * together, windows.shape[1]))
+    batches = filled.reshape(-1, together, windows.shape[1])
+    each = jax.lax.map(lambda batch: losses(model, params, batch, arithmetic).mean(axis=1), batches)
+    return each.reshape(-1)[: windows.shape[0]]

@@ -8,6 +8,9 @@ from jaxtyping import Float
 
 from simlaw.checkpoint import from_bytes, names, to_bytes
 
+#: Steps whose mean loss tells whether a run diverged, and the share of what was learned that it then has lost.
+_WINDOW, _LOST = 32, 0.25
+
 
 class History(NamedTuple):
     """The training loss (nats per token) and the gradient's norm before clipping, of every step.
@@ -37,6 +40,25 @@ def unknown(members: int, steps: int) -> History:
 def join(parts: Sequence[History]) -> History:
     """The history of one stretch of steps after the other."""
     return History(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
+
+
+def divergence(losses: Float[np.ndarray, " s"]) -> str | None:
+    """What became of the training losses of one run, in half a sentence, where it diverged; None where it did not.
+
+    A run diverged where a loss is not finite, and where the mean of the last 32 lies above the least mean of 32 in a
+    row by more than a quarter of what was learned until then. Runs of fewer than 128 steps can only do the former.
+    """
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        return f"became {losses[bad[0]]} at step {bad[0]}"
+    if len(losses) < 4 * _WINDOW:
+        return None
+    sums = np.cumsum(np.insert(losses.astype(np.float64), 0, 0.0))
+    means = (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW
+    least = int(means.argmin())
+    if means[-1] - means[least] <= _LOST * (losses[0] - means[least]):
+        return None
+    return f"rose from {means[least]:.3f} at step {least + _WINDOW // 2} to {means[-1]:.3f} at the end"
 
 
 def pack_history(history: History) -> bytes:

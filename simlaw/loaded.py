@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from simlaw.accounting import parameters
-from simlaw.arithmetic import AbstractArithmetic, Plain
+from simlaw.arithmetic import AbstractArithmetic
 from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
@@ -156,7 +156,8 @@ class LoadedModel:
                 )
             seen = jnp.asarray(calibration_windows(corpus, text, self.spec.model.context))
         own = self.params if ptq.outliers is None else planted(self.spec.model, self.params, ptq.outliers)
-        made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, own, seen, numbers_of(ptq))
+        trained = as_trained(self.spec, self.params).arithmetic
+        made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, own, seen, numbers_of(ptq), trained)
         weights = with_matrices(own, {place: site.w for place, site in made.sites.items()})
         return replace(self, ptq=ptq, weights=weights, arithmetic=made)
 
@@ -182,8 +183,8 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         """What was trained, on what, and the model's format."""
-        spec, trained = self.spec, self.spec.precision.weights
-        how = "" if trained is None else f" trained with {precision(trained.format.bits)} weights,"
+        spec, trained = self.spec, self.spec.precision.name
+        how = "" if trained is None else f" trained with {trained},"
         how += "" if self.average is None else f" {_named(self.average)},"
         how += "" if self.ptq is None else f" rounded to {precision(self.ptq.quantizer.format.bits)},"
         size = f"{count(parameters(self.params).blocks)} block parameters, width {spec.model.width}"
@@ -208,13 +209,14 @@ def load_model(run: str, *, average: Average | None = None, store: str | Path | 
     if average is not None and not isinstance(average, Average):
         raise SimlawError(f"{average!r} is no average: give one of simlaw.config, such as EMA(tokens=8192)")
     params = weights_of(spec, found.files, average, found.run_id)
+    trained = as_trained(spec, params)
     return LoadedModel(
         run_id=found.run_id,
         spec=spec,
         tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
         params=params,
-        weights=as_trained(spec, params),
-        arithmetic=Plain(dtype=spec.dtype),
+        weights=trained.params,
+        arithmetic=trained.arithmetic,
         average=average,
     )
 
@@ -230,13 +232,14 @@ def load_quantized(path: str | Path) -> LoadedModel:
     except OSError as error:
         raise SimlawError(f"cannot read {path}: {error.strerror}; save a quantized model there first") from error
     found = from_bytes(data)
+    trained = as_trained(found.spec, found.params).arithmetic
     return LoadedModel(
         run_id=found.run_id,
         spec=found.spec,
         tokenizer=tokenizer_of(found.spec.corpus, found.spec.model.vocab),
         params=found.params,
         weights=found.params,
-        arithmetic=arithmetic_of(found.ptq, numbers_of(found.ptq), found.sites, found.spec.dtype),
+        arithmetic=arithmetic_of(found.ptq, numbers_of(found.ptq), found.sites, found.spec.dtype, trained),
         average=found.average,
         ptq=found.ptq,
         packed=True,

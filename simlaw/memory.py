@@ -11,6 +11,7 @@ from simlaw.accounting import leaves, parameters
 from simlaw.config import EMA, SGD, EvalSpec, ModelSpec, RunSpec
 from simlaw.devices import DeviceMesh, held
 from simlaw.evaluate import PART_TOKENS
+from simlaw.lowprecision import changes
 from simlaw.plan import shapes_of
 from simlaw.train import DISPATCH_STEPS, part_tokens, shape_of
 
@@ -76,7 +77,7 @@ def need_of(
     tokens = part_tokens(shape, side_by_side) / mesh.data
     inside = activations(spec.model, remat) * (1 - _DIVIDED + _DIVIDED / mesh.model)
     windows = 3 * DISPATCH_STEPS * shape.batch * (spec.model.context + 1) if streamed else 0
-    rounded = spec.precision.weights is not None
+    rounded = changes(spec.precision)
     ptq = sum(e.ptq is not None for e in evals) // max(1, len({e.average for e in evals}))
     return Need(
         state=weights * (1 + moments + averages),

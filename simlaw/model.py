@@ -99,7 +99,7 @@ class Attention(nnx.Module):
             k = _rotate(k, cos, sin)
         else:
             q = q * d**-0.5
-        k, v = arithmetic.cache(k, v)
+        k, v = arithmetic.cache(self.layer, k, v)
         mixed = _attend(q, k, v, arithmetic)
         x = mixed.transpose(0, 2, 1, 3).reshape(-1, h * d)
         if parts.output_norms:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 from optax import contrib
 
+from simlaw.accounting import GROUPS
 from simlaw.config import SGD, AdamW, Cosine, ModelSpec, Muon, Optimizer, RunSpec
 
 #: On the host until a program takes it.
@@ -41,7 +42,7 @@ def rate_of(spec: RunSpec, cool: bool = True) -> Rate:
     return Rate(
         peak=np.asarray(spec.optimizer.peak_rate, np.float32),
         warmup=np.asarray(schedule.warmup_tokens // spec.batch_tokens, np.int32),
-        branch=np.asarray(spec.branch_step if cool else never, np.int32),
+        branch=np.asarray(spec.cooldown_step if cool else never, np.int32),
         end=np.asarray(spec.steps if cool else never, np.int32),
         cosine=np.asarray(cosine),
         final=np.asarray(schedule.final if isinstance(schedule, Cosine) else 0, np.float32),
@@ -84,9 +85,9 @@ def transform_of(spec: Optimizer, model: ModelSpec) -> optax.GradientTransformat
             rest = optax.scale_by_adam(b1=spec.b1, b2=spec.b2, eps=spec.eps)
             step = optax.partition(
                 {"matrix": _muon(spec), "rest": rest},
-                {"embedding": "rest", "blocks": "matrix", "norms": "rest", "head": "rest"},
+                lambda tree: {name: "matrix" if name == "blocks" else "rest" for name in tree},
             )
-    decay = optax.add_decayed_weights(spec.weight_decay, mask=lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree))
+    decay = optax.add_decayed_weights(spec.weight_decay, mask=_decayed)
     scaled = () if model.mup is None else (optax.stateless(lambda tree, _: _scale_blocks(tree, width)),)
     return optax.chain(optax.clip_by_global_norm(spec.clip), step, *scaled, decay)
 
@@ -111,6 +112,11 @@ def _muon(spec: Muon) -> optax.GradientTransformation:
         ),
         optax.stateless(lambda tree, _: jax.tree.map(sized, tree)),
     )
+
+
+def _decayed(tree: Any) -> Any:
+    """Which parameters decay: the matrices of the model's groups, and no learned step."""
+    return {name: jax.tree.map(lambda x, name=name: x.ndim > 1 and name in GROUPS, tree[name]) for name in tree}
 
 
 def _scale_blocks(tree: Any, by: float) -> Any:

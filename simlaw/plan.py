@@ -101,7 +101,11 @@ def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack,
     alike: dict[tuple[Shape, object], list[list[Cell]]] = {}
     for trunk in trunks.values():
         trunk.sort(key=lambda cell: (cell.spec.branch_step, cell.spec.steps))
-        ladder = tuple((cell.spec.branch_step, cell.spec.steps, cell.evals) for cell in trunk)
+        # runs that change their precision on the way have a trunk of another shape
+        ladder = tuple(
+            (cell.spec.branch_step, cell.spec.begin_step, cell.spec.steps, shape_of(cell.spec), cell.evals)
+            for cell in trunk
+        )
         alike.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
     made = []
     for (shape, _), same in alike.items():

@@ -17,11 +17,13 @@ from simlaw.config import (
     LAWA,
     NUMERICS,
     PTQ,
+    ROLES,
     WSD,
     Average,
     EvalSpec,
     Graph,
     ModelSpec,
+    Precision,
     RunSpec,
     eval_id,
     run_id,
@@ -30,7 +32,7 @@ from simlaw.config import (
 from simlaw.declared import canonical
 from simlaw.diagnosed import diagnosed, of_matrices
 from simlaw.evaluate import Measurement
-from simlaw.formats import Int, PerBlock, PerGroup, Quantizer, effective
+from simlaw.formats import Granularity, Int, PerBlock, PerGroup, PerToken, Quantizer, effective
 from simlaw.matrices import Matrices
 from simlaw.model import matrices
 from simlaw.plan import shapes_of
@@ -118,12 +120,7 @@ def _row(
         "final_rate": last_rate(spec),
         "weight_decay": spec.optimizer.weight_decay,
         "z_loss": spec.z_loss,
-        "train_weights_bits": weights.format.bits if weights else None,
-        "train_weights_grid": _grid(weights),
-        "train_weights_granularity": _granularity(weights),
-        "train_weights_group": _group(weights),
-        "train_activations_bits": None,
-        "train_kv_bits": None,
+        **_training(spec),
         "flops_train_6nd": flops_6nd(counts.blocks, spec.tokens),
         "flops_train_matmul": 3 * forward * spec.tokens,
         **_average(evaluation.average),
@@ -159,6 +156,65 @@ def _architecture(model: ModelSpec) -> Row:
         "bound": parts.bound,
         "mup_base_width": model.mup.base_width if model.mup else None,
     }
+
+
+def _training(spec: RunSpec) -> Row:
+    """The cells of `schema.TRAINING_PRECISION`."""
+    precision = spec.precision
+    weights, inputs, kv, gradients = (getattr(precision, role) for role in ROLES)
+    return {
+        "train_weights_bits": _bits(weights),
+        "train_weights_grid": _grid(weights),
+        "train_weights_granularity": _granularity(weights),
+        "train_weights_group": _group(weights),
+        "train_weights_format": _format(weights),
+        "train_activations_bits": _bits(inputs),
+        "train_activations_format": _named_format(inputs),
+        "train_activations_granularity": _granularity(inputs),
+        "train_kv_bits": _bits(kv),
+        "train_kv_format": _named_format(kv),
+        "train_gradients_bits": _bits(gradients),
+        "train_gradients_format": _named_format(gradients),
+        "train_settings": _training_settings(precision),
+        "train_begins": None if precision.begins is None else spec.begin_step / spec.steps,
+    }
+
+
+def _training_settings(precision: Precision) -> str | None:
+    """All of a precision but formats and its begin, where anything of it is not as it is by default.
+
+    The granularities of keys, values and gradients have no column of their own.
+    """
+    quantizers = [(role, q) for role in ROLES if (q := getattr(precision, role)) is not None]
+    plain = Precision(
+        weights=_by_default(precision.weights),
+        activations=_by_default(precision.activations),
+        kv=_by_default(precision.kv, PerToken()),
+        gradients=_by_default(precision.gradients, PerToken()),
+        begins=precision.begins,
+    )
+    if precision == plain:
+        return None
+    how = (precision.estimator, precision.rotate, precision.learned_steps)
+    return canonical((*how, *((role, q.scaling) for role, q in quantizers)))
+
+
+def _by_default(quantizer: Quantizer | None, granularity: Granularity | None = None) -> Quantizer | None:
+    """A quantizer of the same format, and granularity unless one is given, with every other setting as by default."""
+    if quantizer is None:
+        return None
+    return Quantizer(format=quantizer.format, granularity=granularity or quantizer.granularity)
+
+
+def _bits(quantizer: Quantizer | None) -> int | None:
+    return quantizer.format.bits if quantizer else None
+
+
+def _named_format(quantizer: Quantizer | None) -> str | None:
+    """The format, with the grid of an integer one where it is not symmetric."""
+    if quantizer and isinstance(quantizer.format, Int) and quantizer.format.grid != "symmetric":
+        return f"int {quantizer.format.grid}"
+    return _format(quantizer)
 
 
 def _quantization(ptq: PTQ | None, shapes: Sequence[tuple[int, int]]) -> Row:

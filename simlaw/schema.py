@@ -66,8 +66,16 @@ COLUMNS = (
     Column("train_weights_grid", "text", "their grid"),
     Column("train_weights_granularity", "text", "what shares one of their scales: tensor, channel, group"),
     Column("train_weights_group", "int", "inputs in a group"),
-    Column("train_activations_bits", "int", "P_a"),
-    Column("train_kv_bits", "int", "P_kv"),
+    Column("train_weights_format", "text", "int, nf4, or a float by exponent and mantissa"),
+    Column("train_activations_bits", "int", "P_a: bits of the inputs of block matrices in training"),
+    Column("train_activations_format", "text", "their format, with its grid where that is not symmetric"),
+    Column("train_activations_granularity", "text", "what shares one of their scales: tensor (a batch), token, group"),
+    Column("train_kv_bits", "int", "P_kv: bits of keys and values in training"),
+    Column("train_kv_format", "text", "their format"),
+    Column("train_gradients_bits", "int", "bits of the gradients of block matrices' outputs"),
+    Column("train_gradients_format", "text", "their format"),
+    Column("train_settings", "text", "how training quantizes, as JSON, where a setting is not the default"),
+    Column("train_begins", "float", "share of the tokens before the precision begins; empty: from the start"),
     Column("flops_train_6nd", "float", "6 x params_blocks x tokens"),
     Column("flops_train_matmul", "float", "3 x forward FLOPs of every matrix product, head and attention included"),
     Column("average", "text", "which average of the weights was measured: ema, lawa; empty: the last weights"),
@@ -141,6 +149,14 @@ QUANTIZATION = (
     *("ptq_calibration", "ptq_rounding", "ptq_settings", "ptq_rotate", "ptq_activations_bits"),
     *("ptq_activations_format", "ptq_activations_granularity", "ptq_kv_bits", "ptq_kv_format"),
     *("calibration_sequences", "calibration_seed", "ptq_outliers"),
+)
+
+#: What says in which precision a run was trained; empty in rows of runs that were not quantized.
+TRAINING_PRECISION = (
+    *("train_weights_bits", "train_weights_grid", "train_weights_granularity", "train_weights_group"),
+    *("train_weights_format", "train_activations_bits", "train_activations_format", "train_activations_granularity"),
+    *("train_kv_bits", "train_kv_format", "train_gradients_bits", "train_gradients_format"),
+    *("train_settings", "train_begins"),
 )
 
 #: What every row of one analysis must share, for no law here knows it; what may differ between sizes is not in it.

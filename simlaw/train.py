@@ -16,19 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from simlaw.arithmetic import Plain
 from simlaw.averages import averaged, no_average
-from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, RunSpec
+from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, Precision, RunSpec, TrunkSpec
 from simlaw.corpora import AbstractCorpus, Stream
 from simlaw.devices import along_pack, everywhere, filled, over_data, place, shardings
-from simlaw.formats import Levels, Scaling
 from simlaw.history import History
+from simlaw.lowprecision import (
+    STEPS,
+    RoleLevels,
+    arithmetic_of,
+    changes,
+    first_steps,
+    levels_of,
+    on_formats,
+    random,
+)
 from simlaw.model import Params, init, losses_and_normalizers
 from simlaw.optimizer import Rate, direction, rate_at, rate_of, transform_of
-from simlaw.ptq import round_to_nearest
-from simlaw.quantize import numbers, straight_through
 
 #: The most steps in one dispatch; progress, checkpoints and Ctrl-C wait for a dispatch to end.
 DISPATCH_STEPS = 64
@@ -51,7 +57,8 @@ class Member(NamedTuple):
 
     corpus: Any
     rate: Rate
-    weights: Levels | None
+    levels: RoleLevels
+    seed: Int[Array, ""] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,7 @@ class Shape:
     model: ModelSpec
     batch: int
     optimizer: Optimizer
-    weights: tuple[type[Levels], Scaling] | None
+    precision: Precision
     dtype: Dtype
     z_loss: float
     averages: tuple[Average, ...]
@@ -105,15 +112,14 @@ class Program:
         return state, History(*np.moveaxis(np.asarray(history)[:count, :, :steps], 1, 0))
 
 
-def shape_of(spec: RunSpec) -> Shape:
-    """The shape of a run: its spec without everything that is data."""
-    weights = spec.precision.weights
+def shape_of(spec: RunSpec | TrunkSpec) -> Shape:
+    """The shape of a run or a trunk: its spec without everything that is data."""
     return Shape(
         corpus=spec.corpus,
         model=spec.model,
         batch=spec.batch,
         optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
-        weights=None if weights is None else (type(weights.format.levels), weights.scaling),
+        precision=spec.precision.kind,
         averages=spec.averages,
         dtype=spec.dtype,
         z_loss=spec.z_loss,
@@ -134,27 +140,7 @@ def compile_shape(
     side_by_side = side_by_side or mesh is not None
     parts = 1 if side_by_side else _parts(shape)
 
-    def objective(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Array, Float[Array, ""]]:
-        # what is minimised, and the cross-entropy, which is all that histories and evaluations hold
-        if shape.weights is not None:
-            assert member.weights is not None
-            rounded = round_to_nearest(params, member.weights, shape.weights[1])
-            params = jax.tree.map(straight_through, params, jax.lax.stop_gradient(rounded))
-        each, normalizers = losses_and_normalizers(shape.model, params, windows, Plain(dtype=shape.dtype), remat)
-        loss = each.mean()
-        return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
-
-    def gradient(params: Params, windows: Int[Array, "b w"], member: Member) -> tuple[Params, Float[Array, ""]]:
-        pull = jax.grad(objective, has_aux=True)
-        if parts == 1:
-            return pull(params, windows, member)
-
-        def add(total: Any, part: Int[Array, "b w"]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, pull(params, part, member)), None
-
-        zero = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
-        total, _ = jax.lax.scan(add, zero, windows.reshape(parts, -1, windows.shape[1]))
-        return jax.tree.map(lambda x: x / parts, total)
+    gradient = _gradient(shape, parts, remat)
 
     def step_one(shared: Any, state: State, member: Member, steps: Int[Array, ""]) -> tuple[State, Array]:
         def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
@@ -165,7 +151,7 @@ def compile_shape(
                 windows = corpus.batch(shared, member.corpus, step, shape.batch, shape.model.context)
             if mesh is not None:
                 windows = over_data(mesh, windows)
-            grads, loss = gradient(params, windows, member)
+            grads, loss = gradient(params, windows, member, step)
             norm = optax.tree.norm(grads)  # clipping needs the same one
             update, opt = direction(transform, grads, opt, params)
             rate = rate_at(step, member.rate)
@@ -193,7 +179,7 @@ def compile_shape(
     where: dict[str, Any] = {}
     if mesh is not None:
         shared = place(shared, everywhere(mesh))
-        state = shardings(mesh, jax.eval_shape(_start(shape), np.zeros(1, np.int32)))
+        state = shardings(mesh, _state_shapes(shape))
         where = {
             "in_shardings": (everywhere(mesh), state, along_pack(mesh), everywhere(mesh)),
             "out_shardings": (state, everywhere(mesh)),
@@ -208,6 +194,12 @@ def compile_shape(
     )
 
 
+def kept_shapes(spec: RunSpec) -> Params:
+    """The shapes of what a run's checkpoint holds: the model's parameters, and learned steps where it has them."""
+    stacked: Params = _state_shapes(shape_of(spec)).params
+    return jax.eval_shape(lambda: jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), stacked))
+
+
 def part_tokens(shape: Shape, side_by_side: bool = False) -> int:
     """Tokens whose activations are in memory at once, of one member of a pack."""
     return shape.batch_tokens if side_by_side else shape.batch_tokens // _parts(shape)
@@ -215,20 +207,22 @@ def part_tokens(shape: Shape, side_by_side: bool = False) -> int:
 
 def start(specs: Sequence[RunSpec]) -> State:
     """The states of the runs at step 0, stacked; a run's parameters depend on its seed and model alone."""
-    seeds = np.asarray([spec.seed for spec in specs], np.int64)
-    return _start(shape_of(specs[0]))(seeds.astype(np.int32))  # JAX's keys, too, are made of the last 32 bits
+    each = [levels_of(spec.trunk.precision) for spec in specs]
+    levels: RoleLevels = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    return _start(shape_of(specs[0].trunk))(_seeds(specs), levels)
 
 
 def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
     """The data of the runs, stacked; with `cool` their branches, else their trunks, which never cool."""
-    context = program.shape.model.context
+    context, kind = program.shape.model.context, program.shape.precision
     each = [
         Member(
             corpus=program.corpus.seed_data(spec.seed, context),
             rate=rate_of(spec, cool),
-            weights=None if spec.precision.weights is None else numbers(spec.precision.weights.format.levels),
+            levels=RoleLevels() if kind.unquantised else levels_of(spec.precision),
+            seed=seed if random(kind) else None,
         )
-        for spec in specs
+        for spec, seed in zip(specs, _seeds(specs), strict=True)
     ]
     stacked: Member = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     if program.corpus.streamed:  # the orders stay on the host
@@ -238,6 +232,12 @@ def members(program: Program, specs: Sequence[RunSpec], cool: bool) -> Member:
     if program.mesh is None:
         return jax.device_put(stacked)
     return place(filled(program.mesh, stacked), along_pack(program.mesh))
+
+
+def _state_shapes(shape: Shape) -> Any:
+    """The shapes of the states of a pack of one."""
+    levels = jax.tree.map(lambda x: np.asarray(x)[None], levels_of(shape.precision))
+    return jax.eval_shape(_start(shape), np.zeros(1, np.int32), levels)
 
 
 def _step_of(state: State) -> int:
@@ -266,12 +266,69 @@ _RATES = 8
 _rates = jax.jit(rate_at)
 
 
+def _seeds(specs: Sequence[RunSpec]) -> Int[np.ndarray, " e"]:
+    """The seeds of runs as JAX's keys take them, too: their last 32 bits."""
+    return np.asarray([spec.seed for spec in specs], np.int64).astype(np.int32)
+
+
+def _gradient(
+    shape: Shape, parts: int, remat: bool
+) -> Callable[[Params, Int[Array, "b w"], Member, Int[Array, ""]], tuple[Params, Float[Array, ""]]]:
+    """What gives the gradient of a batch at a step, and its loss, in the precision of a shape."""
+    kind = shape.precision
+    draws = random(kind)
+
+    def objective(
+        params: Params, windows: Int[Array, "b w"], member: Member, key: Key[Array, ""] | None
+    ) -> tuple[Array, Float[Array, ""]]:
+        # what is minimised, and the cross-entropy, which is all that histories and evaluations hold
+        arithmetic = arithmetic_of(kind, member.levels, shape.dtype, key)
+        each, normalizers = losses_and_normalizers(shape.model, params, windows, arithmetic, remat)
+        loss = each.mean()
+        return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
+
+    def of_used(
+        params: Params, windows: Int[Array, "b w"], member: Member, key: Key[Array, ""] | None
+    ) -> tuple[Params, Float[Array, ""]]:
+        pull = jax.grad(objective, has_aux=True)
+        if parts == 1:
+            return pull(params, windows, member, key)
+
+        def add(total: Any, part: tuple[Int[Array, "b w"], Int[Array, ""]]) -> tuple[Any, None]:
+            windows, number = part
+            own = None if key is None else jax.random.fold_in(key, number)
+            return jax.tree.map(jnp.add, total, pull(params, windows, member, own)), None
+
+        zero = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
+        each = (windows.reshape(parts, -1, windows.shape[1]), jnp.arange(parts))
+        total, _ = jax.lax.scan(add, zero, each)
+        return jax.tree.map(lambda x: x / parts, total)
+
+    def gradient(
+        params: Params, windows: Int[Array, "b w"], member: Member, step: Int[Array, ""]
+    ) -> tuple[Params, Float[Array, ""]]:
+        key = None
+        if draws:
+            assert member.seed is not None
+            key = jax.random.fold_in(jax.random.key(member.seed), step)
+        if not changes(kind):
+            return of_used(params, windows, member, key)
+        # rounded once, and not for every part; what is the gradient of rounded weights the estimator says
+        used, back = jax.vjp(lambda own: on_formats(own, kind, member.levels, key), params)
+        grads, loss = of_used(used, windows, member, key)
+        return back(grads)[0], loss
+
+    return gradient
+
+
 @functools.cache
-def _start(shape: Shape) -> Callable[[Int[np.ndarray, " e"]], State]:
+def _start(shape: Shape) -> Callable[[Int[np.ndarray, " e"], RoleLevels], State]:
     transform: optax.GradientTransformation = transform_of(shape.optimizer, shape.model)
 
-    def one(seed: Int[Array, ""]) -> State:
+    def one(seed: Int[Array, ""], levels: RoleLevels) -> State:
         params = init(shape.model, jax.random.key(seed))
+        if shape.precision.learned_steps:
+            params |= {STEPS: first_steps(params, shape.precision, levels)}
         kept = tuple(no_average(average, params) for average in shape.averages)
         return State(params, transform.init(params), jnp.int32(0), kept)
 
@@ -279,7 +336,12 @@ def _start(shape: Shape) -> Callable[[Int[np.ndarray, " e"]], State]:
 
 
 def _parts(shape: Shape) -> int:
-    """Into how many parts a CPU's batch is cut: the fewest equal ones of at most `CPU_PART_TOKENS` tokens."""
+    """Into how many parts a CPU's batch is cut: the fewest equal ones of at most `CPU_PART_TOKENS` tokens.
+
+    Into none where a scale is that of the whole batch.
+    """
+    if shape.precision.of_batch:
+        return 1
     most = max(1, CPU_PART_TOKENS // shape.model.context)
     return next(
         parts for parts in range(1, shape.batch + 1) if shape.batch % parts == 0 and shape.batch // parts <= most

@@ -158,7 +158,10 @@ def board():
     )  # fmt: skip
     made.hear(0, Message(flops=4e12, task=task))
     made.hear(
-        1, Message(task=Task(doing="evaluating", width=32, params=26_624, bits=4, seed=2, members=16, step=9, steps=9))
+        1,
+        Message(
+            task=Task(doing="evaluating", width=32, params=26_624, precision="W4", seed=2, members=16, step=9, steps=9)
+        ),
     )
     made.hear(2, Message(task=Task(doing="starting")))
     made.hear(3, Message(ended=True))
@@ -176,7 +179,7 @@ def screen(made, width):
 
 
 HEADS = {
-    120: "width N weights seed step loss grad ms/step tok/s of peak state memory",
+    120: "width N precision seed step loss grad ms/step tok/s of peak state memory",
     80: "width N seed step loss grad ms/step tok/s of peak memory",
     60: "width N seed step loss ms/step tok/s",
     40: "N step loss tok/s",

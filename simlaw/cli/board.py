@@ -29,11 +29,11 @@ _FEW = 5
 _DRAWN = 4
 #: What is said of a worker, with the room that it has at least, so that nothing moves as numbers change.
 _COLUMNS = {
-    **{"width": 5, "N": 5, "weights": 7, "seed": 5, "step": 10, "loss": 5, "grad": 4, "ms/step": 7, "tok/s": 5},
+    **{"width": 5, "N": 5, "precision": 9, "seed": 5, "step": 10, "loss": 5, "grad": 4, "ms/step": 7, "tok/s": 5},
     **{"of peak": 7, "state": 7, "memory": 6},
 }
 #: What of it gives way, the first first, where a terminal is too narrow for all; and what is too narrow for two times.
-_LESS = ("state", "weights", "memory", "of peak", "grad", "ms/step", "width", "seed", "N", "tok/s")
+_LESS = ("state", "precision", "memory", "of peak", "grad", "ms/step", "width", "seed", "N", "tok/s")
 _NARROW = 60
 
 
@@ -211,7 +211,7 @@ def _cells(task: Task) -> dict[str, str]:
     cells = {
         "width": str(task.width),
         "N": count(task.params or 0),
-        "weights": "full" if task.bits is None else f"int{task.bits}",
+        "precision": task.precision or "full",
         "seed": str(task.seed) + (f" +{task.members - 1}" if task.members > 1 else ""),
         "step": f"{task.step}/{task.steps}" if task.doing == "training" else task.doing,
     }

@@ -7,14 +7,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from simlaw.arithmetic import Plain
 from simlaw.config import Graph, RunSpec
 from simlaw.corpora import open_corpus
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
-from simlaw.evaluate import as_trained
+from simlaw.evaluate import Trained, as_trained
 from simlaw.history import History, unpack_history
-from simlaw.model import Params
 from simlaw.report import columns, count
 from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
 from simlaw.run.stored import find_run
@@ -167,11 +165,12 @@ def _average(row: Row) -> str:
     return f", {row['average']} of {snapshots}{count(row['average_tokens'])} tokens"
 
 
-def _sample(spec: RunSpec, weights: Params, length: int) -> str:
+def _sample(spec: RunSpec, trained: Trained, length: int) -> str:
     if isinstance(spec.corpus, Graph):
-        drawn = sample(spec.model, weights, [0], length, arithmetic=Plain(dtype=spec.dtype))
+        drawn = sample(spec.model, trained.params, [0], length, arithmetic=trained.arithmetic)
         return f"sample, from node 0: {' '.join(map(str, drawn))}"
     window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
-    drawn = sample(spec.model, weights, [int(token) for token in window], length, arithmetic=Plain(dtype=spec.dtype))
+    begun = [int(token) for token in window]
+    drawn = sample(spec.model, trained.params, begun, length, arithmetic=trained.arithmetic)
     before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
     return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"

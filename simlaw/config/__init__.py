@@ -13,6 +13,10 @@ from simlaw.config.optimizer import SGD as SGD
 from simlaw.config.optimizer import AdamW as AdamW
 from simlaw.config.optimizer import Muon as Muon
 from simlaw.config.optimizer import Optimizer as Optimizer
+from simlaw.config.precision import ROLES as ROLES
+from simlaw.config.precision import Estimator as Estimator
+from simlaw.config.precision import Precision as Precision
+from simlaw.config.precision import RoleName as RoleName
 from simlaw.config.ptq import AWQ as AWQ
 from simlaw.config.ptq import BLIND as BLIND
 from simlaw.config.ptq import GPTQ as GPTQ
@@ -28,7 +32,6 @@ from simlaw.config.ptq import SmoothQuant as SmoothQuant
 from simlaw.config.ptq import Tender as Tender
 from simlaw.config.run import NUMERICS as NUMERICS
 from simlaw.config.run import Dtype as Dtype
-from simlaw.config.run import Precision as Precision
 from simlaw.config.run import RunSpec as RunSpec
 from simlaw.config.run import TrunkSpec as TrunkSpec
 from simlaw.config.run import run_id as run_id

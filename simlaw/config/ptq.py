@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from simlaw.declared import Above, Between, Count, Declared, Fraction, Natural, option
 from simlaw.errors import SimlawError
-from simlaw.formats import FLOATS, Float, Float8, Format, Int, PerGroup, PerTensor, PerToken, Quantizer
+from simlaw.formats import Float8, Int, PerGroup, PerTensor, PerToken, Quantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +165,7 @@ class PTQ(Declared):
     def kind(self) -> "PTQ":
         """The declaration with one format in place of each kind: what of it is static in compiled code."""
         roles = {role: getattr(self, role) for role in ("quantizer", "activations", "kv")}
-        shared = {role: replace(q, format=_shared(q.format)) for role, q in roles.items() if q is not None}
-        return replace(self, **shared)
+        return replace(self, **{role: q.kind for role, q in roles.items() if q is not None})
 
     @property
     def static_inputs(self) -> bool:
@@ -185,19 +184,6 @@ class PTQ(Declared):
                 )
         if self.rotate:
             raise SimlawError("Tender groups channels by their range, which a rotation makes equal: leave rotate out")
-
-
-def _shared(form: Format) -> Format:
-    """One format of each kind of levels."""
-    if isinstance(form, Int):
-        return (
-            Int(bits=8, grid="asymmetric")
-            if form.grid == "asymmetric"
-            else Int(bits=1, grid="sign")
-            if form.bits == 1
-            else Int(bits=8)
-        )
-    return FLOATS["e4m3"] if isinstance(form, Float) else form
 
 
 def _check_role(role: str, quantizer: Quantizer) -> None:

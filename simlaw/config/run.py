@@ -6,30 +6,16 @@ from typing import Annotated, Literal
 from simlaw.config.corpus import Corpus
 from simlaw.config.model import ModelSpec
 from simlaw.config.optimizer import SGD, Optimizer
+from simlaw.config.precision import Precision
 from simlaw.config.schedule import LAWA, Average, Cosine, Schedule
 from simlaw.declared import Between, Count, Declared, Natural, digest, option
 from simlaw.errors import SimlawError
-from simlaw.formats import Quantizer
 
 #: Raised by hand whenever the numbers of a run change on purpose; part of every run's identity.
 NUMERICS = 1
 
 #: The arithmetic of matrix products; sums, norms, master weights and the optimizer are float32 in either.
 Dtype = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Precision(Declared):
-    """The quantizer of each tensor role during training; None is unquantised, which laws treat as P = infinity."""
-
-    weights: Quantizer | None = None
-    activations: Quantizer | None = None
-    kv: Quantizer | None = None
-
-    def check(self) -> None:
-        for role in ("activations", "kv"):
-            if getattr(self, role) is not None:
-                raise SimlawError(f"Precision.{role} has no quantizer in this version: leave it None, or set weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +76,25 @@ class RunSpec(Declared):
                 "RunSpec.optimizer is SGD and the model has muP, whose rates here are those of Adam and Muon: "
                 "take one of them, or no muP"
             )
-        warmup, before = self.schedule.warmup_tokens, (self.branch_step or self.steps) * self.batch_tokens
+        self._check_begin()
+        warmup, before = self.schedule.warmup_tokens, (self.cooldown_step or self.steps) * self.batch_tokens
         if warmup > before:
             raise SimlawError(
                 f"the warm-up of {warmup} tokens is longer than the {before} before the "
                 f"cool-down of a run of {self.tokens}: lower warmup_tokens or raise tokens"
+            )
+
+    def _check_begin(self) -> None:
+        begins = self.precision.begins
+        if begins == "cooldown" and self.cooldown_step in (0, self.steps):
+            raise SimlawError(
+                f"Precision.begins is 'cooldown', and {self.schedule} has none: take a WSD with one, or a share of the "
+                "tokens such as begins=0.8"
+            )
+        if begins is not None and not 0 < self.begin_step < self.steps:
+            raise SimlawError(
+                f"Precision.begins is {begins}, which is step {self.begin_step} of {self.steps}: it must leave a step "
+                "before and one behind; raise tokens, or take another share"
             )
 
     def _check_average(self, average: Average) -> None:
@@ -120,9 +120,22 @@ class RunSpec(Declared):
         return self.tokens // self.batch_tokens
 
     @property
-    def branch_step(self) -> int:
-        """The step at which the cool-down leaves the trunk; 0 for a schedule that falls from the start."""
+    def cooldown_step(self) -> int:
+        """The step at which the cool-down begins; 0 for a schedule that falls from the start."""
         return 0 if isinstance(self.schedule, Cosine) else self.steps - round(self.schedule.cooldown * self.steps)
+
+    @property
+    def begin_step(self) -> int:
+        """The first step of the run's precision; those before it are at full precision."""
+        begins = self.precision.begins
+        if begins is None:
+            return 0
+        return self.cooldown_step if begins == "cooldown" else round(begins * self.steps)
+
+    @property
+    def branch_step(self) -> int:
+        """The step at which the run leaves its trunk: where it cools down, or changes its precision before."""
+        return self.cooldown_step if self.precision.begins is None else min(self.cooldown_step, self.begin_step)
 
     @property
     def trunk(self) -> TrunkSpec:
@@ -130,7 +143,7 @@ class RunSpec(Declared):
         return TrunkSpec(
             corpus=self.corpus,
             model=self.model,
-            precision=self.precision,
+            precision=self.precision if self.precision.begins is None else Precision(),
             optimizer=self.optimizer,
             warmup_tokens=self.schedule.warmup_tokens,
             batch=self.batch,

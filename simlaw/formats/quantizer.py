@@ -1,11 +1,11 @@
 """Quantizers: how a tensor is put on a format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from simlaw.declared import Above, Between, Count, Declared, option
 from simlaw.errors import SimlawError
-from simlaw.formats.floating import NF4, Float
+from simlaw.formats.floating import FLOATS, NF4, Float
 from simlaw.formats.granularity import Granularity, PerChannel
 from simlaw.formats.integer import Int
 from simlaw.formats.scale import Float8, Float16, PowerOfTwo, Scale
@@ -86,3 +86,15 @@ class Quantizer(Declared):
         return Scaling(
             granularity=self.granularity, scale=self.scale, calibration=self.calibration, rounding=self.rounding
         )
+
+    @property
+    def kind(self) -> "Quantizer":
+        """The quantizer with one format in place of each kind of levels: what of it is static in compiled code."""
+        form = self.format
+        if isinstance(form, Float):
+            return replace(self, format=FLOATS["e4m3"])
+        if isinstance(form, NF4):
+            return self
+        if form.grid == "asymmetric":
+            return replace(self, format=Int(bits=8, grid="asymmetric"))
+        return replace(self, format=form if form.grid == "sign" else Int(bits=8))

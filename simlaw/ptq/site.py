@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from simlaw.arithmetic import AbstractArithmetic, Place
+from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
 from simlaw.formats import IntLevels, Levels, PerTensor, Scaling
 from simlaw.product import product
 from simlaw.ptq.rotation import turned
@@ -69,23 +69,28 @@ class Role:
 class OnFormats(AbstractArithmetic):
     """Inputs, keys and values on their formats, and the matrices of the sites in place of the model's own.
 
-    Without `sites` matrices are the model's own.
+    Without `sites` matrices are the model's own. What is quantized here comes in the place of what was so in training,
+    and the rest is as `trained`.
     """
 
     sites: dict[Place, Site] | None = None
     activations: Role | None = None
     kv: Role | None = None
+    trained: AbstractArithmetic = FLOAT32
     rotate: bool = field(default=False, metadata={"static": True})
 
     def linear(self, place: Place, x: Float[Array, "n d"], w: Float[Array, "d e"]) -> Float[Array, "n e"]:
         """The product of quantized inputs with the quantized matrix."""
         site = Site(w) if self.sites is None else self.sites[place]
+        x = self.trained.inputs(x) if self.activations is None else x
         return through(site, x, self.activations, self.rotate, self.dtype)
 
     def cache(
-        self, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
+        self, layer: int, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
     ) -> tuple[Float[Array, "b g t d"], Float[Array, "b g t d"]]:
         """Keys and values, each head of each token on a scale of its own."""
+        if self.kv is None:
+            return self.trained.cache(layer, k, v)
         return kept(k, self.kv), kept(v, self.kv)
 
 
@@ -112,6 +117,6 @@ def on_role(x: Float[Array, "n d"], role: Role, reach: Float[Array, ""] | None =
     return fake_quantize(x, role.levels, role.scaling, of_tokens=True)
 
 
-def kept(x: Float[Array, "b g t d"], role: Role | None) -> Float[Array, "b g t d"]:
+def kept(x: Float[Array, "b g t d"], role: Role) -> Float[Array, "b g t d"]:
     """Keys or values on their format."""
-    return x if role is None else on_role(x.reshape(-1, x.shape[3]), role).reshape(x.shape)
+    return on_role(x.reshape(-1, x.shape[3]), role).reshape(x.shape)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from simlaw.arithmetic import MATRICES, AbstractArithmetic, Place
+from simlaw.arithmetic import FLOAT32, MATRICES, AbstractArithmetic, Place
 from simlaw.config import AWQ, GPTQ, PTQ, RTN, SMOOTHED, Dtype, ModelSpec, Noise, RateDistortion, SmoothQuant, Tender
 from simlaw.formats import Levels, PerTensor, Quantizer
 from simlaw.model import Params, logits, matrices
@@ -61,11 +61,13 @@ class Walk(AbstractArithmetic):
 
     ptq: PTQ
     numbers: Numbers
+    trained: AbstractArithmetic = FLOAT32
     found: dict[Place, Made] = field(default_factory=dict)
 
     def linear(self, place: Place, x: Float[Array, "n d"], w: Float[Array, "d e"]) -> Float[Array, "n e"]:
         """The product of the quantized matrix with its inputs, quantized where the declaration has it."""
         role = role_of(self.numbers.activations, self.ptq.activations)
+        x = self.trained.inputs(x) if role is None else x
         site = site_of(place, x, w, self.ptq, self.numbers, role)
         found = through(site, x, role, self.ptq.rotate, self.dtype)
         error = of_outputs(found, product("nd,de->ne", x, w, self.dtype))
@@ -73,11 +75,11 @@ class Walk(AbstractArithmetic):
         return found
 
     def cache(
-        self, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
+        self, layer: int, k: Float[Array, "b g t d"], v: Float[Array, "b g t d"]
     ) -> tuple[Float[Array, "b g t d"], Float[Array, "b g t d"]]:
         """Keys and values on their format."""
         role = role_of(self.numbers.kv, self.ptq.kv)
-        return kept(k, role), kept(v, role)
+        return self.trained.cache(layer, k, v) if role is None else (kept(k, role), kept(v, role))
 
 
 def walk(
@@ -87,13 +89,14 @@ def walk(
     ptq: PTQ,
     given: Numbers,
     dtype: Dtype = "float32",
+    trained: AbstractArithmetic = FLOAT32,
 ) -> dict[Place, Made]:
     """The quantized matrices of a checkpoint by place; `windows` are those of the calibration text.
 
     The formats' numbers are `given` and may be traced; those in `ptq` are not looked at, so that one compilation
     serves every bit-width.
     """
-    found = Walk(ptq=ptq, numbers=given, dtype=dtype)
+    found = Walk(ptq=ptq, numbers=given, dtype=dtype, trained=trained)
     logits(model, params, windows, found)
     return found.found
 
@@ -108,33 +111,48 @@ def blind(params: Params, ptq: PTQ, given: Numbers) -> dict[Place, Made]:
 
 
 def quantized(
-    model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
+    model: ModelSpec,
+    dtype: Dtype,
+    kind: PTQ,
+    params: Params,
+    seen: Int[Array, "b t"] | None,
+    given: Numbers,
+    trained: AbstractArithmetic = FLOAT32,
 ) -> OnFormats:
     """The arithmetic of a quantized checkpoint; `seen` are the windows that the method looks at, if it looks at any.
 
     Outliers are planted already.
     """
-    return examined(model, dtype, kind, params, seen, given)[0]
+    return examined(model, dtype, kind, params, seen, given, trained)[0]
 
 
 def examined(
-    model: ModelSpec, dtype: Dtype, kind: PTQ, params: Params, seen: Int[Array, "b t"] | None, given: Numbers
+    model: ModelSpec,
+    dtype: Dtype,
+    kind: PTQ,
+    params: Params,
+    seen: Int[Array, "b t"] | None,
+    given: Numbers,
+    trained: AbstractArithmetic = FLOAT32,
 ) -> tuple[OnFormats, dict[Place, Diagnosis]]:
     """What `quantized` gives, and the diagnosis of every matrix."""
-    made = blind(params, kind, given) if seen is None else walk(model, params, seen, kind, given, dtype)
+    made = blind(params, kind, given) if seen is None else walk(model, params, seen, kind, given, dtype, trained)
     found = {place: one.diagnosis for place, one in made.items()}
     if isinstance(kind.method, RateDistortion):  # an ideal code of so many bits has them for its entropy
         found = {place: one._replace(entropy=given.bits) for place, one in found.items()}
-    return arithmetic_of(kind, given, {place: one.site for place, one in made.items()}, dtype), found
+    return arithmetic_of(kind, given, {place: one.site for place, one in made.items()}, dtype, trained), found
 
 
-def arithmetic_of(ptq: PTQ, given: Numbers, sites: dict[Place, Site], dtype: Dtype) -> OnFormats:
-    """The arithmetic of a quantized model."""
+def arithmetic_of(
+    ptq: PTQ, given: Numbers, sites: dict[Place, Site], dtype: Dtype, trained: AbstractArithmetic = FLOAT32
+) -> OnFormats:
+    """The arithmetic of a quantized model; what is not quantized is as it was `trained`."""
     return OnFormats(
         dtype=dtype,
         sites=sites,
         activations=role_of(given.activations, ptq.activations),
         kv=role_of(given.kv, ptq.kv),
+        trained=trained,
         rotate=ptq.rotate,
     )
 

@@ -8,6 +8,7 @@ from simlaw.quantize.rounding import on_levels as on_levels
 from simlaw.quantize.stored import Quantized as Quantized
 from simlaw.quantize.stored import dequantize as dequantize
 from simlaw.quantize.stored import quantize as quantize
+from simlaw.quantize.through import estimated as estimated
 from simlaw.quantize.through import first_step as first_step
 from simlaw.quantize.through import learned_step as learned_step
 from simlaw.quantize.through import straight_through as straight_through

@@ -11,8 +11,8 @@ Doing = Literal["starting", "compiling", "training", "evaluating", "waiting", "s
 class Task:
     """What a worker is at: the first run of a pack, how many train beside it, and how it goes.
 
-    `params` are N; `bits` those of the weights in training, None where they are not quantized. Loss (nats per token)
-    and gradient norm are means over the members that have not diverged. `step_ms` is the time of one step of the pack,
+    `params` are N; `precision` is that of the training, None where nothing is quantized. Loss (nats per token) and
+    gradient norm are means over the members that have not diverged. `step_ms` is the time of one step of the pack,
     `tokens_per_s` that of all members. `state` are bytes that each member keeps between steps, `memory` the most that
     the whole worker has held so far.
     """
@@ -21,7 +21,7 @@ class Task:
     members: int = 1
     width: int | None = None
     params: int | None = None
-    bits: int | None = None
+    precision: str | None = None
     seed: int | None = None
     step: int | None = None
     steps: int | None = None

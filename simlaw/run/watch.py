@@ -130,13 +130,12 @@ def _unharmed() -> contextlib.AbstractContextManager[None]:
 
 def _task(doing: Doing, rung: Sequence[RunSpec], **how: float | int | None) -> Task:
     first = rung[0]
-    weights = first.precision.weights
     return Task(
         doing=doing,
         members=len(rung),
         width=first.model.width,
         params=_counts(first).blocks,
-        bits=None if weights is None else weights.format.bits,
+        precision=first.precision.name,
         seed=first.seed,
         **how,  # type: ignore[arg-type]  # each goes to the field of its name
     )

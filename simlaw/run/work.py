@@ -18,15 +18,15 @@ from jaxtyping import Int
 
 from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, eval_id, run_id, trunk_id
+from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import digest, encode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import forget, measure
-from simlaw.history import History, join, no_history, pack_history, unknown
+from simlaw.history import History, divergence, join, no_history, pack_history, unknown
 from simlaw.matrices import Matrices, MatrixRow, parse_matrices
 from simlaw.model import Params
-from simlaw.plan import Pack, shapes_of
+from simlaw.plan import Pack
 from simlaw.ptq import calibration_windows
 from simlaw.rows import diverged_rows, done_rows, matrix_rows
 from simlaw.run.clock import timed
@@ -38,7 +38,7 @@ from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
 from simlaw.schema import KINDS
 from simlaw.table import Row, Table, make_table, parse_table
-from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, members, shape_of, start
+from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, kept_shapes, members, shape_of, start
 
 #: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
 STATE_STEPS = 512
@@ -112,12 +112,12 @@ def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | Non
     Raises `SimlawError` where it kept no such average, or the weights are of another run.
     """
     if average is None:
-        last: Params = from_bytes(files["params.safetensors"], shapes_of(spec.model), of)
+        last: Params = from_bytes(files["params.safetensors"], kept_shapes(spec), of)
         return last
     if average not in spec.averages:
         kept = ", ".join(map(str, spec.averages)) or "none"
         raise SimlawError(f"the run kept no average {average}, but {kept}: Sweep(averages=…) adds it, to other runs")
-    like = tuple(shapes_of(spec.model) for _ in spec.averages)
+    like = tuple(kept_shapes(spec) for _ in spec.averages)
     means: tuple[Params, ...] = from_bytes(files["averages.safetensors"], like, of)
     return means[spec.averages.index(average)]
 
@@ -128,13 +128,7 @@ def work(pack: Pack, desk: Desk, programs: dict[object, Program]) -> None:
     Raises `Stopped` at the first boundary after `desk.stop` says so.
     """
     ladder = [list(rung) for rung in zip(*pack.members, strict=True)]
-    first = ladder[0][0]
-    shape = shape_of(first)
-    if shape not in programs:
-        forget()
-        side_by_side = jax.default_backend() != "cpu"
-        programs[shape] = compile_shape(shape, desk.corpus, desk.mesh, side_by_side, desk.remat)
-    job = _Job(desk=desk, program=programs[shape])
+    job = _Job(desk=desk, programs=programs)
     trunk = _Trunk(state=start(ladder[0]), step=0, history=no_history(len(pack.members)))
     for i, rung in enumerate(ladder):
         # read, not only looked for: a damaged checkpoint is set aside here and trained again
@@ -157,7 +151,16 @@ class _Trunk:
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     desk: Desk
-    program: Program
+    programs: dict[object, Program]
+
+    def program(self, of: RunSpec | TrunkSpec) -> Program:
+        """The program of a run, or of a trunk, whose precision may be another."""
+        shape, desk = shape_of(of), self.desk
+        if shape not in self.programs:
+            forget()
+            side_by_side = jax.default_backend() != "cpu"
+            self.programs[shape] = compile_shape(shape, desk.corpus, desk.mesh, side_by_side, desk.remat)
+        return self.programs[shape]
 
     def _resume(self, trunk: _Trunk, ids: Sequence[str], end: int) -> _Trunk:
         """The trunks, or branches of them, at the last step up to `end` that is stored for all of them."""
@@ -177,7 +180,7 @@ class _Job:
         ids, end = [self._trunk_id(spec) for spec in rung], rung[0].branch_step
         trunk = self._resume(trunk, ids, end)
         if trunk.step < end:
-            trunk = self._toward(end, trunk, rung, ids, cool=False)
+            trunk = self._toward(end, trunk, rung, ids, self.program(rung[0].trunk), cool=False)
             self._save("trunk", trunk, ids)
             self._drop_partials(ids)
         return trunk
@@ -187,19 +190,19 @@ class _Job:
         ids = [run_id(spec, self.desk.corpus.fingerprint) for spec in rung]
         copy = _Trunk(state=jax.tree.map(jnp.copy, trunk.state), step=trunk.step, history=trunk.history)
         at = self._resume(copy, ids, rung[0].steps)
-        done = self._toward(rung[0].steps, at, rung, ids, cool=True)
+        first = rung[0]
+        if at.step < first.begin_step:  # cooling down already, and not in its own precision yet
+            at = self._toward(first.begin_step, at, rung, ids, self.program(first.trunk), cool=True)
+        done = self._toward(first.steps, at, rung, ids, self.program(first), cool=True)
         for i, spec in enumerate(rung):
             losses = done.history.loss[i]
             files = {
                 "spec.json": json.dumps(encode(spec), indent=1).encode(),
                 "history.safetensors": pack_history(done.history.member(i)),
             }
-            bad = np.flatnonzero(~np.isfinite(losses))
-            if bad.size:
-                note = (
-                    f"training loss became {losses[bad[0]]} at step {bad[0]} of {spec.steps} "
-                    f"(peak learning rate {spec.optimizer.peak_rate:g})"
-                )
+            note = divergence(losses)
+            if note is not None:
+                note = f"training loss {note} of {spec.steps} (peak learning rate {spec.optimizer.peak_rate:g})"
                 files["status.json"] = json.dumps({"status": "diverged", "note": note}).encode()
             else:
                 files["status.json"] = json.dumps({"status": "trained"}).encode()
@@ -257,11 +260,13 @@ class _Job:
         """What gives a run the windows that methods look at."""
         return functools.partial(calibration_windows, self.desk.corpus, context=spec.model.context)
 
-    def _toward(self, end: int, trunk: _Trunk, rung: Sequence[RunSpec], ids: Sequence[str], *, cool: bool) -> _Trunk:
+    def _toward(
+        self, end: int, trunk: _Trunk, rung: Sequence[RunSpec], ids: Sequence[str], program: Program, *, cool: bool
+    ) -> _Trunk:
         """The trunks, or, to `cool`, branches of them, at step `end`; states on the way are stored under `ids`."""
-        data = members(self.program, rung, cool=cool)
+        data = members(program, rung, cool=cool)
         while trunk.step < end:
-            trunk = self._run(trunk, data, min(end, trunk.step + STATE_STEPS), rung, cool)
+            trunk = self._run(program, trunk, data, min(end, trunk.step + STATE_STEPS), rung, cool)
             if trunk.step < end:
                 self._save("partial", trunk, ids)
                 self._drop_partials(ids, before=trunk.step)
@@ -269,14 +274,16 @@ class _Job:
                     raise Stopped
         return trunk
 
-    def _run(self, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], cool: bool) -> _Trunk:
+    def _run(
+        self, program: Program, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], cool: bool
+    ) -> _Trunk:
         """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
         state, step, seen, watch = trunk.state, trunk.step, trunk.history, self.desk.watch
-        watch.begins(rung, cool, seen, step, known=len(rung) in self.program.sizes)
+        watch.begins(rung, cool, seen, step, known=len(rung) in program.sizes)
         while step < end:
-            traced = self.desk.trace if len(rung) in self.program.sizes else None
+            traced = self.desk.trace if len(rung) in program.sizes else None
             with traced.dispatch() if traced else contextlib.nullcontext(), timed() as span:
-                state, history = self.program.advance(state, data, min(DISPATCH_STEPS, end - step))
+                state, history = program.advance(state, data, min(DISPATCH_STEPS, end - step))
             seen = join([seen, history])
             watch.trained(rung, cool, seen, step, span)
             step = seen.loss.shape[1]
@@ -290,7 +297,7 @@ class _Job:
     def _read(self, kind: str, key: str, like: State, step: int) -> tuple[State, History] | None:
         """A stored state of one member with its history, or None where there is none that fits."""
         one = (jax.tree.map(lambda x: x[0], like), unknown(1, step).member(0))
-        read: tuple[State, History] | None = read_state(self.desk.store, kind, key, one, self.program.mesh)
+        read: tuple[State, History] | None = read_state(self.desk.store, kind, key, one, self.desk.mesh)
         return read
 
     def _save(self, kind: str, trunk: _Trunk, ids: Sequence[str]) -> None:
