@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.observations import seed_noise, usable
+from simlaw.observations import usable
+from simlaw.seednoise import seed_noise
 from simlaw.sweep import Tolerance
 from simlaw.table import Table
 

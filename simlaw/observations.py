@@ -1,10 +1,4 @@
-"""Observations: the rows of a table that a fit is made of, with the noise of each, and why other rows are left out.
-
-The noise of delta_PTQ joins three parts: the paired token error of the row, a spread between seeds in proportion to
-delta, and one in proportion to the quantizer's step. Rounding moves weights at random, so delta has a first-order part,
-gradient times step, whose mean over seeds is zero; where delta is tiny it is the larger one. Both spreads are measured
-from replicates, pooled over the sweep.
-"""
+"""Observations: the rows of a table that a fit is made of, with the noise of each, and why other rows are left out."""
 
 import hashlib
 from collections import Counter
@@ -14,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float
 
 from simlaw.errors import SimlawError
 from simlaw.export import frame, write_columns
-from simlaw.formats import codes
 from simlaw.law import AbstractPenalty
-from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION, Column
+from simlaw.schema import CONFOUNDERS, CONFOUNDERS_OF_A_SIZE, QUANTIZATION, TRAINING_PRECISION, Column
+from simlaw.seednoise import cells_of, seed_noise
 from simlaw.table import Row, Table
 
 
@@ -29,8 +23,8 @@ class Observations:
     """What a law is fitted to: `y` with its standard deviation at the variables `x`; `trunk` is the cluster.
 
     `y` is the loss or delta_PTQ in nats per token, as `response` says; `left_out` counts rows by the reason; `counts`
-    says what N counts. A table of losses may hold `paired` rows: delta_PTQ at P_post, the difference of two losses on
-    the same tokens.
+    says what N counts. A table of losses may hold `paired` rows, differences of two losses on the same tokens:
+    delta_PTQ at P_post, or whatever differs in the variables `against`, which are those of the other loss.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -41,6 +35,12 @@ class Observations:
     counts: str = "as the table counts"
     paired: Bool[np.ndarray, " n"] | None = None
     response: Literal["loss", "delta"] = "loss"
+    against: Mapping[str, Float[np.ndarray, " n"]] | None = None
+
+    @property
+    def changed(self) -> set[str]:
+        """The variables in which the two losses of a paired row differ."""
+        return {"P_post"} if self.against is None else set(self.against)
 
     @property
     def pairs(self) -> Bool[np.ndarray, " n"]:
@@ -52,6 +52,8 @@ class Observations:
         """The hash of the rows, whatever file they came from."""
         parts = [f"{name}".encode() + np.ascontiguousarray(self.x[name]).tobytes() for name in sorted(self.x)]
         parts += [np.ascontiguousarray(part).tobytes() for part in (self.y, self.sigma, self.pairs)]
+        against = self.against or {}
+        parts += [f"{name}".encode() + np.ascontiguousarray(against[name]).tobytes() for name in sorted(against)]
         return hashlib.sha256(b"".join([*parts, *(trunk.encode() for trunk in self.trunk)])).hexdigest()
 
     def keep(self, mask: np.ndarray) -> "Observations":
@@ -63,6 +65,7 @@ class Observations:
             sigma=self.sigma[mask],
             trunk=tuple(trunk for trunk, kept in zip(self.trunk, mask, strict=True) if kept),
             paired=None if self.paired is None else self.paired[mask],
+            against=self.against and {name: values[mask] for name, values in self.against.items()},
         )
 
     def frame(self, library: str = "pandas") -> Any:
@@ -96,29 +99,12 @@ class Observations:
         return columns, {**cells, "trunk": list(self.trunk)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeedNoise:
-    """Spread between seeds: of the log of the loss; of delta_PTQ relative to it, and per unit of the relative step."""
-
-    log_loss: float
-    relative: float
-    per_step: float
-
-    def delta(self, delta: Float[np.ndarray, " n"], bits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """The standard deviation between seeds of a penalty of about `delta` nats at these bits."""
-        return np.hypot(self.relative * np.maximum(delta, 0.0), self.per_step * relative_step(bits))
-
-
-def relative_step(bits: Num[np.ndarray, "..."]) -> Any:
-    """The step of a symmetric grid in units of the largest magnitude; one bit counts as two, which have the same."""
-    return 1.0 / codes(np.maximum(np.asarray(bits, np.float64), 2.0), "symmetric").divisor
-
-
-def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
+def usable(table: Table, repeats: bool = False, *, trained: bool = False) -> tuple[Table, Counter[str]]:
     """The rows that may enter a fit, and the others by reason.
 
     Left out are runs that failed, learning rates other than the recipe's, averaged weights beside the last ones, and,
-    unless `repeats`, runs that went over their data more than once. Raises `SimlawError` where rows differ in something
+    unless `repeats`, runs that went over their data more than once, and, unless `trained`, those that were trained in
+    low precision. Raises `SimlawError` where rows differ in something
     that no law knows: they are no replicates of each other.
     """
     last = table.where(lambda row: row["average"] is None)
@@ -132,7 +118,7 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
         ("diverged", lambda row: row["status"] != "done"),
         ("learning-rate check", lambda row: row["rate_multiple"] != 1),
         ("beyond one epoch", lambda row: row["epochs"] > 1 and not repeats),
-        ("quantised training", lambda row: row["train_weights_bits"] is not None),
+        ("quantised training", lambda row: not trained and quantized_training(row)),
     ]
     kept, left_out = [], Counter({"averaged weights": beside} if beside else {})
     for row in table:
@@ -149,19 +135,9 @@ def usable(table: Table, repeats: bool = False) -> tuple[Table, Counter[str]]:
     return Table(rows=tuple(kept)), left_out
 
 
-def seed_noise(table: Table) -> SeedNoise:
-    """The spread between seeds, pooled over all cells that have replicates.
-
-    Raises `SimlawError` where no cell has two seeds: without replicates there is no noise to weigh anything by.
-    """
-    loss = _spreads(table.where(lambda row: row["ptq_bits"] is None))
-    delta = _spreads(table.where(lambda row: (row["ptq_bits"] or 0) >= 3))
-    if not loss:
-        raise SimlawError("no size and token count has two seeds, so the noise between seeds is unknown: add seeds")
-    freedom = np.array([c.freedom for c in loss])
-    log_loss = np.sqrt(np.sum(freedom * [c.variance_log for c in loss]) / freedom.sum())
-    relative, per_step = _two_spreads(delta) if delta else (0.0, 0.0)
-    return SeedNoise(log_loss=float(log_loss), relative=relative, per_step=per_step)
+def quantized_training(row: Row) -> bool:
+    """Whether a run was trained in low precision, in any role."""
+    return any(row[name] is not None for name in TRAINING_PRECISION)
 
 
 def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
@@ -312,7 +288,7 @@ def rate_checks(table: Table) -> tuple[RateCheck, ...]:
     found: dict[tuple[int, int], dict[float, dict[int, float]]] = {}
     noise = seed_noise(usable(table)[0]).log_loss
     for row in table:
-        if row["status"] == "done" and row["ptq_bits"] is None and row["train_weights_bits"] is None:
+        if row["status"] == "done" and row["ptq_bits"] is None and not quantized_training(row):
             by_rate = found.setdefault((row["params_blocks"], row["tokens"]), {})
             by_rate.setdefault(row["rate_multiple"], {})[row["seed"]] = row["loss"]
     checks = []
@@ -327,18 +303,6 @@ def rate_checks(table: Table) -> tuple[RateCheck, ...]:
     return tuple(checks)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Spread:
-    """Replicates of one cell: variance between seeds with its degrees of freedom, beside what tokens explain."""
-
-    bits: float
-    mean: float
-    variance: float
-    variance_log: float
-    token_variance: float
-    freedom: int
-
-
 def uniform(what: str, rows: Table | Sequence[Row], names: Iterable[str]) -> None:
     """Nothing; raises `SimlawError` where the rows differ in a column of these names."""
     for name in names:
@@ -350,51 +314,10 @@ def uniform(what: str, rows: Table | Sequence[Row], names: Iterable[str]) -> Non
             )
 
 
-def _cells(table: Table) -> dict[tuple[object, ...], list[Row]]:
-    names = ("params_blocks", "tokens", *QUANTIZATION)
-    cells: dict[tuple[object, ...], list[Row]] = {}
-    for row in table:
-        cells.setdefault(tuple(row[name] for name in names), []).append(row)
-    return cells
-
-
 def _cell_means(table: Table, y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     place = {row["eval_id"]: i for i, row in enumerate(table)}
     means = np.empty_like(y)
-    for rows in _cells(table).values():
+    for rows in cells_of(table).values():
         at = [place[row["eval_id"]] for row in rows]
         means[at] = y[at].mean()
     return means
-
-
-def _spreads(table: Table) -> list[_Spread]:
-    found = []
-    for rows in _cells(table).values():
-        if len(rows) > 1:
-            y = np.array([row["delta"] if row["ptq_bits"] else row["loss"] for row in rows])
-            found.append(
-                _Spread(
-                    bits=rows[0]["ptq_bits"] or np.inf,
-                    mean=float(y.mean()),
-                    variance=float(y.var(ddof=1)),
-                    variance_log=float(np.log([row["loss"] for row in rows]).var(ddof=1)),
-                    token_variance=float(np.mean([row["delta_se"] ** 2 for row in rows])),
-                    freedom=len(rows) - 1,
-                )
-            )
-    return found
-
-
-def _two_spreads(cells: list[_Spread]) -> tuple[float, float]:
-    """The two spreads of delta that make the replicates' variances likeliest (scaled chi-squared), on a log grid."""
-    mean = np.maximum([c.mean for c in cells], 0.0)
-    step = relative_step(np.array([c.bits for c in cells]))
-    variance, token = np.array([c.variance for c in cells]), np.array([c.token_variance for c in cells])
-    freedom = np.array([c.freedom for c in cells])
-    relative = np.geomspace(0.01, 1.0, 81)[:, None, None]
-    per_step = np.geomspace(1e-4, 1.0, 121)[None, :, None]
-    # three parts of one variance; the token part is known row by row
-    model = (relative * mean) ** 2 + (per_step * step) ** 2 + token
-    deviance = np.sum(freedom * (np.log(model) + variance / model), axis=2)
-    i, j = np.unravel_index(int(np.argmin(deviance)), deviance.shape)
-    return float(relative[i, 0, 0]), float(per_step[0, j, 0])

@@ -14,8 +14,9 @@ from simlaw.errors import SimlawError
 from simlaw.fitting.fit import Fit
 from simlaw.fitting.quantized import QuantizedFit
 from simlaw.law import AbstractLaw, AbstractPenalty, QuantizedLaw
-from simlaw.observations import Observations, loss_observations, relative_step, seed_noise, usable
+from simlaw.observations import Observations, loss_observations, usable
 from simlaw.published import Published
+from simlaw.seednoise import relative_step, seed_noise
 from simlaw.table import Table
 
 #: Whatever holds a law.

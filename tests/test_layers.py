@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "schema", "quantize", "laws", "published"),
     (
         *("accounting", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
-        *("store", "checkpoint", "history", "ptq", "packed"),
+        *("store", "checkpoint", "history", "ptq", "packed", "lowprecision"),
         *("averages", "devices", "sharded", "columns", "export", "table", "matrices"),
         "losscurves",
     ),
@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "lawfile",
             "notebook",
         ),
-        *("rates", "claims", "quantizations"),
+        *("rates", "claims", "quantizations", "precisions", "seednoise"),
     ),
     ("run", "loaded", "plot", "designs"),
     ("cli", "__main__", "__init__"),
@@ -47,6 +47,7 @@ TRAINING = {
         "train",
         "ptq",
         "packed",
+        "lowprecision",
         "evaluate",
         "curvature",
         "diagnosed",
@@ -61,7 +62,7 @@ TRAINING = {
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle"),
     *("fitting", "isoflops", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
-    *("rates", "claims", "quantizations", "plot", "designs"),
+    *("rates", "claims", "quantizations", "precisions", "seednoise", "plot", "designs"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -68,7 +68,7 @@ def test_what_trained_with_quantized_weights_computes_with_them(filled):
     assert not np.array_equal(model(tokens), other(tokens))
     # an evaluation quantizes the checkpoint, and not the weights that are on a grid already
     assert np.array_equal(model.quantized(INT3)(tokens), other.quantized(INT3)(tokens))
-    assert "trained with int4 weights" in repr(model)
+    assert "trained with W4" in repr(model)
 
 
 def test_logits_give_the_loss_and_do_not_see_the_future(filled):

@@ -8,6 +8,7 @@ import pytest
 
 from simlaw.config import EMA, LAWA, PTQ, SGD, AdamW, ModelSpec
 from simlaw.corpora import open_corpus
+from simlaw.arithmetic import FLOAT32
 from simlaw.evaluate import _losses
 from simlaw.formats import Int, Quantizer
 from simlaw.memory import activations, need_of
@@ -61,7 +62,7 @@ def test_an_evaluation_takes_what_is_estimated():
         {place: jax.ShapeDtypeStruct((n, *w.shape), jnp.float32) for place, w in matrices(tree).items()} for n in (1, 7)
     )
     windows = jax.ShapeDtypeStruct((64, 65), jnp.int32)
-    found = _losses.lower(MODEL, "float32", tree, stacks, windows).compile().memory_analysis()
+    found = _losses.lower(MODEL, FLOAT32, tree, stacks, windows, None).compile().memory_analysis()
     evals = (tiny_eval(), *(tiny_eval(ptq=ptq) for ptq in PTQS))
     within(need_of(SPEC, evals).evaluation, found.temp_size_in_bytes)
 

@@ -11,10 +11,9 @@ from simlaw.observations import (
     penalty_cells,
     penalty_observations,
     rate_checks,
-    relative_step,
-    seed_noise,
     usable,
 )
+from simlaw.seednoise import relative_step, seed_noise
 from simlaw.table import Table, make_table
 from tests.planted import PENALTY, planted
 

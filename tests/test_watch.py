@@ -41,7 +41,7 @@ def test_a_worker_tells_what_it_is_at(store, corpus, program):
     assert sum(m.flops for m in told if m.task and m.task.doing == "training") == FLOPS
     assert [(task.step, task.steps) for task in trained] == [(32, 32), (40, 40)]
     for task in trained:
-        assert (task.width, task.params, task.seed, task.bits, task.members) == (16, 3328, 0, None, 1)
+        assert (task.width, task.params, task.seed, task.precision, task.members) == (16, 3328, 0, None, 1)
         assert math.isfinite(task.loss)
         assert task.gradient_norm > 0
         assert task.memory > 50e6
@@ -201,7 +201,7 @@ def test_the_board_shows_every_worker():
     assert lines[1] == "4 of 51 runs done, 1 diverged, 2 failed; 183k tokens/s"
     assert [" ".join(line.split()) for line in lines[3:]] == [
         "0 64 106k full 0 1280/5120 2.341 0.52 11.2 183k 62% 1.64 MB 412 MB",
-        "1 32 26.6k int4 2 +15 evaluating",
+        "1 32 26.6k W4 2 +15 evaluating",
         "2 starting",
         "3 ended",
     ]

@@ -1,8 +1,9 @@
 """The objective of a fit: what a law leaves over at each row, in the units that are summed.
 
 A loss is fitted by the summed Huber function of its log residual, by least squares of it, or by least squares in nats;
-a penalty by weighted least squares. Rows that are `paired` (the added loss of a quantized checkpoint) join the losses
-of a law that knows P_post: their residual, of the difference of two losses, is weighed by how much noisier they are.
+a penalty by weighted least squares. Rows that are `paired` (the added loss of a quantized checkpoint, or of training in
+low precision) join the losses of a law that knows the precision: their residual, of the difference of two losses, is
+weighed by how much noisier they are.
 """
 
 import math
@@ -57,10 +58,11 @@ def shown(form: type[AbstractLaw], seen: Observations) -> Observations:
     say.
     """
     known = (*form.needs, *form.takes)
-    if seen.pairs.any() and (not issubclass(form, AbstractLossLaw) or "P_post" not in known):
+    changed = seen.changed
+    if seen.pairs.any() and (not issubclass(form, AbstractLossLaw) or not changed <= set(known)):
         raise SimlawError(
             f"{form.__name__} cannot be fitted to losses and penalties at once: take a law of the loss that knows "
-            "P_post, such as PrecisionExponential, or fit the two apart"
+            f"{', '.join(sorted(changed))}, such as PrecisionExponential, or fit the two apart"
         )
     if issubclass(form, AbstractPenalty) != (seen.response == "delta"):
         raise SimlawError(
@@ -74,15 +76,19 @@ def shown(form: type[AbstractLaw], seen: Observations) -> Observations:
                 f"{form.__name__} knows no {name}, in which the rows differ: fit rows of one {name}, or a form that "
                 f"knows it; it takes {', '.join(known)}"
             )
-    return replace(seen, x={name: values for name, values in seen.x.items() if name in known})
+    return replace(
+        seen,
+        x={name: values for name, values in seen.x.items() if name in known},
+        against=seen.against and {name: values for name, values in seen.against.items() if name in known},
+    )
 
 
 def predicted(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, "... n"]:
-    """What a law says of each row: its value; of a paired row, its value above that without quantization."""
+    """What a law says of each row: its value; of a paired row, its value above that of the loss it is paired with."""
     found = law.evaluate(seen.x)
     if not seen.pairs.any():
         return found
-    return np.where(seen.pairs, found - law.evaluate(_unquantized(seen)), found)
+    return np.where(seen.pairs, found - law.evaluate(_partners(seen)), found)
 
 
 def residuals(law: AbstractLaw, seen: Observations, kind: Objective) -> Float[np.ndarray, "... n"]:
@@ -111,7 +117,7 @@ def terms(
     else:
         r, j = log - np.log(np.where(seen.pairs, 1.0, seen.y)), slopes
     if seen.pairs.any():
-        log_plain, slopes_plain = law.log_slopes(_unquantized(seen))
+        log_plain, slopes_plain = law.log_slopes(_partners(seen))
         scale = _paired_scale(seen, kind)
         with np.errstate(over="ignore", invalid="ignore"):
             full, plain = np.exp(log), np.exp(log_plain)
@@ -138,8 +144,9 @@ def deviance(total: float, rows: int, kind: Objective, limit: float | None) -> f
     return float(each.min()) - rows * (1 + math.log(2 * math.pi))
 
 
-def _unquantized(seen: Observations) -> dict[str, Float[np.ndarray, " n"]]:
-    return {**seen.x, "P_post": np.full_like(seen.y, np.inf)}
+def _partners(seen: Observations) -> dict[str, Float[np.ndarray, " n"]]:
+    """The variables of what each paired row is the difference to."""
+    return {**seen.x, **(seen.against or {"P_post": np.full_like(seen.y, np.inf)})}
 
 
 def _paired_scale(seen: Observations, kind: Objective) -> Float[np.ndarray, " n"]:

@@ -23,11 +23,16 @@ from simlaw.laws.precision import PrecisionShifted as PrecisionShifted
 from simlaw.laws.precision import PrecisionTokens as PrecisionTokens
 from simlaw.laws.precision import PrecisionUnified as PrecisionUnified
 from simlaw.laws.precision import PrecisionWeights as PrecisionWeights
+from simlaw.laws.roles import RolesAdded as RolesAdded
+from simlaw.laws.roles import RolesPenalty as RolesPenalty
+from simlaw.laws.roles import RolesStep as RolesStep
+from simlaw.laws.roles import RolesTokens as RolesTokens
 
 _ALL: tuple[type[AbstractLaw], ...] = (
     *(Chinchilla, DataConstrained, JointPower, Overtrained),
     *(PrecisionWeights, PrecisionShifted, PrecisionExponential, PrecisionUnified, PrecisionFloat),
     *(PrecisionTokens, PrecisionAdded),
+    *(RolesStep, RolesTokens, RolesAdded, RolesPenalty),
     *(EffectiveFree, EffectiveGaussian, EffectiveCompression),
     *(StepPenalty, ExponentialPenalty, PowerPenalty, FreePenalty, GroupPenalty),
     Downstream,

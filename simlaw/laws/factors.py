@@ -246,6 +246,24 @@ class ShiftedShare(AbstractFactor):
 
 
 @dataclass(frozen=True)
+class StepShare(AbstractFactor):
+    """`(N_eff / N) ** -exponent` with N_eff / N = 1 / (1 + constant · (2^(P-1) - 1)^-2): lost with the squared step."""
+
+    bits: str
+    constant: str
+    exponent: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.constant, self.exponent)
+
+    def log(self, p: Named, x: Named) -> Any:
+        infinite = np.isinf(x[self.bits])
+        steps = 2.0 ** (np.where(infinite, 2.0, x[self.bits]) - 1) - 1
+        return p[self.exponent] * np.log(1 + np.where(infinite, 0.0, p[self.constant] * steps**-2.0))
+
+
+@dataclass(frozen=True)
 class ShareOfBits(AbstractFactor):
     """`share ** -exponent` with a share of its own for each whole number of bits: 1 at P = infinity.
 

@@ -1,0 +1,171 @@
+"""What training in low precision costs: each run paired with the one at full precision of its seed, size and tokens.
+
+Runs of one seed see the same data in the same order from the same start, so that their difference is several times less
+noisy than either loss.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from simlaw.errors import SimlawError
+from simlaw.observations import Observations, quantized_training, usable
+from simlaw.schema import TRAINING_PRECISION
+from simlaw.seednoise import seed_noise, two_spreads
+from simlaw.table import Row, Table
+
+#: The bits of each tensor role as laws and as the table call them.
+BITS = MappingProxyType({"P_w": "train_weights_bits", "P_a": "train_activations_bits", "P_kv": "train_kv_bits"})
+#: What plain training in low precision has, where a role is quantized: symmetric integers to nearest, float16 scales by
+#: absmax for each output channel and each token, gradients straight through, from the first step on.
+_PLAIN = MappingProxyType(
+    {
+        "train_weights_grid": "symmetric",
+        "train_weights_granularity": "channel",
+        "train_weights_format": "int",
+        "train_activations_format": "int",
+        "train_activations_granularity": "token",
+        "train_kv_format": "int",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A run in low precision with the one at full precision that it is paired with; `cost` is in nats per token."""
+
+    low: Row
+    full: Row
+
+    @property
+    def cost(self) -> float:
+        """The loss above that at full precision."""
+        return float(self.low["loss"] - self.full["loss"])
+
+    @property
+    def bits(self) -> dict[str, float]:
+        """The bits of each role, infinite where it is not quantized."""
+        return {name: np.inf if self.low[column] is None else float(self.low[column]) for name, column in BITS.items()}
+
+
+def plainly_trained(row: Row) -> bool:
+    """Whether a run was trained in low precision by plain rounding alone."""
+    others = [name for name in TRAINING_PRECISION if name not in (*_PLAIN, *BITS.values())]
+    return (
+        quantized_training(row)
+        and all(row[name] in (None, value) for name, value in _PLAIN.items())
+        and all(row[name] is None for name in others)
+    )
+
+
+def pairs_of(table: Table) -> tuple[list[Pair], Counter[str]]:
+    """The pairs of a table's runs as trained, and how many other runs there are, by the reason.
+
+    Raises `SimlawError` where rows differ in something that no law knows, and where nothing is paired.
+    """
+    kept, left_out = usable(table.where(lambda row: row["ptq_bits"] is None), trained=True)
+    full = {_key(row): row for row in kept if not quantized_training(row)}
+    found = []
+    for row in kept:
+        if not quantized_training(row):
+            continue
+        if not plainly_trained(row):
+            left_out["trained in low precision otherwise"] += 1
+        elif _key(row) not in full:
+            left_out["without a run at full precision"] += 1
+        else:
+            found.append(Pair(low=row, full=full[_key(row)]))
+    if not found:
+        raise SimlawError(
+            "no run was trained in low precision beside one at full precision of its seed, size and tokens: add "
+            "Grid(precisions=(Precision(), Precision(weights=…)))"
+        )
+    return found, left_out
+
+
+def precision_observations(table: Table) -> Observations:
+    """The losses at full precision, and what low precision in training costs, paired; at N, D, P_w, P_a and P_kv.
+
+    N counts block parameters. A cluster is a trunk at full precision with all that is paired with it. Raises
+    `SimlawError` as `pairs_of`.
+    """
+    pairs, left_out = pairs_of(table)
+    plain = _full(table)
+    loss = plain.column("loss")
+    noise = cost_noise(pairs)
+    cost = np.array([pair.cost for pair in pairs])
+    bits = {name: np.array([pair.bits[name] for pair in pairs]) for name in BITS}
+    infinite = np.full(len(loss), np.inf)
+    x = {name: np.concatenate([infinite, values]) for name, values in bits.items()}
+    return Observations(
+        x={
+            "N": np.concatenate([plain.column("params_blocks"), [pair.low["params_blocks"] for pair in pairs]]),
+            "D": np.concatenate([plain.column("tokens"), [pair.low["tokens"] for pair in pairs]]),
+            **x,
+        },
+        y=np.concatenate([loss, cost]),
+        sigma=np.concatenate([loss * seed_noise(plain).log_loss, noise.of(means_of(pairs))]),
+        trunk=(*plain.column("trunk_id"), *(pair.full["trunk_id"] for pair in pairs)),
+        left_out=left_out,
+        counts="params_blocks",
+        paired=np.repeat([False, True], [len(loss), len(cost)]),
+        against={name: np.full_like(values, np.inf) for name, values in x.items()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostNoise:
+    """The spread of a cost between seeds: in proportion to it, and in nats."""
+
+    relative: float
+    constant: float
+
+    def of(self, cost: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The standard deviation of costs of about so many nats."""
+        return np.hypot(self.relative * np.maximum(cost, 0.0), self.constant)
+
+
+def cost_noise(pairs: Sequence[Pair]) -> CostNoise:
+    """The spread of costs between seeds, pooled over cells; raises `SimlawError` where no cell has two seeds."""
+    cells = [np.array([pair.cost for pair in cell]) for cell in cells_of(pairs).values() if len(cell) > 1]
+    if not cells:
+        raise SimlawError("no precision was trained with two seeds at one size and token count: add seeds")
+    mean, variance = (np.array([how(cell) for cell in cells]) for how in (np.mean, lambda cell: cell.var(ddof=1)))
+    relative, constant = two_spreads(mean, variance, np.array([len(cell) - 1.0 for cell in cells]))
+    return CostNoise(relative=relative, constant=constant)
+
+
+def cells_of(pairs: Sequence[Pair]) -> dict[tuple[Any, ...], list[Pair]]:
+    """The pairs of each size, token count and precision, in the order of the pairs."""
+    cells: dict[tuple[Any, ...], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault((pair.low["params_blocks"], pair.low["tokens"], *pair.bits.values()), []).append(pair)
+    return cells
+
+
+def means_of(pairs: Sequence[Pair]) -> Float[np.ndarray, " n"]:
+    """The mean cost of the cell of each pair: what its spread goes with, whatever its own seed gave."""
+    means = {id(pair): np.mean([one.cost for one in cell]) for cell in cells_of(pairs).values() for pair in cell}
+    return np.array([means[id(pair)] for pair in pairs])
+
+
+def _full(table: Table) -> Table:
+    """The usable runs at full precision, as trained."""
+    kept, _ = usable(table.where(lambda row: row["ptq_bits"] is None), trained=True)
+    return kept.where(lambda row: not quantized_training(row))
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["params_blocks"], row["tokens"], row["seed"]
+
+
+def of_roles(seen: Observations, roles: Mapping[str, bool]) -> Observations:
+    """The losses at full precision, and the costs of those pairs whose quantized roles are the ones that are true."""
+    wanted = np.array([roles.get(name, False) for name in BITS])
+    there = np.isfinite(np.stack([seen.x[name] for name in BITS]))
+    return seen.keep(~seen.pairs | (there == wanted[:, None]).all(axis=0))
