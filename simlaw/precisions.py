@@ -63,6 +63,11 @@ def plainly_trained(row: Row) -> bool:
     )
 
 
+def weights_alone(row: Row) -> bool:
+    """Whether a run was trained with plainly rounded weights, and nothing else in low precision."""
+    return plainly_trained(row) and all(row[name] is None for role, name in BITS.items() if role != "P_w")
+
+
 def pairs_of(table: Table) -> tuple[list[Pair], Counter[str]]:
     """The pairs of a table's runs as trained, and how many other runs there are, by the reason.
 

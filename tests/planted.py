@@ -3,7 +3,7 @@
 import numpy as np
 
 from simlaw.law import AbstractLossLaw, AbstractPenalty
-from simlaw.laws import Chinchilla, StepPenalty
+from simlaw.laws import Chinchilla, PrecisionExponential, StepPenalty
 from simlaw.quantizations import PLAIN
 from simlaw.schema import KINDS
 from simlaw.table import Table, make_table
@@ -75,4 +75,63 @@ def _row(
         "loss_se": 0.01,
         "delta": delta,
         "delta_se": token,
+    }
+
+
+ROLES = PrecisionExponential(
+    **{"E": 1.2, "A": 20.0, "B": 900.0, "alpha": 0.35, "beta": 0.5},
+    **{"g_w": 1.0, "n_w": 0.3, "g_a": 1.4, "n_a": 0.5, "g_kv": 0.8, "n_kv": 0.2},
+    **dict.fromkeys(("C_T", "gD", "gN", "g_post", "b"), float("nan")),
+)
+#: Bits of weights, inputs, keys and values in training; None is unquantized.
+PRECISIONS = (
+    (None, None, None),
+    *((w, None, None) for w in (2, 3, 4, 6)),
+    *((None, a, None) for a in (3, 4, 5, 6)),
+    *((None, None, kv) for kv in (2, 3, 4, 6)),
+    *((b, b, b) for b in (3, 4, 6)),
+)
+
+
+def planted_precisions(
+    law: AbstractLossLaw = ROLES,
+    *,
+    sizes: tuple[int, ...] = (*SIZES, 425_984),
+    tokens: tuple[int, ...] = TOKENS[:5],
+    seeds: int = 3,
+    seed: int = 0,
+    log_loss: float = 0.01,
+    relative: float = 0.05,
+    constant: float = 0.003,
+    precisions: tuple[tuple[int | None, ...], ...] = PRECISIONS,
+) -> Table:
+    """A table of runs as trained in low precision: a loss's noise is its seed's, and a cost has a noise of its own."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n in sizes:
+        for s in range(seeds):
+            shift = np.exp(log_loss * rng.normal())
+            for bits in precisions:
+                trunk = f"{n}-{s}-{bits}"
+                for d in tokens:
+                    full = float(law.loss(N=n, D=d))
+                    x = dict(zip(("P_w", "P_a", "P_kv"), (b or np.inf for b in bits), strict=True))
+                    cost = float(law.loss(N=n, D=d, **x)) - full
+                    if any(bits):
+                        cost += np.hypot(relative * cost, constant) * rng.normal()
+                    row = _row(n, d, s, trunk, None, full * shift + cost, 0.0, 0.0)
+                    rows.append({**row, **trained_at(*bits)})
+    return make_table(rows)
+
+
+def trained_at(w: int | None = None, a: int | None = None, kv: int | None = None) -> dict[str, object]:
+    """The cells of training at these bits by plain rounding."""
+    weights = {"grid": "symmetric", "granularity": "channel", "format": "int"} if w else {}
+    return {
+        "train_weights_bits": w,
+        **{f"train_weights_{name}": value for name, value in weights.items()},
+        **({"train_activations_format": "int", "train_activations_granularity": "token"} if a else {}),
+        **({"train_kv_format": "int"} if kv else {}),
+        "train_activations_bits": a,
+        "train_kv_bits": kv,
     }

@@ -16,6 +16,8 @@ from simlaw.laws import (
     EffectiveCompression,
     EffectiveFree,
     EffectiveGaussian,
+    EffectiveStep,
+    EffectiveTokens,
     ExponentialPenalty,
     FreePenalty,
     GroupPenalty,
@@ -25,7 +27,9 @@ from simlaw.laws import (
     PrecisionAdded,
     PrecisionExponential,
     PrecisionFloat,
+    PrecisionGrowing,
     PrecisionShifted,
+    PrecisionSum,
     PrecisionTokens,
     PrecisionUnified,
     PrecisionWeights,
@@ -38,6 +42,8 @@ from simlaw.published import kumar2024
 BASE = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
 KUMAR = {name: float(value) for name, value in kumar2024.law.values.items()}
 #: Where each form is checked, away from the floors of its factors.
+SHARES = ("g_w", "n_w", "g_a", "n_a", "g_kv", "n_kv")
+BITS = {"P_w": np.array([4.0, np.inf]), "P_a": np.array([6.0, 3.0]), "P_kv": 5.0}
 POINTS = {
     Chinchilla: (BASE, {}),
     DataConstrained: ({**BASE, "R_D": 15.0, "R_N": 5.0}, {"U": np.array([5e8, 1e9])}),
@@ -56,6 +62,13 @@ POINTS = {
         {**BASE, "g_inverse": 1e-4, "delta": 3.2, "nu": 2.9},
         {"X": np.array([4.0, 2.0]), "M": np.array([3.0, 0.0]), "G": 128.0},
     ),
+    EffectiveStep: ({**BASE, "c_w": 0.8, "c_a": 2.0, "c_kv": 0.3}, BITS),
+    EffectiveTokens: ({name: KUMAR[name] for name in (*BASE, *SHARES)}, BITS),
+    PrecisionSum: (
+        {**BASE, **{f"C_{role}": 0.5 for role in ("w", "a", "kv")}, **{f"g_{role}": 0.9 for role in ("w", "a", "kv")}},
+        BITS,
+    ),
+    PrecisionGrowing: ({**BASE, "gD": 0.1, "gN": -0.2, "C_w": 0.3, "C_a": 0.9, "C_kv": 0.1}, BITS),
     EffectiveFree: ({**BASE, **{f"eff_{b}": b / 9 for b in range(1, 9)}}, {"P_w": np.array([3.0, np.inf])}),
     EffectiveGaussian: ({**BASE, "limit": 1.0, "slope": 0.5, "curve": 1.2}, {"error": np.array([0.01, 0.1])}),
     EffectiveCompression: (BASE, {"eff": 0.4}),

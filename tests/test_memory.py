@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from simlaw.arithmetic import FLOAT32
 from simlaw.config import EMA, LAWA, PTQ, SGD, AdamW, ModelSpec
 from simlaw.corpora import open_corpus
-from simlaw.arithmetic import FLOAT32
 from simlaw.evaluate import _losses
 from simlaw.formats import Int, Quantizer
 from simlaw.memory import activations, need_of

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 
 from simlaw.analysis import PENALTIES
+from simlaw.claims.arms import QUADRATIC, grows_as_the_rate_falls
 from simlaw.claims.growth import Growth, Slope, growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio
-from simlaw.claims.verdict import Finding, Outcome, Verdict, Verdicts, decided
+from simlaw.claims.training import (
+    fewer_bits_are_fewer_parameters,
+    inputs_matter_most,
+    training_low_prepares_for_rounding,
+)
+from simlaw.claims.verdict import Answer, Finding, Verdict, Verdicts, decided
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import contest
 from simlaw.fitting.fit import fit
@@ -23,8 +29,6 @@ from simlaw.quantizations import plainest, quantized_as
 from simlaw.report import count
 from simlaw.table import Table
 
-#: Where the penalty goes with the square of the step: exponents are read off these.
-QUADRATIC = (4, 5, 6)
 #: What the penalty's exponent in D was expected to be.
 EXPECTED = (0.3, 0.8)
 #: The share of sizes at which a trend must show.
@@ -33,29 +37,33 @@ MOST = 0.8
 #: Tokens per parameter of every size without a rise that speak against one.
 FAR = 1e4
 
-#: An outcome, the sentence that says why, and the numbers.
-Answer = tuple[Outcome, str, Sequence[Finding]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim by its name in the register: what it `says`, the `rule`, and what finds the answer in a table."""
+    """A claim by its name in the register: what it `says`, the `rule`, and what finds the answer in a table.
+
+    A claim `across` compares runs that were trained in different ways, and looks at all rows that are done; others see
+    those that may enter a fit.
+    """
 
     name: str
     says: str
     rule: str
     answer: Callable[[Table], Answer]
+    across: bool = False
 
 
 def judge(table: Table, names: Sequence[str]) -> Verdicts:
     """The verdicts of the claims of these names; one whose rows a table lacks is "not identified", with the reason.
 
-    Runs that failed, learning rates beside the recipe's and averages of weights do not count. Raises `SimlawError` for
-    a name that is not in the register, and for rows that differ in what no claim knows.
+    Runs that failed do not count; unless a claim is about them, neither do training in low precision, learning rates
+    beside the recipe's and averages of weights. Raises `SimlawError` for a name that is not in the register, and for
+    rows that differ in what no claim knows.
     """
     claims = [claim_of(name) for name in names]
-    rows = usable(table)[0]
-    return Verdicts(each=tuple(_judged(claim, rows) for claim in claims))
+    rows = table if all(claim.across for claim in claims) else usable(table)[0]
+    done = table.where(lambda row: row["status"] == "done")
+    return Verdicts(each=tuple(_judged(claim, done if claim.across else rows) for claim in claims))
 
 
 def claim_of(name: str) -> Claim:
@@ -283,11 +291,39 @@ _REGISTER = (
         answer=_bits_by_steps,
     ),
     Claim(
+        name="A5",
+        says="the penalty grows with data because the learning rate falls at the end, and not with the tokens",
+        rule="int4 to int6 on one trunk: gD at the constant rate has 0 in its interval, and is above 0 cooled down",
+        answer=grows_as_the_rate_falls,
+        across=True,
+    ),
+    Claim(
         name="A6",
         says="there are training tokens beyond which the quantized loss rises again",
         rule="int2 or int3: the loss has a least value inside the tokens (without any it is ln vocabulary), and rises "
         "by three errors after it; fails where every size has 1e4 tokens per parameter without",
         answer=_data_hurts,
+    ),
+    Claim(
+        name="A7",
+        says="fewer bits of the weights in training act like fewer parameters, N (1 - exp(-P_w / g_w + n_w))",
+        rule="the ends of g_w's interval are within a factor of 4, and the largest size is missed by less than noise",
+        answer=fewer_bits_are_fewer_parameters,
+        across=True,
+    ),
+    Claim(
+        name="A8",
+        says="rounding after training costs less where the weights were trained at one bit more than it leaves",
+        rule="paired with 16-bit training, at 2, 3 and 5 bits as far as there are rows: each difference is below 0",
+        answer=training_low_prepares_for_rounding,
+        across=True,
+    ),
+    Claim(
+        name="A10",
+        says="at four bits in training inputs matter more than weights, and keys and values least",
+        rule="paired: inputs cost more than weights, and weights more than keys and values",
+        answer=inputs_matter_most,
+        across=True,
     ),
     Claim(
         name="C2",

@@ -39,6 +39,10 @@ class Finding:
         return {name: getattr(self, name) for name in ("what", "value", "low", "high", "judged")}
 
 
+#: An outcome, the sentence that says why, and the numbers.
+Answer = tuple[Outcome, str, Sequence[Finding]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What became of a claim: `says` is the claim, `rule` how it is judged, `sentence` why this is the outcome."""

@@ -9,13 +9,16 @@ from jaxtyping import Bool, Float
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations
 
+#: The bits of the tensor roles in training.
+_ROLES = ("P_w", "P_a", "P_kv")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
     """The rows at the outermost `levels` values of a variable.
 
     "C" stands for training FLOPs, 6·N·D, of which values within 5 % count as one: runs of one budget differ by their
-    rounding to batches.
+    rounding to batches. "roles" stands for how many tensor roles were quantized in training: none, one, or several.
     """
 
     variable: str
@@ -26,6 +29,9 @@ class Holdout:
         """Which rows are held out; raises `SimlawError` where nothing would be left, or the variable is missing."""
         if self.variable == "C":
             values = _budgets(6 * seen.x["N"] * seen.x["D"])
+        elif self.variable == "roles":
+            quantized = [np.isfinite(values) for name, values in seen.x.items() if name in _ROLES]
+            values = np.minimum(np.sum(quantized, axis=0), 2) if quantized else np.zeros_like(seen.y)
         elif self.variable in seen.x:
             values = seen.x[self.variable]
         else:
@@ -40,6 +46,8 @@ class Holdout:
         return np.isin(values, ends)
 
     def __str__(self) -> str:
+        if self.variable == "roles":
+            return "several roles together"
         return f"{self.side} {self.variable}" + (f" ({self.levels} values)" if self.levels > 1 else "")
 
 
@@ -63,6 +71,11 @@ def LargestD(levels: int = 1) -> Holdout:
 def LargestC(levels: int = 1) -> Holdout:
     """Hold out the dearest runs."""
     return Holdout(variable="C", side="largest", levels=levels)
+
+
+def SeveralRoles() -> Holdout:
+    """Hold out the runs in which several tensor roles were quantized in training."""
+    return Holdout(variable="roles", side="largest")
 
 
 def LowestBits(variable: str = "P_post", levels: int = 1) -> Holdout:

@@ -23,16 +23,16 @@ from simlaw.laws.precision import PrecisionShifted as PrecisionShifted
 from simlaw.laws.precision import PrecisionTokens as PrecisionTokens
 from simlaw.laws.precision import PrecisionUnified as PrecisionUnified
 from simlaw.laws.precision import PrecisionWeights as PrecisionWeights
-from simlaw.laws.roles import RolesAdded as RolesAdded
-from simlaw.laws.roles import RolesPenalty as RolesPenalty
-from simlaw.laws.roles import RolesStep as RolesStep
-from simlaw.laws.roles import RolesTokens as RolesTokens
+from simlaw.laws.roles import EffectiveStep as EffectiveStep
+from simlaw.laws.roles import EffectiveTokens as EffectiveTokens
+from simlaw.laws.roles import PrecisionGrowing as PrecisionGrowing
+from simlaw.laws.roles import PrecisionSum as PrecisionSum
 
 _ALL: tuple[type[AbstractLaw], ...] = (
     *(Chinchilla, DataConstrained, JointPower, Overtrained),
     *(PrecisionWeights, PrecisionShifted, PrecisionExponential, PrecisionUnified, PrecisionFloat),
     *(PrecisionTokens, PrecisionAdded),
-    *(RolesStep, RolesTokens, RolesAdded, RolesPenalty),
+    *(EffectiveStep, EffectiveTokens, PrecisionSum, PrecisionGrowing),
     *(EffectiveFree, EffectiveGaussian, EffectiveCompression),
     *(StepPenalty, ExponentialPenalty, PowerPenalty, FreePenalty, GroupPenalty),
     Downstream,

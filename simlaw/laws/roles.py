@@ -26,7 +26,7 @@ _ROLES = MappingProxyType({"P_w": math.inf, "P_a": math.inf, "P_kv": math.inf})
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RolesStep(AbstractLossLaw):
+class EffectiveStep(AbstractLossLaw):
     """L = E + A / N_eff^alpha + B / D^beta, N_eff = N / product over the roles x of (1 + c_x / (2^(P_x-1) - 1)^2).
 
     Parameters are lost with the squared step of a symmetric grid: one constant for each role, and no offset.
@@ -58,7 +58,7 @@ class RolesStep(AbstractLossLaw):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RolesTokens(AbstractLossLaw):
+class EffectiveTokens(AbstractLossLaw):
     """L = E + A / N^alpha + B / D_eff^beta, D_eff = D · product over the roles x of (1 - exp(-P_x / g_x + n_x)).
 
     Fewer bits act like fewer tokens: `PrecisionExponential` on the other axis, with as many parameters.
@@ -93,7 +93,7 @@ class RolesTokens(AbstractLossLaw):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RolesAdded(AbstractLossLaw):
+class PrecisionSum(AbstractLossLaw):
     """L = E + A / N^alpha + B / D^beta + sum over the roles x of C_x · exp(-P_x / g_x).
 
     Each role adds an error that neither size, nor data, nor another role changes.
@@ -125,7 +125,7 @@ class RolesAdded(AbstractLossLaw):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class RolesPenalty(AbstractLossLaw):
+class PrecisionGrowing(AbstractLossLaw):
     """L = E + A / N^alpha + B / D^beta + D^gD / N^gN · sum over the roles x of C_x · (2^(P_x-1) - 1)^-2.
 
     The penalty of training in low precision as that of rounding after it: it may grow with data and fall with size

@@ -1,0 +1,155 @@
+"""Arms of a sweep: rows that differ in how the learning rate falls, its peak, weight decay, or averaging."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simlaw.claims.growth import COVERAGE, Growth, growth
+from simlaw.claims.paired import stratified
+from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.errors import SimlawError
+from simlaw.fitting.uncertainty import student
+from simlaw.quantizations import quantized_as
+from simlaw.table import Row, Table
+
+#: Where the penalty goes with the square of the step: exponents are read off these.
+QUADRATIC = (4, 5, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What the rows of an arm share: None for a cosine's cool-down, and for the last weights."""
+
+    cooldown: float | None
+    average: str | None
+    rate_multiple: float
+    weight_decay: float
+
+    @property
+    def falls(self) -> str:
+        """How the rate falls, and which weights are measured."""
+        how = "cosine" if self.cooldown is None else "cooled down" if self.cooldown else "constant rate"
+        return how if self.average is None else f"{how}, averaged"
+
+    def named(self, decay: float) -> str:
+        """What it is called where weight decay is `decay` unless said."""
+        more = [f"{self.rate_multiple:g} x the rate"] * (self.rate_multiple != 1)
+        more += [f"weight decay {self.weight_decay:g}"] * (self.weight_decay != decay)
+        return ", ".join([self.falls, *more])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arms:
+    """The arms of a table's rows of plain rounding, and the weight decay that most rows have."""
+
+    each: dict[Arm, Table]
+    decay: float
+
+    def of(self, cooldown: float | None, average: str | None = None) -> Table:
+        """The rows of an arm at the recipe's rate and decay; raises `SimlawError` where there is none."""
+        arm = Arm(cooldown=cooldown, average=average, rate_multiple=1.0, weight_decay=self.decay)
+        if arm not in self.each:
+            raise SimlawError(
+                f"no quantized row is of the arm '{arm.named(self.decay)}': add its schedule, as in sweeps/schedule"
+            )
+        return self.each[arm]
+
+    @property
+    def cooldown(self) -> float:
+        """The share of the tokens in the cool-down; raises `SimlawError` where no arm, or more than one, has one."""
+        found = sorted({arm.cooldown for arm in self.each if arm.cooldown})
+        if len(found) != 1:
+            raise SimlawError(f"the rows have {len(found)} lengths of cool-down: choose one, or add one")
+        return float(found[0])
+
+
+def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
+    """The rows of plain rounding per channel at these bits, by arm; raises `SimlawError` where there are none."""
+    rows = quantized_as(table, ptq_granularity="channel").where(lambda row: row["ptq_bits"] in bits)
+    if not rows:
+        raise SimlawError(f"no row was rounded per channel to {', '.join(map(str, bits))} bits: add PTQGrid(bits=…)")
+    decays, counts = np.unique(rows.column("weight_decay"), return_counts=True)
+    found: dict[Arm, list[Row]] = {}
+    for row in rows:
+        arm = Arm(
+            cooldown=row["cooldown"],
+            average=row["average"],
+            rate_multiple=row["rate_multiple"],
+            weight_decay=row["weight_decay"],
+        )
+        # within an arm the rate is the recipe's
+        found.setdefault(arm, []).append({**row, "rate_multiple": 1.0})
+    return Arms(
+        each={arm: Table(rows=tuple(each)) for arm, each in found.items()}, decay=float(decays[counts.argmax()])
+    )
+
+
+def growths(arms: Arms) -> dict[Arm, Growth]:
+    """How the penalty of each arm grows with data and falls with size; without arms whose rows do not tell."""
+    found = {}
+    for arm, rows in arms.each.items():
+        try:
+            found[arm] = growth(rows)
+        except SimlawError:
+            continue
+    return found
+
+
+def grows_as_the_rate_falls(table: Table) -> Answer:
+    """Whether the penalty grows with data at a constant rate, as it does behind a cool-down (claim A5)."""
+    arms = arms_of(table, QUADRATIC)
+    cooldown = arms.cooldown
+    constant, cooled = (growth(arms.of(share)).data.finding("") for share in (0.0, cooldown))
+    judged = [Arm(cooldown=at, average=None, rate_multiple=1.0, weight_decay=arms.decay) for at in (0.0, cooldown)]
+    found = growths(arms)
+    findings = [
+        grown.data.finding(f"gD, {arm.named(arms.decay)}", judged=arm in judged)
+        for arm, grown in sorted(found.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0])))
+    ]
+    with contextlib.suppress(SimlawError):
+        findings.append(compared(arms.of(cooldown), arms.of(0.0), "penalty cooled down / at the constant rate"))
+    for average in sorted({arm.average for arm in arms.each if arm.average}):
+        with contextlib.suppress(SimlawError):
+            what = "penalty averaged at the constant rate / cooled down"
+            findings.append(compared(arms.of(0.0, average), arms.of(cooldown), what))
+    outcome = decided(constant.above <= 0 <= constant.below and cooled.above > 0, constant.above > 0)
+    return (
+        outcome,
+        f"gD is {constant.value:.2f} ({constant.above:.2f} to {constant.below:.2f}) at the constant rate, "
+        f"{cooled.value:.2f} ({cooled.above:.2f} to {cooled.below:.2f}) cooled down",
+        findings,
+    )
+
+
+def _order(arm: Arm) -> tuple[Any, ...]:
+    return arm.rate_multiple, arm.weight_decay, arm.cooldown is None, arm.cooldown or 0.0, arm.average or ""
+
+
+def compared(one: Table, other: Table, what: str) -> Finding:
+    """The penalty of one arm over that of another at equal size, tokens, bits and seed, averaged in logarithms.
+
+    A seed of a size counts once. Raises `SimlawError` where nothing is in both, and where a mean is not positive.
+    """
+    theirs = {_place(row): row["delta"] for row in other}
+    sums: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for row in one:
+        if _place(row) in theirs:
+            sums.setdefault((row["params_blocks"], row["seed"]), []).append((row["delta"], theirs[_place(row)]))
+    if not sums:
+        raise SimlawError("the arms share no size, token count and seed: add them to both")
+    sizes: dict[int, list[float]] = {}
+    for (size, _), pairs in sums.items():
+        top, bottom = np.mean(pairs, axis=0)
+        if min(top, bottom) <= 0:
+            raise SimlawError(f"a mean penalty at {size} parameters is not positive, so it has no ratio")
+        sizes.setdefault(size, []).append(float(np.log(top / bottom)))
+    value, spread, freedom = stratified(sizes)
+    reach = student(freedom, COVERAGE) * spread
+    low, middle, high = np.exp([value - reach, value, value + reach])
+    return Finding(what=what, value=float(middle), low=float(low), high=float(high), judged=False)
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("params_blocks", "tokens", "ptq_bits", "seed"))

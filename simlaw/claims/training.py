@@ -1,0 +1,188 @@
+"""What tables of runs in low precision say: effective parameters, sensitivity by role, and rounding afterwards."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from simlaw.claims.growth import COVERAGE
+from simlaw.claims.paired import stratified
+from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.errors import SimlawError
+from simlaw.fitting.contest import Contest, contest
+from simlaw.fitting.fit import Fit, fit
+from simlaw.fitting.holdout import LargestN, LowestBits, SeveralRoles
+from simlaw.fitting.objective import predicted
+from simlaw.fitting.uncertainty import student, trunk_weights
+from simlaw.laws import EffectiveStep, EffectiveTokens, PrecisionExponential, PrecisionGrowing, PrecisionSum
+from simlaw.observations import Observations, quantized_training
+from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations, weights_alone
+from simlaw.quantizations import quantized_as
+from simlaw.table import Row, Table
+
+#: Forms of what low precision costs, each with its own idea of what is lost.
+FORMS = (PrecisionExponential, EffectiveStep, EffectiveTokens, PrecisionSum, PrecisionGrowing)
+#: Resamplings of trunks.
+_DRAWS = 400
+#: The ratio of the ends of an interval that still says something; standard errors from which something is beaten.
+_FINITE, _BEATEN = 4.0, 2.0
+
+#: A size, a token count and a seed.
+Place = tuple[int, int, int]
+
+
+def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
+    """Whether N_eff of the weights' bits is identified and predicts the largest size (claim A7)."""
+    seen = precision_observations(table)
+    found = role_fit(seen, "P_w")
+    assert found.draws is not None
+    names = ("g_w", "n_w")
+    ends = {name: _ends(np.asarray(found.draws.values[name])) for name in names}
+    findings = [
+        Finding(what=name, value=float(found.law.values[name]), low=low, high=high, judged=name == "g_w")
+        for name, (low, high) in ends.items()
+    ]
+    missed, noise = largest_missed(seen, "P_w")
+    findings += [
+        Finding(what="error on the largest size, nats per token", value=missed),
+        Finding(what="noise of its means", value=noise),
+    ]
+    low, high = ends["g_w"]
+    narrow = found.health == "VALID" and low > 0 and high < _FINITE * low
+    rivals = role_contest(seen, "P_w")
+    findings += [
+        Finding(what=f"{entry.name}: behind the best, in errors", value=entry.behind, judged=False)
+        for entry in rivals.entries
+        if np.isfinite(entry.behind)
+    ]
+    outcome = decided(narrow and missed < noise, narrow and missed > _BEATEN * noise)
+    fitted = "is identified" if narrow else f"is not identified ({found.health})"
+    return outcome, f"g_w {fitted}; of the forms, {rivals.verdict}", findings
+
+
+def training_low_prepares_for_rounding(table: Table) -> Answer:
+    """Whether rounding costs less after training at one bit more than it leaves (claim A8)."""
+    rows = quantized_as(table, ptq_granularity="channel")
+    findings = []
+    for bits in (2, 3, 5):
+        plain = {_of(row): row["delta"] for row in rows if row["ptq_bits"] == bits and not quantized_training(row)}
+        for trained in (bits + 1, bits):
+            mine = [
+                row
+                for row in rows
+                if row["ptq_bits"] == bits and row["train_weights_bits"] == trained and weights_alone(row)
+            ]
+            values = [(_of(row), row["delta"] - plain[_of(row)]) for row in mine if _of(row) in plain]
+            if values:
+                what = f"delta at int{bits} of int{trained} training - of 16-bit training"
+                findings.append(averaged(values, what, judged=trained == bits + 1))
+    judged = [finding for finding in findings if finding.judged]
+    if not judged:
+        raise SimlawError("no run trained at one bit more was rounded beside one at 16 bits: add precisions and PTQ")
+    less, more = sum(f.below < 0 for f in judged), sum(f.above > 0 for f in judged)
+    outcome = decided(less == len(judged), more > 0)
+    return outcome, f"the difference is below 0 in {less} of {len(judged)} cases, above 0 in {more}", findings
+
+
+def inputs_matter_most(table: Table) -> Answer:
+    """Whether inputs cost more than weights at four bits, and weights more than keys and values (claim A10)."""
+    pairs, _ = pairs_of(table)
+    names = {"P_a": "inputs", "P_w": "weights", "P_kv": "keys and values"}
+    findings = [mean_cost(pairs, {role: 4}, f"cost of int4 {name}", judged=False) for role, name in names.items()]
+    judged = [
+        difference(pairs, {one: 4}, {other: 4}, f"int4 {names[one]} - {names[other]}")
+        for one, other in (("P_a", "P_w"), ("P_w", "P_kv"))
+    ]
+    for bits in (2, 3):
+        for one, other in (("P_a", "P_w"), ("P_w", "P_kv")):
+            with contextlib.suppress(SimlawError):
+                what = f"int{bits} {names[one]} - {names[other]}"
+                findings.append(difference(pairs, {one: bits}, {other: bits}, what, judged=False))
+    outcome = decided(all(f.above > 0 for f in judged), any(f.below < 0 for f in judged))
+    order = sorted(names, key=lambda role: -next(f.value for f in findings if names[role] in f.what))
+    return outcome, f"from the most costly: {', '.join(names[role] for role in order)}", [*judged, *findings]
+
+
+def role_contest(seen: Observations, role: str, *, draws: int = _DRAWS) -> Contest:
+    """The contest of forms on the rows of one role, on the largest size and its lowest bits; errors as `contest`."""
+    mine = of_roles(seen, {role: True})
+    weights = trunk_weights(mine.trunk, mine.x["N"], draws=draws)
+    return contest(FORMS, mine, weights, (LargestN(), LowestBits(role)), fixed={}, bounds={})
+
+
+def joint_contest(seen: Observations, *, draws: int = _DRAWS) -> Contest:
+    """The contest of forms on all rows, predicting runs in which several roles are quantized from those of one role."""
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
+    return contest(FORMS, seen, weights, (SeveralRoles(), LargestN()), fixed={}, bounds={})
+
+
+def role_fit(seen: Observations, role: str, *, draws: int = _DRAWS) -> Fit:
+    """N_eff fitted to the rows of one role alone."""
+    mine = of_roles(seen, {role: True})
+    return fit(PrecisionExponential, mine, trunk_weights(mine.trunk, mine.x["N"], draws=draws))
+
+
+def largest_missed(seen: Observations, role: str) -> tuple[float, float]:
+    """How far the means of cells of the largest size are from what the other sizes say of them, and their noise.
+
+    Root mean squares over the cells, in nats per token, of what low precision in one role costs. Raises `SimlawError`
+    where there is no such cell.
+    """
+    mine = of_roles(seen, {role: True})
+    away = LargestN().mask(mine)
+    held = mine.keep(away & mine.pairs)
+    if not len(held.y):
+        raise SimlawError(f"the largest size was not trained with {role}: add it to the precisions of its grid")
+    law = fit(PrecisionExponential, mine.keep(~away)).law
+    said = predicted(law, held)
+    cells, place = np.unique(np.stack([held.x["D"], held.x[role]]), axis=1, return_inverse=True)
+    place, count = place.reshape(-1), cells.shape[1]
+    seeds = np.bincount(place, minlength=count)
+    missed = np.bincount(place, held.y - said, minlength=count) / seeds
+    noise = np.sqrt(np.bincount(place, held.sigma**2, minlength=count) / seeds)
+    return float(np.sqrt(np.mean(missed**2))), float(np.sqrt(np.mean(noise**2)))
+
+
+def mean_cost(pairs: Sequence[Pair], bits: Mapping[str, float], what: str, judged: bool = True) -> Finding:
+    """What one precision costs on average, in nats per token; errors as `averaged`."""
+    chosen = [pair for pair in pairs if pair.bits == {**dict.fromkeys(BITS, np.inf), **bits}]
+    return averaged([(_of(pair.low), pair.cost) for pair in chosen], what, judged)
+
+
+def difference(
+    pairs: Sequence[Pair], one: Mapping[str, float], other: Mapping[str, float], what: str, judged: bool = True
+) -> Finding:
+    """What one precision costs more than another at equal size, tokens and seed, on average, in nats per token."""
+    full = dict.fromkeys(BITS, np.inf)
+    theirs = {_of(pair.low): pair.cost for pair in pairs if pair.bits == {**full, **other}}
+    mine = [(_of(pair.low), pair.cost) for pair in pairs if pair.bits == {**full, **one}]
+    return averaged([(place, cost - theirs[place]) for place, cost in mine if place in theirs], what, judged)
+
+
+def averaged(values: Sequence[tuple[Place, float]], what: str, judged: bool = True) -> Finding:
+    """The mean over sizes with its interval; a seed of a size counts once, with the mean over its token counts.
+
+    Raises `SimlawError` where there is nothing, and where a size has one seed.
+    """
+    if not values:
+        raise SimlawError(f"no run tells {what}: add its precisions to a grid with full precision and two seeds")
+    seeds: dict[tuple[int, int], list[float]] = {}
+    for (size, _, seed), value in values:
+        seeds.setdefault((size, seed), []).append(value)
+    sizes: dict[int, list[float]] = {}
+    for (size, _), each in seeds.items():
+        sizes.setdefault(size, []).append(float(np.mean(each)))
+    value, spread, freedom = stratified(sizes)
+    reach = student(freedom, COVERAGE) * spread
+    return Finding(what=what, value=value, low=value - reach, high=value + reach, judged=judged)
+
+
+def _ends(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
+    """The ends of the central interval of `COVERAGE`."""
+    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _of(row: Row) -> Place:
+    return row["params_blocks"], row["tokens"], row["seed"]
