@@ -1,20 +1,36 @@
 """The analysis of one table: its fits and their joint bootstrap, ready for decisions and figures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import Contest, contest
 from simlaw.fitting.fit import Fit, fit
-from simlaw.fitting.holdout import LowestBits
+from simlaw.fitting.holdout import LargestN, LowestBits, SeveralRoles
 from simlaw.fitting.uncertainty import TrunkWeights, trunk_weights
 from simlaw.law import AbstractPenalty
-from simlaw.laws import Chinchilla, ExponentialPenalty, PowerPenalty, StepPenalty
+from simlaw.laws import (
+    Chinchilla,
+    EffectiveStep,
+    EffectiveTokens,
+    ExponentialPenalty,
+    PowerPenalty,
+    PrecisionExponential,
+    PrecisionGrowing,
+    PrecisionSum,
+    StepPenalty,
+)
 from simlaw.observations import Observations, granularities, loss_observations, penalty_observations
+from simlaw.precisions import BITS, of_roles, precision_observations
 from simlaw.quantizations import plainest
 from simlaw.table import Table
 
 #: The bit terms that are compared, the simplest first.
 PENALTIES = (StepPenalty, ExponentialPenalty, PowerPenalty)
+#: The forms of what training in low precision costs, each with its own idea of what is lost.
+PRECISIONS = (PrecisionExponential, EffectiveStep, EffectiveTokens, PrecisionSum, PrecisionGrowing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +83,39 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
         rivals=rivals,
         granularity=kinds[0],
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionAnalysis:
+    """What training in low precision costs: the contests of forms on each role alone, and on all of them.
+
+    `chosen` is the simplest form within the noise of the best for all roles, fitted with draws to all rows. The forms
+    of one role predict the largest size and the lowest bits; those of all roles runs with several of them quantized,
+    and the largest size.
+    """
+
+    observations: Observations
+    roles: Mapping[str, Contest]
+    together: Contest
+    chosen: Fit
+
+
+def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
+    """The analysis of a table of runs in low precision.
+
+    Of a role with fewer than three bit-widths there is no contest. Raises `SimlawError` where nothing is paired with
+    full precision, and where no run has several roles quantized.
+    """
+    seen = precision_observations(table)
+    roles = {}
+    for role in BITS:
+        mine = of_roles(seen, (role,))
+        if len(np.unique(mine.x[role])) > 3:
+            roles[role] = contest(PRECISIONS, mine, None, (LargestN(), LowestBits(role)), fixed={}, bounds={})
+    together = contest(PRECISIONS, seen, None, (SeveralRoles(), LargestN()), fixed={}, bounds={})
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
+    chosen = fit(type(together.chosen.fit.law), seen, weights)
+    return PrecisionAnalysis(observations=seen, roles=roles, together=together, chosen=chosen)
 
 
 def loss_fit(table: Table, *, repeats: bool = False, draws: int = 1000) -> tuple[Observations, TrunkWeights, Fit]:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import numpy as np
 
-from simlaw.analysis import Analysis
+from simlaw.analysis import Analysis, PrecisionAnalysis
 from simlaw.declared import Above, Between, Count, Fraction, mismatch
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
 from simlaw.fitting.certificate import Health
+from simlaw.fitting.contest import Contest
 from simlaw.fitting.fit import Fit
 from simlaw.fitting.objective import Objective, objective_of
 from simlaw.fitting.quantized import QuantizedFit
@@ -149,6 +150,40 @@ def analysis_json(analysis: Analysis, table_sha256: str) -> str:
             ],
         }
     )
+
+
+def precision_json(analysis: PrecisionAnalysis, table_sha256: str) -> str:
+    """The file of an analysis of training precision: the chosen form's fit, and the contests that it comes from."""
+    found = {"together": analysis.together, **analysis.roles}
+    return _sealed(
+        {
+            **_fit(analysis.chosen),
+            "N": "params_blocks",
+            "table_sha256": table_sha256,
+            "contests": {name: _contest(one) for name, one in found.items()},
+        }
+    )
+
+
+def _contest(found: Contest) -> dict[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "chosen": found.chosen.name,
+        "decided": found.decided,
+        "holdouts": [str(holdout) for holdout in found.holdouts],
+        "entries": [
+            {
+                "form": entry.name,
+                "health": entry.fit.health,
+                "refits": list(entry.refits),
+                "held_out": [_number(error) for error in entry.held_out],
+                "behind": _number(entry.behind),
+                "aicc": _number(entry.aicc),
+                "parameters": {name: _number(float(value)) for name, value in entry.fit.law.values.items()},
+            }
+            for entry in found.entries
+        ],
+    }
 
 
 def _fit(fit: Fit) -> dict[str, Any]:

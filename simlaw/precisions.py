@@ -5,7 +5,7 @@ noisy than either loss.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -169,8 +169,8 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["params_blocks"], row["tokens"], row["seed"]
 
 
-def of_roles(seen: Observations, roles: Mapping[str, bool]) -> Observations:
-    """The losses at full precision, and the costs of those pairs whose quantized roles are the ones that are true."""
-    wanted = np.array([roles.get(name, False) for name in BITS])
+def of_roles(seen: Observations, roles: Sequence[str]) -> Observations:
+    """The losses at full precision, and the costs of those pairs in which these roles are quantized, and no other."""
+    wanted = np.array([name in roles for name in BITS])
     there = np.isfinite(np.stack([seen.x[name] for name in BITS]))
     return seen.keep(~seen.pairs | (there == wanted[:, None]).all(axis=0))

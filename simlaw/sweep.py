@@ -167,8 +167,9 @@ class Tolerance(Declared):
     delta: Positive
 
 
-#: What is made of a sweep's table: fits, a verdict and the headline, or the best learning rates and their rule.
-Analysis = Literal["law", "rates"]
+#: What is made of a sweep's table: fits, a verdict and the headline; the best learning rates and their rule; or the
+#: forms of what training in low precision costs.
+Analysis = Literal["law", "rates", "precision"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +179,8 @@ class Sweep(Declared):
     A recipe's own rate, form of schedule and weight decay come before the sweep's, and a grid's schedules before both.
     `averages` of the weights are evaluated beside the last ones; with `curvature` every evaluation has the Hessian's
     trace of its checkpoint, which is probed once for all of them. `analysis` is what `simlaw reproduce` makes of the
-    table, and `claims` are what it is asked about; both are no part of the sweep's identity.
+    table, of the rows that `where` (COLUMN=VALUE) accepts, and `claims` are what all of it is asked about; these are
+    no part of the sweep's identity.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
@@ -200,6 +202,7 @@ class Sweep(Declared):
     curvature: Curvature | None = option(None)
     analysis: Analysis = field(default="law", metadata={"identity": False})
     claims: tuple[str, ...] = field(default=(), metadata={"identity": False})
+    where: tuple[str, ...] = field(default=(), metadata={"identity": False})
 
     def check(self) -> None:
         if self.analysis == "rates" and self.grids and max(len(grid.rate_multiples) for grid in self.grids) < 3:

@@ -121,7 +121,7 @@ def test_effective_parameters_of_three_roles_come_back_from_losses_and_pairs():
     assert found.health == "VALID"
     for name in ("g_w", "g_a", "g_kv"):
         assert found.law.values[name] == pytest.approx(ROLES.values[name], rel=0.12)
-    weights = of_roles(seen, {"P_w": True})
+    weights = of_roles(seen, ("P_w",))
     assert np.isinf(weights.x["P_a"]).all()
     assert set(weights.x["P_w"]) == {2, 3, 4, 6, np.inf}
     assert set(fit(PrecisionExponential, weights).unknown) >= {"g_a", "n_a", "g_kv", "n_kv"}

@@ -86,6 +86,36 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmCurve:
+    """The mean penalty of an arm at one size and bit-width, in nats per token, with standard errors over seeds."""
+
+    name: str
+    tokens: tuple[int, ...]
+    delta: tuple[float, ...]
+    error: tuple[float, ...]
+
+
+def arm_curves(arms: Arms, params: int, bits: int) -> tuple[ArmCurve, ...]:
+    """The curves of the arms that differ in how the rate falls alone, at one size and bit-width."""
+    found = []
+    for arm, rows in sorted(arms.each.items(), key=lambda pair: _order(pair[0])):
+        here = rows.where(lambda row: row["params_blocks"] == params and row["ptq_bits"] == bits)
+        if arm.rate_multiple != 1 or arm.weight_decay != arms.decay or not here:
+            continue
+        tokens = sorted({row["tokens"] for row in here})
+        each = [np.array([row["delta"] for row in here if row["tokens"] == d]) for d in tokens]
+        found.append(
+            ArmCurve(
+                name=arm.falls,
+                tokens=tuple(tokens),
+                delta=tuple(float(one.mean()) for one in each),
+                error=tuple(float(one.std(ddof=1) / np.sqrt(len(one))) if len(one) > 1 else 0.0 for one in each),
+            )
+        )
+    return tuple(found)
+
+
 def growths(arms: Arms) -> dict[Arm, Growth]:
     """How the penalty of each arm grows with data and falls with size; without arms whose rows do not tell."""
     found = {}
@@ -114,7 +144,9 @@ def grows_as_the_rate_falls(table: Table) -> Answer:
         with contextlib.suppress(SimlawError):
             what = "penalty averaged at the constant rate / cooled down"
             findings.append(compared(arms.of(0.0, average), arms.of(cooldown), what))
-    outcome = decided(constant.above <= 0 <= constant.below and cooled.above > 0, constant.above > 0)
+    # an interval that holds both 0 and what the cool-down gives tells nothing
+    flat = constant.above <= 0 <= constant.below < cooled.value
+    outcome = decided(flat and cooled.above > 0, constant.above > 0)
     return (
         outcome,
         f"gD is {constant.value:.2f} ({constant.above:.2f} to {constant.below:.2f}) at the constant rate, "

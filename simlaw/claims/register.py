@@ -293,7 +293,8 @@ _REGISTER = (
     Claim(
         name="A5",
         says="the penalty grows with data because the learning rate falls at the end, and not with the tokens",
-        rule="int4 to int6 on one trunk: gD at the constant rate has 0 in its interval, and is above 0 cooled down",
+        rule="int4 to int6 on one trunk: gD is above 0 cooled down, and at the constant rate has 0 in an interval that "
+        "ends below it; fails where it is above 0 there too",
         answer=grows_as_the_rate_falls,
         across=True,
     ),

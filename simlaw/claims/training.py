@@ -6,23 +6,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.analysis import PRECISIONS
 from simlaw.claims.growth import COVERAGE
 from simlaw.claims.paired import stratified
 from simlaw.claims.verdict import Answer, Finding, decided
 from simlaw.errors import SimlawError
-from simlaw.fitting.contest import Contest, contest
+from simlaw.fitting.contest import contest
 from simlaw.fitting.fit import Fit, fit
-from simlaw.fitting.holdout import LargestN, LowestBits, SeveralRoles
+from simlaw.fitting.holdout import LargestN, LowestBits
 from simlaw.fitting.objective import predicted
 from simlaw.fitting.uncertainty import student, trunk_weights
-from simlaw.laws import EffectiveStep, EffectiveTokens, PrecisionExponential, PrecisionGrowing, PrecisionSum
+from simlaw.laws import PrecisionExponential
 from simlaw.observations import Observations, quantized_training
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations, weights_alone
 from simlaw.quantizations import quantized_as
 from simlaw.table import Row, Table
 
-#: Forms of what low precision costs, each with its own idea of what is lost.
-FORMS = (PrecisionExponential, EffectiveStep, EffectiveTokens, PrecisionSum, PrecisionGrowing)
 #: Resamplings of trunks.
 _DRAWS = 400
 #: The ratio of the ends of an interval that still says something; standard errors from which something is beaten.
@@ -50,7 +49,7 @@ def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     ]
     low, high = ends["g_w"]
     narrow = found.health == "VALID" and low > 0 and high < _FINITE * low
-    rivals = role_contest(seen, "P_w")
+    rivals = contest(PRECISIONS, of_roles(seen, ("P_w",)), None, (LargestN(), LowestBits("P_w")), fixed={}, bounds={})
     findings += [
         Finding(what=f"{entry.name}: behind the best, in errors", value=entry.behind, judged=False)
         for entry in rivals.entries
@@ -104,22 +103,9 @@ def inputs_matter_most(table: Table) -> Answer:
     return outcome, f"from the most costly: {', '.join(names[role] for role in order)}", [*judged, *findings]
 
 
-def role_contest(seen: Observations, role: str, *, draws: int = _DRAWS) -> Contest:
-    """The contest of forms on the rows of one role, on the largest size and its lowest bits; errors as `contest`."""
-    mine = of_roles(seen, {role: True})
-    weights = trunk_weights(mine.trunk, mine.x["N"], draws=draws)
-    return contest(FORMS, mine, weights, (LargestN(), LowestBits(role)), fixed={}, bounds={})
-
-
-def joint_contest(seen: Observations, *, draws: int = _DRAWS) -> Contest:
-    """The contest of forms on all rows, predicting runs in which several roles are quantized from those of one role."""
-    weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
-    return contest(FORMS, seen, weights, (SeveralRoles(), LargestN()), fixed={}, bounds={})
-
-
 def role_fit(seen: Observations, role: str, *, draws: int = _DRAWS) -> Fit:
     """N_eff fitted to the rows of one role alone."""
-    mine = of_roles(seen, {role: True})
+    mine = of_roles(seen, (role,))
     return fit(PrecisionExponential, mine, trunk_weights(mine.trunk, mine.x["N"], draws=draws))
 
 
@@ -129,7 +115,7 @@ def largest_missed(seen: Observations, role: str) -> tuple[float, float]:
     Root mean squares over the cells, in nats per token, of what low precision in one role costs. Raises `SimlawError`
     where there is no such cell.
     """
-    mine = of_roles(seen, {role: True})
+    mine = of_roles(seen, (role,))
     away = LargestN().mask(mine)
     held = mine.keep(away & mine.pairs)
     if not len(held.y):

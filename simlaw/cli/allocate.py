@@ -66,7 +66,7 @@ def command(
         law = open_law(source)
     else:
         found = open_source(source, own, chosen)
-        analysis = analyse(found.rows)
+        analysis = analyse(found.fitted)
         law = analysis.base
         if analysis.penalty is not None:
             law = QuantizedFit(base=analysis.base, penalty=analysis.penalty)

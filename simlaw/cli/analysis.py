@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simlaw.analysis import Analysis
+from simlaw.analysis import Analysis, PrecisionAnalysis
 from simlaw.decision.baselines import baselines_text
 from simlaw.decision.regret import regret_of_table
 from simlaw.decision.verdict import Decision, Question, decide
@@ -36,6 +36,13 @@ def fit_report(analysis: Analysis) -> str:
     trend, rates = trend_report(analysis), rate_report(analysis.table)
     parts = [str(analysis.base), str(analysis.penalty), held, *checks, trend, rates]
     return "\n\n".join(part for part in parts if part)
+
+
+def precision_report(analysis: PrecisionAnalysis) -> str:
+    """The chosen form of what low precision in training costs, and the contests on each role and on all."""
+    names = {"P_w": "weights", "P_a": "inputs of block matrices", "P_kv": "keys and values"}
+    parts = [str(analysis.chosen), f"all roles\n{analysis.together}"]
+    return "\n\n".join([*parts, *(f"{names[role]} alone\n{found}" for role, found in analysis.roles.items())])
 
 
 def residual_report(analysis: Analysis) -> str:

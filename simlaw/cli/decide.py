@@ -110,7 +110,7 @@ def command(
             click.echo(str(choice))
         return
     question, found = ask(source, size, flops, tokens, total, own, chosen)
-    decision = answer(analyse(found.rows), question)
+    decision = answer(analyse(found.fitted), question)
     if as_json:
         print_json(dataclasses.asdict(decision))
     else:

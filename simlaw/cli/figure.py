@@ -46,7 +46,7 @@ def command(name: str, sweep: str, out: Path | None, own: bool, chosen: tuple[st
         found.file,
         found.rows,
         place,
-        analysis=lambda: analyse(found.rows),
+        analysis=lambda: analyse(found.fitted),
         curves=lambda: open_curves(sweep, found, own),
     )
     for path in drawn:

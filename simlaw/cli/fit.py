@@ -7,8 +7,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from simlaw.analysis import analyse
-from simlaw.cli.analysis import fit_report, table_sha256
+from simlaw.analysis import analyse, analyse_precision
+from simlaw.cli.analysis import fit_report, precision_report, table_sha256
 from simlaw.cli.options import named, own_option, source_argument, where_option
 from simlaw.cli.source import open_source
 from simlaw.errors import SimlawError
@@ -16,7 +16,7 @@ from simlaw.external import load_table
 from simlaw.files import write_file
 from simlaw.fitting.holdout import Holdout, LargestC, LargestD, LargestN, LowestBits
 from simlaw.law import AbstractLaw
-from simlaw.lawfile import analysis_json
+from simlaw.lawfile import analysis_json, precision_json
 from simlaw.laws import FORMS
 from simlaw.notebook import fit
 
@@ -125,12 +125,17 @@ def command(context: click.Context, /, source: str, columns: tuple[str, ...], **
 
 def _fit_sweep(source: str, options: Mapping[str, Any]) -> None:
     found = open_source(source, options["own"], options["chosen"])
-    analysis = analyse(found.rows, repeats=options["repeats"])
-    click.echo(fit_report(analysis))
+    if found.file is not None and found.file.sweep.analysis == "precision":
+        of_precision = analyse_precision(found.fitted)
+        report, written = precision_report(of_precision), precision_json(of_precision, table_sha256(found.rows))
+    else:
+        analysis = analyse(found.fitted, repeats=options["repeats"])
+        report, written = fit_report(analysis), analysis_json(analysis, table_sha256(found.rows))
+    click.echo(report)
     if options["write"]:
         if found.file is None:
             raise SimlawError(f"--write: {source} belongs to no sweep, so it has no law.json; leave --write out")
-        write_file(found.file.law, analysis_json(analysis, table_sha256(found.rows)).encode())
+        write_file(found.file.law, written.encode())
         click.echo(f"\nwritten to {found.file.law}")
 
 

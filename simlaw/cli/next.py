@@ -58,7 +58,7 @@ def command(
         bits = _whole_bits(law.ranges.get("P_post"))
     else:
         question, found = ask(source, size, flops)
-        analysis = analyse(found.rows)
+        analysis = analyse(found.fitted)
         decision = answer(analysis, question)
         said, plans = decision.sentence, [_of_plan(one) for one in decision.plans]
         assert analysis.penalty is not None  # or `answer` would have refused

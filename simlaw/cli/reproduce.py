@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from simlaw.analysis import Analysis, analyse
+from simlaw.analysis import Analysis, analyse, analyse_precision
 from simlaw.claims import judge
-from simlaw.cli.analysis import answer, decision_report, fit_report
+from simlaw.cli.analysis import answer, decision_report, fit_report, precision_report
 from simlaw.cli.claims import verdicts_file
 from simlaw.cli.figure import draw, folder
 from simlaw.cli.options import (
@@ -85,13 +85,15 @@ def command(
 
 def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
     """Fit the laws of the rows, judge the sweep's claims, and draw; the verdict, or why there is none."""
-    analysis = analyse(rows)
+    fitted = select(rows, session.file.sweep.where)
+    if session.file.sweep.analysis == "precision":
+        click.echo(f"\n{precision_report(analyse_precision(fitted))}\n")
+        _judged(session, rows, mine)
+        _draw(figure or session.file.name, session, rows, out, own, lambda: analyse(fitted))
+        return ""
+    analysis = analyse(fitted)
     click.echo(f"\n{fit_report(analysis)}\n")
-    if session.file.sweep.claims:
-        verdicts = judge(rows, session.file.sweep.claims)
-        click.echo(f"{verdicts}\n")
-        write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
-        click.echo(f"verdicts: {mine / 'verdicts.json'}")
+    _judged(session, rows, mine)
     named = (folder(session.file) / f"{session.file.name}.py").is_file()
     for name in (figure,) if figure else ("headline", *((session.file.name,) if named else ())):
         _draw(name, session, rows, out, own, lambda: analysis)
@@ -104,6 +106,15 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
     tokens = Question(bytes=budget.bytes, amount=budget.tokens, convention="tokens")
     other = f"\nThe other convention. {answer(analysis, tokens).sentence}"
     return f"{other}\n\n{decision_report(answer(analysis, Question(bytes=budget.bytes, amount=budget.flops)))}"
+
+
+def _judged(session: Session, rows: Table, mine: Path) -> None:
+    """Say what the rows say of the sweep's claims, where it has any."""
+    if session.file.sweep.claims:
+        verdicts = judge(rows, session.file.sweep.claims)
+        click.echo(f"{verdicts}\n")
+        write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
+        click.echo(f"verdicts: {mine / 'verdicts.json'}")
 
 
 def _rates(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:

@@ -21,6 +21,11 @@ class Source:
     rows: Table
     file: SweepFile | None
 
+    @property
+    def fitted(self) -> Table:
+        """The rows that laws are fitted to: those that the sweep says, or all."""
+        return self.rows if self.file is None else select(self.rows, self.file.sweep.where)
+
 
 def open_source(where: str, own: bool, chosen: Sequence[str]) -> Source:
     """The rows of a sweep by name or path, or of a table by its path; those that `chosen` (COLUMN=VALUE) accepts.
