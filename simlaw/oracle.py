@@ -89,6 +89,24 @@ class QuantizedRegression:
         found = np.exp(np.interp(-np.log(gap), -np.log(tails), np.log(np.arange(1.0, len(tails) + 1))))
         return np.where(gap > tails[0], np.nan, found)
 
+    def excess(self, N: Sizes, D: int, P: Sizes) -> Sizes:
+        """The risk after D samples above that at D = infinity: what more data would take away."""
+        return self.risk(N, D, P) - self.limit(N, P)
+
+    def effective_tokens(self, N: Sizes, D: int, P: Sizes, beyond: int = 8) -> Sizes:
+        """D_eff: how many samples at full precision leave the same excess; between counts on a log-log line.
+
+        NaN where they would be fewer than D / `beyond`, or more than D · `beyond`.
+        """
+        counts = np.unique(np.geomspace(D / beyond, D * beyond, 9).round().astype(int))
+        full = np.stack([self.excess(N, int(d), np.full_like(N, np.inf)) for d in counts], axis=1)
+        own = self.excess(N, D, P)
+        each = [
+            np.exp(np.interp(-np.log(one), -np.log(line), np.log(counts), left=np.nan, right=np.nan))
+            for one, line in zip(own, full, strict=True)
+        ]
+        return np.array(each)
+
     def _problem(self, N: Sizes, P: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sizes]:
         """Of each size: the variances h of its features, u_i^2, the signal lost in each, and that of all others."""
         if not (np.asarray(N) <= self.directions).all():

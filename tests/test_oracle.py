@@ -124,6 +124,43 @@ def test_a_fit_finds_the_known_shares_of_the_size():
     assert np.allclose(shares, known[:5], rtol=0.01)
 
 
+def behind(found):
+    return {type(entry.fit.law): entry.behind for entry in found.entries}
+
+
+def excess_table(kind, bits, noise=0.0):
+    """What more data would take away, above 1: small models, where label noise leads and precision costs data."""
+    problem, rng = QuantizedRegression(kind=kind, directions=4096), np.random.default_rng(0)
+    tokens, sizes = (4096, 8192, 16_384), np.array([8.0, 16.0])
+    grid = [(n, d, p) for d in tokens for n in sizes for p in bits]
+    n, d, p = (np.array(axis, float) for axis in zip(*grid, strict=True))
+    y = np.concatenate([problem.excess(n[d == one], one, p[d == one]) for one in tokens])
+    y = 1.0 + y * np.exp(noise * rng.normal(size=len(y)))
+    trunk = tuple(f"{a:g}-{b:g}" for a, b in zip(n, p, strict=True))
+    x = {"N": n, "D": d, "P_w": p}
+    return problem, Observations(x=x, y=y, sigma=np.full(len(y), np.nan), trunk=trunk, left_out={})
+
+
+@pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+def test_a_fit_finds_the_known_shares_of_the_data_where_label_noise_leads(kind):
+    bits = (1.0, 2.0, 3.0, np.inf)
+    problem, seen = excess_table(kind, bits)
+    found = fit(PrecisionTokens, seen, fixed={"E": 1.0})
+    one = np.array([16.0])
+    for p in bits[:-1]:
+        known = problem.effective_tokens(one, 8192, np.array([p]))[0] / 8192
+        share = 1 - np.exp(-p / found.law.values["g_w"] + found.law.values["n_w"])
+        assert 0.3 < known < 1
+        assert share == pytest.approx(known, rel=0.04)
+
+
+def test_a_contest_tells_lost_data_from_lost_parameters():
+    _, seen = excess_table("multiplicative", (1.0, 2.0, 3.0, np.inf), noise=0.002)
+    found = contest(FORMS, seen, None, (), fixed={"E": 1.0}, bounds={})
+    assert type(found.best.fit.law) is PrecisionTokens
+    assert min(behind(found)[rival] for rival in (PrecisionWeights, PrecisionAdded)) > 6
+
+
 @pytest.fixture(scope="module")
 def contests():
     found = {}
@@ -131,10 +168,6 @@ def contests():
         table = regression_table(QuantizedRegression(kind=kind), tokens=(512, 1024, 2048, 4096), noise=0.002)
         found[kind] = contest(FORMS, table, None, (), fixed={}, bounds={})
     return found
-
-
-def behind(found):
-    return {type(entry.fit.law): entry.behind for entry in found.entries}
 
 
 def test_a_contest_tells_that_additive_noise_acts_on_the_size(contests):
