@@ -1,5 +1,7 @@
 """The oracle for P: its risk is that of the simulated model, and what fits find in its tables is what is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -154,11 +156,26 @@ def test_a_fit_finds_the_known_shares_of_the_data_where_label_noise_leads(kind):
         assert share == pytest.approx(known, rel=0.04)
 
 
-def test_a_contest_tells_lost_data_from_lost_parameters():
-    _, seen = excess_table("multiplicative", (1.0, 2.0, 3.0, np.inf), noise=0.002)
-    found = contest(FORMS, seen, None, (), fixed={"E": 1.0}, bounds={})
-    assert type(found.best.fit.law) is PrecisionTokens
-    assert min(behind(found)[rival] for rival in (PrecisionWeights, PrecisionAdded)) > 6
+@pytest.mark.parametrize("loses", ["data", "parameters"])
+def test_a_contest_tells_lost_data_from_lost_parameters(loses):
+    # what one size has to gain from data, and what all have to gain from size, each with its known loss by precision
+    problem = QuantizedRegression(kind="additive", directions=4096)
+    one, bits = np.array([16.0]), np.array([2.0, 3.0, np.inf])
+    rows = []
+    for n, d, p in itertools.product((16.0, 32.0, 64.0, 128.0), (2048, 4096, 8192, 16_384), bits):
+        size, precision, full = np.array([n]), np.array([p]), np.array([np.inf])
+        limit = problem.limit(size, precision if loses == "parameters" else full)[0]
+        more = problem.excess(one, d, precision if loses == "data" else full)[0]
+        rows.append((n, d, p, limit + more))
+    n, d, p, y = (np.array(column) for column in zip(*rows, strict=True))
+    trunk = tuple(f"{a:g}-{b:g}" for a, b in zip(n, p, strict=True))
+    seen = Observations(
+        x={"N": n, "D": d.astype(float), "P_w": p}, y=y, sigma=np.full(len(y), np.nan), trunk=trunk, left_out={}
+    )
+    found = contest(FORMS, seen, None, (), fixed={}, bounds={})
+    truth = {"data": PrecisionTokens, "parameters": PrecisionWeights}[loses]
+    assert type(found.chosen.fit.law) is truth
+    assert found.decided
 
 
 @pytest.fixture(scope="module")
