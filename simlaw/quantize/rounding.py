@@ -13,6 +13,10 @@ from simlaw.formats import FLOATS, AffineLevels, FloatLevels, Levels, SignLevels
 from simlaw.formats import Float as FloatFormat
 
 
+#: The bits of a float32 that are its exponent; all are set in infinities and NaN.
+_EXPONENT = np.uint32(0x7F800000)
+
+
 def on_levels(
     x: Float[Array, "*n"], levels: Levels, low: Array | None = None, key: Key[Array, ""] | None = None
 ) -> Float[Array, "*n"]:
@@ -47,10 +51,12 @@ def _whole(x: Array, key: Array | None) -> Array:
 
 
 def _on_float(x: Array, levels: FloatLevels, key: Array | None) -> Array:
-    _, exponent = jnp.frexp(x)  # x = m · 2^exponent with 1/2 <= m < 1
-    exponent = jnp.maximum(exponent - 1, jnp.asarray(levels.exponent, jnp.int32))
+    # the power of two below |x|: its bits of exponent alone, where frexp and ldexp take several times as long
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & _EXPONENT
+    below = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    least = jnp.ldexp(jnp.float32(1), jnp.asarray(levels.exponent, jnp.int32))
     # powers of two: exact, and in two steps, since one unit in the last place may lie below float32's normal numbers
-    power = jnp.ldexp(jnp.ones_like(x), exponent)
+    power = jnp.where(bits == _EXPONENT, 1.0, jnp.maximum(below, least))
     units = jnp.ldexp(jnp.float32(1), jnp.asarray(levels.mantissa, jnp.int32))
     return _whole(x / power * units, key) / units * power
 
