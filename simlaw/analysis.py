@@ -107,12 +107,12 @@ def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     full precision, and where no run has several roles quantized.
     """
     seen = precision_observations(table)
+    together = contest(PRECISIONS, seen, None, (SeveralRoles(), LargestN()), fixed={}, bounds={})
     roles = {}
     for role in BITS:
         mine = of_roles(seen, (role,))
         if len(np.unique(mine.x[role])) > 3:
             roles[role] = contest(PRECISIONS, mine, None, (LargestN(), LowestBits(role)), fixed={}, bounds={})
-    together = contest(PRECISIONS, seen, None, (SeveralRoles(), LargestN()), fixed={}, bounds={})
     weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
     chosen = fit(type(together.chosen.fit.law), seen, weights)
     return PrecisionAnalysis(observations=seen, roles=roles, together=together, chosen=chosen)

@@ -235,45 +235,58 @@ class Sweep(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFile:
-    """A sweep and where it was declared."""
+    """A sweep and where it was declared: the `sweep.py` of a folder, or a `variant` of it beside that, `large.py`.
+
+    What is committed of a sweep lies in its folder, of a variant in one of its own below.
+    """
 
     name: str
     folder: Path
     sweep: Sweep
     claim: str
+    variant: str | None = None
+
+    @property
+    def figure(self) -> str:
+        """The figure that is drawn of it: that of its folder's name."""
+        return self.name.partition("/")[0]
+
+    @property
+    def _place(self) -> Path:
+        return self.folder / self.variant if self.variant else self.folder
 
     @property
     def table(self) -> Path:
         """Its committed table."""
-        return self.folder / "table.csv"
+        return self._place / "table.csv"
 
     @property
     def curves(self) -> Path:
         """The loss curves of its committed runs."""
-        return self.folder / "curves.csv"
+        return self._place / "curves.csv"
 
     @property
     def law(self) -> Path:
         """Its committed fit."""
-        return self.folder / "law.json"
+        return self._place / "law.json"
 
     @property
     def rates(self) -> Path:
         """Its committed study of learning rates."""
-        return self.folder / "rates.json"
+        return self._place / "rates.json"
 
     @property
     def verdicts(self) -> Path:
         """What its table says of its claims."""
-        return self.folder / "verdicts.json"
+        return self._place / "verdicts.json"
 
 
 def load_sweep(where: str) -> SweepFile:
-    """The sweep at a folder, a `sweep.py`, or by the name of a folder below `sweeps/`.
+    """The sweep at a folder or in a file, or by the name of a folder below `sweeps/`; "folder/large" is its `large.py`.
 
     Raises `SimlawError` where the file is missing, fails when run, or defines no `SWEEP`.
     """
-    tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py")]
+    tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py"), Path("sweeps", f"{where}.py")]
     path = next((path for path in tried if path.is_file()), None)
     if path is None:
         there = sorted(found.parent.name for found in Path("sweeps").glob("*/sweep.py"))
@@ -294,6 +307,11 @@ def load_sweep(where: str) -> SweepFile:
     sweep = names.get("SWEEP")
     if not isinstance(sweep, Sweep):
         raise SimlawError(f"{path} defines no SWEEP = Sweep(...): add one")
+    name, variant = path.resolve().parent.name, None if path.name == "sweep.py" else path.stem
     return SweepFile(
-        name=path.resolve().parent.name, folder=path.parent, sweep=sweep, claim=(names.get("__doc__") or "").strip()
+        name=f"{name}/{variant}" if variant else name,
+        folder=path.parent,
+        sweep=sweep,
+        claim=(names.get("__doc__") or "").strip(),
+        variant=variant,
     )

@@ -150,7 +150,7 @@ def test_a_fit_finds_the_known_shares_of_the_data_where_label_noise_leads(kind):
     found = fit(PrecisionTokens, seen, fixed={"E": 1.0})
     one = np.array([16.0])
     for p in bits[:-1]:
-        known = problem.effective_tokens(one, 8192, np.array([p]))[0] / 8192
+        known = problem.effective_tokens(one, 8192, np.array([p]), beyond=3)[0] / 8192
         share = 1 - np.exp(-p / found.law.values["g_w"] + found.law.values["n_w"])
         assert 0.3 < known < 1
         assert share == pytest.approx(known, rel=0.04)

@@ -1,5 +1,8 @@
 """Sweeps: every mistake in a sweep file gets one sentence that names the place."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from simlaw.config import GPTQ, RTN, CalibrationText
@@ -19,6 +22,21 @@ def test_a_sweep_is_found_by_name_folder_and_file(monkeypatch):
     assert len({file.sweep for file in files}) == 1
     assert files[0].claim.startswith("The whole loop in seconds")
     assert files[0].table.name == "table.csv"
+
+
+def test_a_variant_lies_beside_its_sweep_and_what_is_committed_of_it_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "sweeps" / "smoke", tmp_path / "sweeps" / "smoke")
+    (tmp_path / "sweeps" / "smoke" / "large.py").write_text(
+        '"""Larger."""\n'
+        "from dataclasses import replace\nfrom pathlib import Path\nfrom simlaw.sweep import load_sweep\n"
+        'SWEEP = replace(load_sweep(str(Path(__file__).with_name("sweep.py"))).sweep, batch=16)\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    plain, large = load_sweep("smoke"), load_sweep("smoke/large")
+    assert (large.name, large.figure, large.variant, large.claim) == ("smoke/large", "smoke", "large", "Larger.")
+    assert large.sweep.batch == 16 != plain.sweep.batch
+    assert (plain.table, large.table) == (Path("sweeps/smoke/table.csv"), Path("sweeps/smoke/large/table.csv"))
+    assert large.law.parent == large.curves.parent == large.verdicts.parent == large.table.parent
 
 
 def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):

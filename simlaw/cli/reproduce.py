@@ -89,13 +89,13 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
     if session.file.sweep.analysis == "precision":
         click.echo(f"\n{precision_report(analyse_precision(fitted))}\n")
         _judged(session, rows, mine)
-        _draw(figure or session.file.name, session, rows, out, own, lambda: analyse(fitted))
+        _draw(figure or session.file.figure, session, rows, out, own, lambda: analyse(fitted))
         return ""
     analysis = analyse(fitted)
     click.echo(f"\n{fit_report(analysis)}\n")
     _judged(session, rows, mine)
-    named = (folder(session.file) / f"{session.file.name}.py").is_file()
-    for name in (figure,) if figure else ("headline", *((session.file.name,) if named else ())):
+    named = (folder(session.file) / f"{session.file.figure}.py").is_file()
+    for name in (figure,) if figure else ("headline", *((session.file.figure,) if named else ())):
         _draw(name, session, rows, out, own, lambda: analysis)
     budget = session.file.sweep.budget
     if not budget:

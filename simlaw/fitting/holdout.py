@@ -36,6 +36,8 @@ class Holdout:
             values = seen.x[self.variable]
         else:
             raise SimlawError(f"the rows have no {self.variable} to hold out: they have {', '.join(seen.x)}")
+        if self.variable == "roles" and values.max() < 2:
+            raise SimlawError("no run has several tensor roles quantized, so none is held out: add such precisions")
         there = np.unique(values[np.isfinite(values)])
         if len(there) <= self.levels:
             raise SimlawError(

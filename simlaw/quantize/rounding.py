@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Key
 from simlaw.formats import FLOATS, AffineLevels, FloatLevels, Levels, SignLevels, TableLevels
 from simlaw.formats import Float as FloatFormat
 
-
 #: The bits of a float32 that are its exponent; all are set in infinities and NaN.
 _EXPONENT = np.uint32(0x7F800000)
 

@@ -34,7 +34,7 @@ class Session:
         try:
             plan = expand(file.sweep, corpus.fingerprint)
         except SimlawError as error:
-            raise SimlawError(f"{file.folder / 'sweep.py'}: {error}") from error
+            raise SimlawError(f"{file.folder / (file.variant or 'sweep')}.py: {error}") from error
         # wrong here is wrong for every run, so say it before any of them starts
         corpus.held_out(file.sweep.eval_tokens, file.sweep.family.context)
         for seed in {cell.spec.seed for cell in plan.cells}:

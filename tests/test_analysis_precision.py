@@ -1,0 +1,83 @@
+"""The analysis of training precision: planted roles are found again, and what the forms do not tell apart is said."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import simlaw as sl
+from simlaw.analysis import analyse_precision
+from simlaw.cli import cli
+from simlaw.errors import SimlawError
+from simlaw.fitting.holdout import SeveralRoles
+from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionSum
+from simlaw.precisions import precision_observations
+from tests.planted import PRECISIONS as ALL
+from tests.planted import ROLES, TOKENS, planted, planted_precisions
+
+FEW = tuple(bits for bits in ALL if sum(b is not None for b in bits) < 2)
+SWEEP = """
+from simlaw.config import WSD, Text
+from simlaw.recipe import RateRule
+from simlaw.sweep import Grid, Sweep
+SWEEP = Sweep(
+    corpus=Text(), rate=RateRule(rate=0.01, width=64, exponent=-1.0), schedule=WSD(warmup_tokens=65_536), batch=32,
+    grids=(Grid(widths=(16,), tokens=(655_360,)),), eval_tokens=65_536, analysis="precision", claims=("A10",),
+)
+"""
+
+
+#: Enough to tell the forms apart, and quick to fit.
+SMALL = {"tokens": TOKENS[:4], "log_loss": 0.003}
+RIVALS = (PrecisionExponential, PrecisionSum, EffectiveTokens)
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simlaw.analysis.PRECISIONS", RIVALS)
+        return analyse_precision(planted_precisions(**SMALL), draws=60)
+
+
+def test_the_product_of_effective_shares_is_found_and_predicts_runs_with_several_roles(analysis):
+    assert type(analysis.chosen.law) is PrecisionExponential
+    assert analysis.together.decided
+    for name in ("g_w", "g_a", "g_kv"):
+        low, high = np.quantile(analysis.chosen.draws.values[name], [0.01, 0.99])
+        assert low < ROLES.values[name] < high
+    assert {form.__name__ for form in RIVALS} == {entry.name for entry in analysis.together.entries}
+    assert set(analysis.roles) == {"P_w", "P_a", "P_kv"}
+
+
+def test_holding_out_several_roles_leaves_one_role_and_none():
+    seen = precision_observations(planted_precisions())
+    away = SeveralRoles().mask(seen)
+    quantized = np.isfinite([seen.x[name] for name in ("P_w", "P_a", "P_kv")]).sum(axis=0)
+    assert np.array_equal(away, quantized > 1)
+    assert str(SeveralRoles()) == "several roles together"
+
+
+def test_a_table_whose_roles_never_meet_is_refused():
+    with pytest.raises(SimlawError, match="no run has several tensor roles quantized, so none is held out"):
+        analyse_precision(planted_precisions(precisions=FEW))
+    with pytest.raises(SimlawError, match="no run was trained in low precision beside one at full precision"):
+        analyse_precision(planted())
+
+
+def test_the_command_fits_it_says_what_is_undecided_and_writes_a_law_that_decides(tmp_path, monkeypatch):
+    folder = tmp_path / "sweeps" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "sweep.py").write_text(SWEEP)
+    planted_precisions(**SMALL).write(folder / "table.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("simlaw.analysis.PRECISIONS", RIVALS[:2])
+    said = CliRunner().invoke(cli, ["fit", "sweeps/tiny/table.csv", "--write"])
+    assert said.exit_code == 0, said.output
+    assert "weights alone" in said.output
+    assert "inputs of block matrices alone" in said.output
+    law = sl.load_law(folder / "law.json")
+    assert law.law.loss(N=1e5, D=1e6, P_w=3.0) > law.law.loss(N=1e5, D=1e6)
+    written = json.loads((folder / "law.json").read_text())["contests"]
+    assert written["together"]["verdict"] in said.output
+    assert {entry["form"] for entry in written["P_w"]["entries"]} == {"PrecisionExponential", "PrecisionSum"}
