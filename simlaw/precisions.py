@@ -174,3 +174,38 @@ def of_roles(seen: Observations, roles: Sequence[str]) -> Observations:
     wanted = np.array([name in roles for name in BITS])
     there = np.isfinite(np.stack([seen.x[name] for name in BITS]))
     return seen.keep(~seen.pairs | (there == wanted[:, None]).all(axis=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostCell:
+    """What a precision costs at one size and token count, in nats per token: the mean over seeds with its error."""
+
+    params: int
+    tokens: int
+    bits: dict[str, float]
+    cost: float
+    error: float
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that are quantized."""
+        return tuple(name for name, bits in self.bits.items() if np.isfinite(bits))
+
+
+def cost_cells(pairs: Sequence[Pair]) -> tuple[CostCell, ...]:
+    """The cells of some pairs; errors are those of the spread that all cells share."""
+    noise = cost_noise(pairs)
+    found = []
+    for cell in cells_of(pairs).values():
+        mean = np.array([float(np.mean([pair.cost for pair in cell]))])
+        low = cell[0].low
+        found.append(
+            CostCell(
+                params=low["params_blocks"],
+                tokens=low["tokens"],
+                bits=cell[0].bits,
+                cost=float(mean[0]),
+                error=float(noise.of(mean)[0] / np.sqrt(len(cell))),
+            )
+        )
+    return tuple(found)

@@ -17,4 +17,6 @@ from simlaw.plot.rates import plot_rate_curves as plot_rate_curves
 from simlaw.plot.residuals import plot_residuals as plot_residuals
 from simlaw.plot.surface import plot_surface as plot_surface
 from simlaw.plot.training import plot_arms as plot_arms
+from simlaw.plot.training import plot_costs as plot_costs
 from simlaw.plot.training import plot_findings as plot_findings
+from simlaw.plot.training import plot_together as plot_together

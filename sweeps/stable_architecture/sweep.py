@@ -1,0 +1,54 @@
+"""Does an architecture that bounds what is rounded lower the precision at which training diverges?
+
+Question: with norms before every projection and of queries and keys, and inputs of block matrices within ±4, at how few
+bits and at which rates does training still hold, and what do bits cost there?
+Design: both architectures at one and eight times the rate, weights, inputs, keys and values together from 8 bits down,
+with a scale for each token and with one for the batch, at two sizes.
+Command: simlaw reproduce stable_architecture --own
+"""
+
+from simlaw.config import WSD, Precision, Text
+from simlaw.formats import Int, PerChannel, PerTensor, PerToken, Quantizer
+from simlaw.recipe import PRECISION_STABLE, Family, RateRule, Recipe
+from simlaw.sweep import Grid, Sweep, Tolerance
+
+BATCH_TOKENS = 32 * 64
+FIRST = 160 * BATCH_TOKENS  # 0.33M tokens: 128 steps of trunk, 32 of cool-down
+SEEDS = (0, 1, 2)
+
+
+def together(bits: int, inputs: PerToken | PerTensor) -> Precision:
+    """Weights per channel, inputs, keys and values per head and token, all of so many bits."""
+    return Precision(
+        weights=Quantizer(format=Int(bits=bits), granularity=PerChannel()),
+        activations=Quantizer(format=Int(bits=bits), granularity=inputs),
+        kv=Quantizer(format=Int(bits=bits), granularity=PerToken()),
+    )
+
+
+PRECISIONS = (
+    Precision(),
+    *(together(bits, PerToken()) for bits in (2, 3, 4, 6)),
+    *(together(bits, PerTensor()) for bits in (2, 3, 4, 6, 8)),
+)
+
+SWEEP = Sweep(
+    corpus=Text(),
+    family=Family(layers=2, head_dim=16, hidden_ratio=3, context=64),
+    rate=RateRule(rate=0.0096, width=64, exponent=-0.99),
+    schedule=WSD(warmup_tokens=32 * BATCH_TOKENS, cooldown=0.2),
+    batch=32,
+    grids=(
+        Grid(
+            widths=(32, 64),
+            tokens=(FIRST * 2, FIRST * 4),
+            seeds=SEEDS,
+            precisions=PRECISIONS,
+            rate_multiples=(1.0, 2.0, 4.0, 8.0),
+            recipes=(Recipe(), Recipe(architecture=PRECISION_STABLE)),
+        ),
+    ),
+    eval_tokens=65_536,
+    tolerance=Tolerance(loss=0.03, delta=5.0),
+    unidentified="it asks where training holds, and fits no law",
+)
