@@ -1,6 +1,7 @@
 """How models were trained, drawn: penalties by arm, findings with intervals, and what low precision costs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -135,7 +136,7 @@ def plot_together(cells: Sequence[CostCell], law: AbstractLossLaw, ax: Axes) -> 
     artists: list[Artist | ErrorbarContainer] = []
     y, error = [cell.cost for cell in several], [cell.error for cell in several]
     ink, mark, _ = _ARMS["cooled down"]
-    how = {"markersize": 3.2, "elinewidth": 0.7, "linestyle": "none"}
+    how: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.7, "linestyle": "none"}
     artists.append(ax.errorbar(said, y, error, color=ink, marker=mark, label="product of N_eff", **how))
     sums = []
     for cell in several:
