@@ -14,28 +14,35 @@ from simlaw.table import Table
 
 def draw(table: Table) -> Figure:
     """The figure of a sweep of schedules."""
-    figure = Figure(figsize=(7.2, 8.2))
-    axes = figure.subplot_mosaic(
-        [["middle", "large"], ["slopes", "slopes"], ["ratios", "ratios"], ["claims", "claims"]],
-        height_ratios=(1.0, 1.5, 0.3, 0.14),
-    )
+    figure = Figure(figsize=(7.2, 7.4))
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.05, 1.3, 0.16))
     table = table.where(lambda row: row["status"] == "done")
-    arms = arms_of(table, QUADRATIC)
+    arms, lower = arms_of(table, QUADRATIC), arms_of(table, (3,))
     sizes = sorted({row["params_blocks"] for row in table})
-    for name, letter, size in (("middle", "a", sizes[-2]), ("large", "b", sizes[-1])):
-        plot_arms(arm_curves(arms, size, 4), axes[name])
-        axes[name].set_title(f"({letter}) int4 by rounding, N = {count(size)}")
-    axes["middle"].legend(loc="upper left", fontsize=6.5)
+    panels = top.subplots(1, 3)
+    for ax, letter, size in zip(panels, "ab", sizes[-2:], strict=False):
+        plot_arms(arm_curves(arms, size, 4), ax)
+        ax.set_title(f"({letter}) int4, N = {count(size)}")
+    plot_arms(
+        arm_curves(lower, sizes[-2], 3, "loss"),
+        panels[2],
+        ylabel="loss after rounding (nats per token)",
+        yscale="linear",
+    )
+    panels[2].set_title(f"(c) int3, N = {count(sizes[-2])}")
+    top.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=6.5, ncols=3)
     verdicts = judge(table, ("A5",))
+    slopes, ratios = middle.subplots(1, 2)
     findings = verdicts.each[0].findings
-    slopes = [one for one in findings if one.what.startswith("gD, ")]
-    plot_findings(slopes, axes["slopes"], names={one.what: one.what.removeprefix("gD, ") for one in slopes})
-    axes["slopes"].set_title("(c) Exponent of the penalty in D, int4 to int6, all sizes; black: judged")
-    axes["slopes"].set_xlabel("gD, 95 % intervals")
-    ratios = [one for one in findings if one.what.startswith("penalty ")]
-    short = {one.what: one.what.removeprefix("penalty ") for one in ratios}
-    plot_findings(ratios, axes["ratios"], at=1.0, names=short)
-    axes["ratios"].set_title("(d) Penalties at equal size, tokens and seed")
-    axes["ratios"].set_xlabel("ratio, 95 % intervals")
-    plot_verdicts(verdicts, axes["claims"])
+    # averages of the recipe alone, of whose rates the claim is
+    grown = [one for one in findings if one.what.startswith("gD, ") and one.what.count(",") < 3]
+    plot_findings(grown, slopes, names={one.what: one.what.removeprefix("gD, ") for one in grown})
+    slopes.set_title("(d) Exponent in D, int4 to int6")
+    slopes.set_xlabel("gD, 95 % intervals; black: judged")
+    compared = [one for one in findings if one.what.startswith("penalty ")]
+    names = {one.what: one.what.removeprefix("penalty ").removesuffix(" / cooled down") for one in compared}
+    plot_findings(compared, ratios, at=1.0, names=names)
+    ratios.set_title("(e) Penalty / that of cooling down")
+    ratios.set_xlabel("at equal size, tokens and seed")
+    plot_verdicts(verdicts, bottom.subplots())
     return figure

@@ -45,7 +45,7 @@ def test_a_penalty_that_is_flat_at_the_constant_rate_makes_a5_hold_and_one_that_
     assert finding(held, "gD, constant rate").value == pytest.approx(0, abs=0.05)
     grows = verdict(make_table([*cooled, *arm(cooldown=0.0, seed=1)]), "A5")
     assert grows.outcome == "fails"
-    ratio = finding(grows, "penalty cooled down / at the constant rate")
+    ratio = finding(grows, "penalty constant rate / cooled down")
     assert ratio.low < 1 < ratio.high
 
 

@@ -9,7 +9,7 @@ import pytest
 from simlaw.claims import judge
 from simlaw.cli.claims import verdicts_file
 from simlaw.compare import compare
-from simlaw.config import GPTQ, RTN
+from simlaw.config import GPTQ, RTN, WSD
 from simlaw.corpora import open_corpus
 from simlaw.declared import digest
 from simlaw.plan import expand, packs
@@ -48,31 +48,37 @@ def test_the_study_and_the_figure_of_learning_rates_are_those_of_the_committed_t
     assert found.line.exponent == pytest.approx(written["line"]["exponent"], rel=1e-9)
 
 
-GRID = ROOT / "sweeps" / "ptq_grid"
+SWEEPS = ROOT / "sweeps"
 
 
-def test_fits_verdicts_and_figure_of_the_grid_of_quantizations_are_those_of_the_committed_table():
-    sha256 = hashlib.sha256((GRID / "table.csv").read_bytes()).hexdigest()
-    file = load_sweep(str(GRID))
+@pytest.mark.parametrize("name", ["ptq_grid", "schedule"])
+def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_committed_table(name):
+    sha256 = hashlib.sha256((SWEEPS / name / "table.csv").read_bytes()).hexdigest()
+    file = load_sweep(str(SWEEPS / name))
     assert json.loads(file.law.read_text())["table_sha256"] == sha256
     assert file.verdicts.read_bytes() == verdicts_file(
         judge(read_table(file.table), file.sweep.claims), read_table(file.table)
     )
     facts = f"sweep {digest(file.sweep)}; table {sha256}"
     for kind in ("png", "svg"):
-        assert facts.encode() in (ROOT / "figures" / "out" / f"ptq_grid.{kind}").read_bytes()
+        assert facts.encode() in (ROOT / "figures" / "out" / f"{name}.{kind}").read_bytes()
 
 
-def test_rows_of_the_grid_of_quantizations_reproduce(tmp_path):
-    """The cheapest run is trained again, and quantized by rounding and by GPTQ."""
-    file, committed = load_sweep(str(GRID)), read_table(GRID / "table.csv")
+@pytest.mark.parametrize(
+    ("name", "schedule", "methods", "shared"),
+    [("ptq_grid", None, (RTN(), GPTQ()), 3), ("schedule", WSD(warmup_tokens=65_536, cooldown=0.0), (RTN(),), 4)],
+)
+def test_rows_of_a_sweep_with_claims_reproduce(tmp_path, name, schedule, methods, shared):
+    """The cheapest run is trained again, and quantized; of schedules its average too."""
+    file = load_sweep(str(SWEEPS / name))
+    committed = read_table(file.table)
     corpus = open_corpus(file.sweep.corpus)
     if corpus.fingerprint not in set(committed.column("corpus_fingerprint")):
         pytest.skip("the text is the library of this Python, and the table was made with another's")
     small = dataclasses.replace(
         file.sweep,
-        grids=(Grid(widths=(16,), tokens=(327_680,)),),
-        ptq=(PTQGrid(methods=(RTN(), GPTQ()), bits=(3,)),),
+        grids=(Grid(widths=(16,), tokens=(327_680,), schedules=schedule and (schedule,)),),
+        ptq=(PTQGrid(methods=methods, bits=(3,)),),
     )
     store = Store(root=tmp_path)
     (pack,) = packs(expand(small, corpus.fingerprint).cells, 1)
@@ -81,4 +87,4 @@ def test_rows_of_the_grid_of_quantizations_reproduce(tmp_path):
     rows = stored_rows(store, cell.run_id)
     assert rows is not None
     found = compare(make_table(rows.values()), committed, file.sweep.tolerance)
-    assert (found.shared, found.agrees) == (3, True), found.sentence
+    assert (found.shared, found.agrees) == (shared, True), found.sentence

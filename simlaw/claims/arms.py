@@ -88,28 +88,28 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCurve:
-    """The mean penalty of an arm at one size and bit-width, in nats per token, with standard errors over seeds."""
+    """The mean of a column of an arm at one size and bit-width, with standard errors over seeds."""
 
     name: str
     tokens: tuple[int, ...]
-    delta: tuple[float, ...]
+    mean: tuple[float, ...]
     error: tuple[float, ...]
 
 
-def arm_curves(arms: Arms, params: int, bits: int) -> tuple[ArmCurve, ...]:
+def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tuple[ArmCurve, ...]:
     """The curves of the arms that differ in how the rate falls alone, at one size and bit-width."""
     found = []
-    for arm, rows in sorted(arms.each.items(), key=lambda pair: _order(pair[0])):
+    for arm, rows in sorted(arms.each.items(), key=lambda pair: _order(pair[0], arms.decay)):
         here = rows.where(lambda row: row["params_blocks"] == params and row["ptq_bits"] == bits)
         if arm.rate_multiple != 1 or arm.weight_decay != arms.decay or not here:
             continue
         tokens = sorted({row["tokens"] for row in here})
-        each = [np.array([row["delta"] for row in here if row["tokens"] == d]) for d in tokens]
+        each = [np.array([row[column] for row in here if row["tokens"] == d]) for d in tokens]
         found.append(
             ArmCurve(
                 name=arm.falls,
                 tokens=tuple(tokens),
-                delta=tuple(float(one.mean()) for one in each),
+                mean=tuple(float(one.mean()) for one in each),
                 error=tuple(float(one.std(ddof=1) / np.sqrt(len(one))) if len(one) > 1 else 0.0 for one in each),
             )
         )
@@ -136,14 +136,14 @@ def grows_as_the_rate_falls(table: Table) -> Answer:
     found = growths(arms)
     findings = [
         grown.data.finding(f"gD, {arm.named(arms.decay)}", judged=arm in judged)
-        for arm, grown in sorted(found.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0])))
+        for arm, grown in sorted(found.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0], arms.decay)))
     ]
-    with contextlib.suppress(SimlawError):
-        findings.append(compared(arms.of(cooldown), arms.of(0.0), "penalty cooled down / at the constant rate"))
-    for average in sorted({arm.average for arm in arms.each if arm.average}):
-        with contextlib.suppress(SimlawError):
-            what = "penalty averaged at the constant rate / cooled down"
-            findings.append(compared(arms.of(0.0, average), arms.of(cooldown), what))
+    for arm in sorted(arms.each, key=lambda arm: _order(arm, arms.decay)):
+        recipe = arm.rate_multiple == 1 and arm.weight_decay == arms.decay
+        if (recipe and arm != judged[1]) or (not recipe and arm.cooldown == cooldown and arm.average is None):
+            with contextlib.suppress(SimlawError):
+                what = f"penalty {arm.named(arms.decay)} / cooled down"
+                findings.append(compared(arms.each[arm], arms.of(cooldown), what))
     # an interval that holds both 0 and what the cool-down gives tells nothing
     flat = constant.above <= 0 <= constant.below < cooled.value
     outcome = decided(flat and cooled.above > 0, constant.above > 0)
@@ -155,8 +155,11 @@ def grows_as_the_rate_falls(table: Table) -> Answer:
     )
 
 
-def _order(arm: Arm) -> tuple[Any, ...]:
-    return arm.rate_multiple, arm.weight_decay, arm.cooldown is None, arm.cooldown or 0.0, arm.average or ""
+def _order(arm: Arm, decay: float) -> tuple[Any, ...]:
+    """The recipe's arms first."""
+    other = arm.rate_multiple != 1 or arm.weight_decay != decay
+    falls = arm.cooldown is None, -(arm.cooldown or 0.0), arm.average or ""
+    return other, arm.rate_multiple, arm.weight_decay, *falls
 
 
 def compared(one: Table, other: Table, what: str) -> Finding:

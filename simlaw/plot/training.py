@@ -29,15 +29,17 @@ _ROLES = {"P_w": "weights", "P_a": "inputs per token", "P_kv": "keys and values"
 _OTHER = (GREY, "x", "-")
 
 
-def plot_arms(curves: Sequence[ArmCurve], ax: Axes) -> list[Artist | ErrorbarContainer]:
-    """The artists of penalties against tokens, one line an arm, with standard errors over seeds."""
+def plot_arms(
+    curves: Sequence[ArmCurve], ax: Axes, *, ylabel: str = r"$\delta_{PTQ}$ (nats per token)", yscale: str = "log"
+) -> list[Artist | ErrorbarContainer]:
+    """The artists of penalties, or of another column, against tokens: a line an arm, standard errors over seeds."""
     artists: list[Artist | ErrorbarContainer] = []
     for curve in curves:
         ink, mark, dashes = _ARMS.get(curve.name, _OTHER)
         artists.append(
             ax.errorbar(
                 curve.tokens,
-                curve.delta,
+                curve.mean,
                 curve.error,
                 color=ink,
                 marker=mark,
@@ -48,12 +50,14 @@ def plot_arms(curves: Sequence[ArmCurve], ax: Axes) -> list[Artist | ErrorbarCon
                 label=curve.name,
             )
         )
-    ax.set(xscale="log", yscale="log", xlabel="training tokens, D", ylabel=r"$\delta_{PTQ}$ (nats per token)")
+    ax.set(xscale="log", yscale=yscale, xlabel="training tokens, D", ylabel=ylabel)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    if yscale == "log":
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     return artists
 
 
