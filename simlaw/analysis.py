@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from simlaw.laws import (
     PrecisionExponential,
     PrecisionGrowing,
     PrecisionSum,
+    PrecisionUnified,
     StepPenalty,
 )
 from simlaw.observations import Observations, granularities, loss_observations, penalty_observations
-from simlaw.precisions import BITS, of_roles, precision_observations
+from simlaw.precisions import BITS, of_roles, precision_observations, unified_observations
 from simlaw.quantizations import plainest
 from simlaw.table import Table
 
@@ -31,6 +33,9 @@ from simlaw.table import Table
 PENALTIES = (StepPenalty, ExponentialPenalty, PowerPenalty)
 #: The forms of what training in low precision costs, each with its own idea of what is lost.
 PRECISIONS = (PrecisionExponential, EffectiveStep, EffectiveTokens, PrecisionSum, PrecisionGrowing)
+
+#: Laws of training in low precision and of rounding afterwards.
+UNIFIED = (PrecisionUnified, PrecisionExponential)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +123,25 @@ def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     return PrecisionAnalysis(observations=seen, roles=roles, together=together, chosen=chosen)
 
 
+def analyse_unified(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
+    """The analysis of a table of runs in low precision that were quantized afterwards: one law for both.
+
+    The unified law of Kumar et al. against one in which what rounding costs does not depend on how a model was trained;
+    both predict the largest size and the lowest bits. Raises `SimlawError` as `unified_observations`.
+    """
+    seen = unified_observations(table)
+    together = contest(UNIFIED, seen, None, (LargestN(), LowestBits("P_post")), fixed={}, bounds={})
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
+    chosen = fit(type(together.chosen.fit.law), seen, weights)
+    return PrecisionAnalysis(observations=seen, roles={}, together=together, chosen=chosen)
+
+
 def loss_fit(table: Table, *, repeats: bool = False, draws: int = 1000) -> tuple[Observations, TrunkWeights, Fit]:
     """The losses of a table, the weights of their bootstrap, and their fit by Chinchilla; errors as of `analyse`."""
     losses = loss_observations(table, repeats=repeats)
     weights = trunk_weights(losses.trunk, losses.x["N"], draws=draws)
     return losses, weights, fit(Chinchilla, losses, weights)
+
+
+#: The analyses of sweeps that train in low precision, by what `Sweep.analysis` calls them.
+OF_PRECISION = MappingProxyType({"precision": analyse_precision, "unified": analyse_unified})

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlaw.observations import usable
 from simlaw.seednoise import seed_noise
 from simlaw.sweep import Tolerance
 from simlaw.table import Table
@@ -45,7 +44,8 @@ def compare(rows: Table, committed: Table, tolerance: Tolerance) -> Agreement:
     if quantised:
         mine, other = (np.array([pair[i]["delta"] for pair in quantised]) for i in (0, 1))
         bits = np.array([a["ptq_bits"] for a, _ in quantised], float)
-        spread = np.sqrt(2) * seed_noise(usable(committed)[0]).delta((mine + other) / 2, bits)
+        noise = seed_noise(committed.where(lambda row: row["status"] == "done"))
+        spread = np.sqrt(2) * noise.delta((mine + other) / 2, bits)
         delta = float(np.max(np.abs(mine - other) / spread))
     agrees = not changed and loss <= tolerance.loss and delta <= tolerance.delta
     verdict = "agree" if agrees else "do NOT agree"

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations, quantized_training, usable
+from simlaw.quantizations import quantized_as
 from simlaw.schema import TRAINING_PRECISION
 from simlaw.seednoise import seed_noise, two_spreads
 from simlaw.table import Row, Table
@@ -123,6 +124,53 @@ def precision_observations(table: Table) -> Observations:
     )
 
 
+def unified_observations(table: Table, *, lowest_bits: int = 3) -> Observations:
+    """What `precision_observations` has, and delta_PTQ of every run, paired with the same run as trained.
+
+    Of plain rounding per output channel, at `lowest_bits` or more, and at no more bits than the weights were trained
+    at: there is nothing to lose. Raises `SimlawError` as `pairs_of`, and where no run was quantized.
+    """
+    trained = precision_observations(table)
+    kept, _ = usable(table, trained=True)
+    rounded = quantized_as(kept, ptq_granularity="channel").where(
+        lambda row: (
+            (not quantized_training(row) or plainly_trained(row))
+            and lowest_bits <= row["ptq_bits"] <= (row["train_weights_bits"] or np.inf)
+        )
+    )
+    if not rounded:
+        raise SimlawError(
+            f"no run was rounded per channel to {lowest_bits} bits or more: add PTQGrid(bits=…) to the sweep"
+        )
+    delta, post = rounded.column("delta"), rounded.column("ptq_bits")
+    bits = {name: _bits(rounded, column) for name, column in BITS.items()}
+    cells = np.stack([rounded.column("params_blocks"), rounded.column("tokens"), *bits.values(), post])
+    _, place = np.unique(cells, axis=1, return_inverse=True)
+    place = place.reshape(-1)
+    each = [delta[place == i] for i in range(place.max() + 1)]
+    spread = _noise(each).of(np.array([one.mean() for one in each])[place])
+    full = {_key(row): row["trunk_id"] for row in _full(table)}
+    x = {**trained.x, "P_post": np.full_like(trained.y, np.inf)}
+    more = {"N": rounded.column("params_blocks"), "D": rounded.column("tokens"), **bits, "P_post": post}
+    assert trained.against is not None
+    against = {**trained.against, "P_post": np.full_like(trained.y, np.inf)}
+    same = {**bits, "P_post": np.full_like(delta, np.inf)}
+    return Observations(
+        x={name: np.concatenate([values, more[name]]) for name, values in x.items()},
+        y=np.concatenate([trained.y, delta]),
+        sigma=np.concatenate([trained.sigma, np.hypot(spread, rounded.column("delta_se"))]),
+        trunk=(*trained.trunk, *(str(full.get(_key(row), row["trunk_id"])) for row in rounded)),
+        left_out=trained.left_out,
+        counts=trained.counts,
+        paired=np.concatenate([trained.pairs, np.ones(len(delta), bool)]),
+        against={name: np.concatenate([values, same[name]]) for name, values in against.items()},
+    )
+
+
+def _bits(table: Table, column: str) -> Float[np.ndarray, " n"]:
+    return np.array([np.inf if row[column] is None else float(row[column]) for row in table])
+
+
 @dataclass(frozen=True, kw_only=True)
 class CostNoise:
     """The spread of a cost between seeds: in proportion to it, and in nats."""
@@ -137,11 +185,15 @@ class CostNoise:
 
 def cost_noise(pairs: Sequence[Pair]) -> CostNoise:
     """The spread of costs between seeds, pooled over cells; raises `SimlawError` where no cell has two seeds."""
-    cells = [np.array([pair.cost for pair in cell]) for cell in cells_of(pairs).values() if len(cell) > 1]
-    if not cells:
+    return _noise([np.array([pair.cost for pair in cell]) for cell in cells_of(pairs).values()])
+
+
+def _noise(cells: Sequence[Float[np.ndarray, " s"]]) -> CostNoise:
+    many = [cell for cell in cells if len(cell) > 1]
+    if not many:
         raise SimlawError("no precision was trained with two seeds at one size and token count: add seeds")
-    mean, variance = (np.array([how(cell) for cell in cells]) for how in (np.mean, lambda cell: cell.var(ddof=1)))
-    relative, constant = two_spreads(mean, variance, np.array([len(cell) - 1.0 for cell in cells]))
+    mean, variance = (np.array([how(cell) for cell in many]) for how in (np.mean, lambda cell: cell.var(ddof=1)))
+    relative, constant = two_spreads(mean, variance, np.array([len(cell) - 1.0 for cell in many]))
     return CostNoise(relative=relative, constant=constant)
 
 

@@ -17,6 +17,12 @@ from simlaw.formats import codes
 from simlaw.schema import QUANTIZATION, TRAINING_PRECISION
 from simlaw.table import Row, Table
 
+#: What else replicates of each other share.
+_ARM = (
+    *("schedule", "cooldown", "peak_rate", "weight_decay", "mup_base_width", "optimizer"),
+    *("average", "average_tokens", "average_count"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedNoise:
@@ -67,8 +73,8 @@ def two_spreads(
 
 
 def cells_of(table: Table) -> dict[tuple[object, ...], list[Row]]:
-    """The rows of each size, token count, precision and quantization."""
-    names = ("params_blocks", "tokens", *QUANTIZATION, *TRAINING_PRECISION)
+    """The rows of each size, token count, precision and quantization, trained and averaged alike."""
+    names = ("params_blocks", "tokens", *QUANTIZATION, *TRAINING_PRECISION, *_ARM)
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in table:
         cells.setdefault(tuple(row[name] for name in names), []).append(row)

@@ -168,8 +168,8 @@ class Tolerance(Declared):
 
 
 #: What is made of a sweep's table: fits, a verdict and the headline; the best learning rates and their rule; or the
-#: forms of what training in low precision costs.
-Analysis = Literal["law", "rates", "precision"]
+#: forms of what training in low precision costs, alone or with rounding afterwards.
+Analysis = Literal["law", "rates", "precision", "unified"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from simlaw.law import AbstractLossLaw, AbstractPenalty
-from simlaw.laws import Chinchilla, PrecisionExponential, StepPenalty
+from simlaw.laws import Chinchilla, PrecisionExponential, PrecisionUnified, StepPenalty
 from simlaw.quantizations import PLAIN
 from simlaw.schema import KINDS
 from simlaw.table import Table, make_table
@@ -121,6 +121,30 @@ def planted_precisions(
                         cost += np.hypot(relative * cost, constant) * rng.normal()
                     row = _row(n, d, s, trunk, None, full * shift + cost, 0.0, 0.0)
                     rows.append({**row, **trained_at(*bits)})
+    return make_table(rows)
+
+
+def planted_unified(law: PrecisionUnified, *, bits: tuple[int, ...] = (3, 4, 5, 6), seed: int = 0) -> Table:
+    """The table of `planted_precisions`, every run rounded to these bits as a unified law says, with a noise of 5 %."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for row in planted_precisions(law, tokens=TOKENS[:4], log_loss=0.003):
+        rows.append(row)
+        trained = {
+            name: float(row[column] or np.inf)
+            for name, column in (
+                ("P_w", "train_weights_bits"),
+                ("P_a", "train_activations_bits"),
+                ("P_kv", "train_kv_bits"),
+            )
+        }
+        n, d = row["params_blocks"], row["tokens"]
+        before = float(law.loss(N=n, D=d, **trained))
+        for b in bits:
+            delta = float(law.loss(N=n, D=d, **trained, P_post=b)) - before
+            delta *= 1 + 0.05 * rng.normal()
+            own = {"ptq_bits": b, "ptq_granularity": "channel", "delta": delta, "loss": row["loss"] + delta, **PLAIN}
+            rows.append({**row, **own, "delta_se": 1e-4, "eval_id": f"{row['eval_id']} at {b}"})
     return make_table(rows)
 
 

@@ -10,11 +10,12 @@ import simlaw as sl
 from simlaw.analysis import analyse_precision
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
+from simlaw.fitting.fit import fit
 from simlaw.fitting.holdout import SeveralRoles
-from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionSum
-from simlaw.precisions import precision_observations
+from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionSum, PrecisionUnified
+from simlaw.precisions import precision_observations, unified_observations
 from tests.planted import PRECISIONS as ALL
-from tests.planted import ROLES, TOKENS, planted, planted_precisions
+from tests.planted import ROLES, TOKENS, planted, planted_precisions, planted_unified
 
 FEW = tuple(bits for bits in ALL if sum(b is not None for b in bits) < 2)
 SWEEP = """
@@ -81,3 +82,22 @@ def test_the_command_fits_it_says_what_is_undecided_and_writes_a_law_that_decide
     written = json.loads((folder / "law.json").read_text())["contests"]
     assert written["together"]["verdict"] in said.output
     assert {entry["form"] for entry in written["P_w"]["entries"]} == {"PrecisionExponential", "PrecisionSum"}
+
+
+#: How much less rounding costs after training in each role's precision.
+PREPARED = {"C_w": 0.4, "C_a": 1.5, "C_kv": 3.0}
+PENALTY = {"C_T": 0.5, "gD": 0.4, "gN": 0.4, "g_post": 0.7, "b": 0.3}
+
+
+def test_the_unified_law_finds_how_each_role_prepares_for_rounding():
+    truth = PrecisionUnified(**{**ROLES.values, **PENALTY, **PREPARED})
+    seen = unified_observations(planted_unified(truth))
+    # what was trained at no more bits than are left has nothing to lose
+    assert (seen.x["P_post"][seen.pairs & np.isfinite(seen.x["P_post"])] >= 3).all()
+    assert (seen.x["P_w"] >= seen.x["P_post"])[np.isfinite(seen.x["P_post"])].all()
+    found = fit(PrecisionUnified, seen)
+    assert found.health == "VALID"
+    for name, value in {**PREPARED, "gD": 0.4, "g_w": ROLES.g_w}.items():
+        assert found.law.values[name] == pytest.approx(value, rel=0.2), name
+    blind = fit(PrecisionExponential, seen)
+    assert blind.objective > 1.5 * found.objective

@@ -1,6 +1,7 @@
 """Arms of a sweep: rows that differ in how the learning rate falls, its peak, weight decay, or averaging."""
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class Arm:
     cooldown: float | None
     average: str | None
     rate_multiple: float
-    weight_decay: float
+    weight_decay: float | None
 
     @property
     def falls(self) -> str:
@@ -33,10 +34,11 @@ class Arm:
         how = "cosine" if self.cooldown is None else "cooled down" if self.cooldown else "constant rate"
         return how if self.average is None else f"{how}, averaged"
 
-    def named(self, decay: float) -> str:
+    def named(self, decay: float | None) -> str:
         """What it is called where weight decay is `decay` unless said."""
         more = [f"{self.rate_multiple:g} x the rate"] * (self.rate_multiple != 1)
-        more += [f"weight decay {self.weight_decay:g}"] * (self.weight_decay != decay)
+        if self.weight_decay != decay:
+            more.append(f"weight decay {self.weight_decay or 0:g}")
         return ", ".join([self.falls, *more])
 
 
@@ -45,7 +47,7 @@ class Arms:
     """The arms of a table's rows of plain rounding, and the weight decay that most rows have."""
 
     each: dict[Arm, Table]
-    decay: float
+    decay: float | None
 
     def of(self, cooldown: float | None, average: str | None = None) -> Table:
         """The rows of an arm at the recipe's rate and decay; raises `SimlawError` where there is none."""
@@ -70,7 +72,7 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
     rows = quantized_as(table, ptq_granularity="channel").where(lambda row: row["ptq_bits"] in bits)
     if not rows:
         raise SimlawError(f"no row was rounded per channel to {', '.join(map(str, bits))} bits: add PTQGrid(bits=…)")
-    decays, counts = np.unique(rows.column("weight_decay"), return_counts=True)
+    (decay, _), *_ = Counter(row["weight_decay"] for row in rows).most_common(1)
     found: dict[Arm, list[Row]] = {}
     for row in rows:
         arm = Arm(
@@ -81,9 +83,7 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
         )
         # within an arm the rate is the recipe's
         found.setdefault(arm, []).append({**row, "rate_multiple": 1.0})
-    return Arms(
-        each={arm: Table(rows=tuple(each)) for arm, each in found.items()}, decay=float(decays[counts.argmax()])
-    )
+    return Arms(each={arm: Table(rows=tuple(each)) for arm, each in found.items()}, decay=decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,11 +155,11 @@ def grows_as_the_rate_falls(table: Table) -> Answer:
     )
 
 
-def _order(arm: Arm, decay: float) -> tuple[Any, ...]:
+def _order(arm: Arm, decay: float | None) -> tuple[Any, ...]:
     """The recipe's arms first."""
     other = arm.rate_multiple != 1 or arm.weight_decay != decay
     falls = arm.cooldown is None, -(arm.cooldown or 0.0), arm.average or ""
-    return other, arm.rate_multiple, arm.weight_decay, *falls
+    return other, arm.rate_multiple, arm.weight_decay or 0.0, *falls
 
 
 def compared(one: Table, other: Table, what: str) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from simlaw.analysis import analyse, analyse_precision
+from simlaw.analysis import OF_PRECISION, analyse
 from simlaw.cli.analysis import fit_report, precision_report, table_sha256
 from simlaw.cli.options import named, own_option, source_argument, where_option
 from simlaw.cli.source import open_source
@@ -125,8 +125,8 @@ def command(context: click.Context, /, source: str, columns: tuple[str, ...], **
 
 def _fit_sweep(source: str, options: Mapping[str, Any]) -> None:
     found = open_source(source, options["own"], options["chosen"])
-    if found.file is not None and found.file.sweep.analysis == "precision":
-        of_precision = analyse_precision(found.fitted)
+    if found.file is not None and found.file.sweep.analysis in OF_PRECISION:
+        of_precision = OF_PRECISION[found.file.sweep.analysis](found.fitted)
         report, written = precision_report(of_precision), precision_json(of_precision, table_sha256(found.rows))
     else:
         analysis = analyse(found.fitted, repeats=options["repeats"])

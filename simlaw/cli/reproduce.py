@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from simlaw.analysis import Analysis, analyse, analyse_precision
+from simlaw.analysis import OF_PRECISION, Analysis, analyse
 from simlaw.claims import judge
 from simlaw.cli.analysis import answer, decision_report, fit_report, precision_report
 from simlaw.cli.claims import verdicts_file
@@ -86,8 +86,8 @@ def command(
 def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
     """Fit the laws of the rows, judge the sweep's claims, and draw; the verdict, or why there is none."""
     fitted = select(rows, session.file.sweep.where)
-    if session.file.sweep.analysis == "precision":
-        click.echo(f"\n{precision_report(analyse_precision(fitted))}\n")
+    if session.file.sweep.analysis in OF_PRECISION:
+        click.echo(f"\n{precision_report(OF_PRECISION[session.file.sweep.analysis](fitted))}\n")
         _judged(session, rows, mine)
         _draw(figure or session.file.figure, session, rows, out, own, lambda: analyse(fitted))
         return ""

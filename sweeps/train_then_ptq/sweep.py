@@ -52,4 +52,6 @@ SWEEP = Sweep(
     ptq=(PTQGrid(methods=(RTN(), GPTQ()), bits=(2, 3, 4, 5, 6, 8)),),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
+    analysis="unified",
+    claims=("A7", "A8", "A10"),
 )
