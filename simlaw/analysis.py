@@ -130,9 +130,10 @@ def analyse_unified(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     both predict the largest size and the lowest bits. Raises `SimlawError` as `unified_observations`.
     """
     seen = unified_observations(table)
-    together = contest(UNIFIED, seen, None, (LargestN(), LowestBits("P_post")), fixed={}, bounds={})
+    held = {"b": 0.0}  # the offset and C_T are one number
+    together = contest(UNIFIED, seen, None, (LargestN(), LowestBits("P_post")), fixed=held, bounds={})
     weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
-    chosen = fit(type(together.chosen.fit.law), seen, weights)
+    chosen = fit(type(together.chosen.fit.law), seen, weights, fixed=held)
     return PrecisionAnalysis(observations=seen, roles={}, together=together, chosen=chosen)
 
 
