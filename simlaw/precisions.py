@@ -261,3 +261,49 @@ def cost_cells(pairs: Sequence[Pair]) -> tuple[CostCell, ...]:
             )
         )
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded:
+    """The mean of a column after rounding a training precision to each bit-width, with standard errors over seeds."""
+
+    name: str
+    bits: tuple[int, ...]
+    mean: tuple[float, ...]
+    error: tuple[float, ...]
+
+
+def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta") -> tuple[Rounded, ...]:
+    """What rounding per channel gives at one size and token count, a curve for each training precision; full first.
+
+    Only to fewer bits than the weights were trained at, and to as many.
+    """
+    rows = quantized_as(table, ptq_granularity="channel").where(
+        lambda row: (
+            (row["params_blocks"], row["tokens"]) == (params, tokens)
+            and row["ptq_bits"] <= (row["train_weights_bits"] or np.inf)
+            and (not quantized_training(row) or plainly_trained(row))
+        )
+    )
+    found: dict[tuple[tuple[str, int], ...], dict[int, list[float]]] = {}
+    for row in rows:
+        trained = tuple((role, row[bits]) for role, bits in BITS.items() if row[bits] is not None)
+        found.setdefault(trained, {}).setdefault(row["ptq_bits"], []).append(row[column])
+    letters = {"P_w": "W", "P_a": "A", "P_kv": "KV"}
+    curves = []
+    for trained, each in sorted(found.items(), key=lambda pair: (len(pair[0]), pair[0])):
+        bits = sorted(each)
+        curves.append(
+            Rounded(
+                name=" ".join(f"{letters[role]}{width}" for role, width in trained) or "16 bit",
+                bits=tuple(bits),
+                mean=tuple(float(np.mean(each[b])) for b in bits),
+                error=tuple(_error(each[b]) for b in bits),
+            )
+        )
+    return tuple(curves)
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of a mean, 0 of one value."""
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0

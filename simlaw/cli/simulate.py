@@ -113,9 +113,15 @@ def draw(
     base = law.base if isinstance(law, QuantizedLaw) else law
     trains = "P_w" in base.takes
     rates = [cell for cell in cells if cell.spec.optimizer.rate_multiple != 1]
-    rounded = [cell for cell in cells if cell.spec.precision.weights and not trains and cell not in rates]
-    kept = [cell for cell in cells if cell not in rates and cell not in rounded]
-    left_out = {"no law knows the learning rate": len(rates), f"{type(base).__name__} takes no P_w": len(rounded)}
+    others = [cell for cell in cells if not cell.spec.precision.weights_alone and cell not in rates]
+    known = [cell for cell in cells if cell not in rates and cell not in others]
+    rounded = [cell for cell in known if cell.spec.precision.weights and not trains]
+    kept = [cell for cell in known if cell not in rounded]
+    left_out = {
+        "no law knows the learning rate": len(rates),
+        "more than the weights is trained in low precision": len(others),
+        f"{type(base).__name__} takes no P_w": len(rounded),
+    }
     if not kept:
         raise SimlawError("the law knows none of the sweep's runs: take another law, or another sweep")
     trunks = [repr(cell.spec.trunk) for cell in kept]

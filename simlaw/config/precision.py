@@ -116,6 +116,11 @@ class Precision(Declared):
         return replace(self, begins=None, **{role: q.kind for role, q in roles.items() if q is not None})
 
     @property
+    def weights_alone(self) -> bool:
+        """Whether at most the weights are quantized, and from the first step on."""
+        return self.activations is None and self.kv is None and self.gradients is None and self.begins is None
+
+    @property
     def of_batch(self) -> bool:
         """Whether what a token gives depends on the batch that it is in: one scale for all of its values."""
         roles = (self.activations, self.kv, self.gradients)

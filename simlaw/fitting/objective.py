@@ -96,7 +96,11 @@ def residuals(law: AbstractLaw, seen: Observations, kind: Objective) -> Float[np
     found = predicted(law, seen)
     if kind == "weighted":
         return (found - seen.y) / seen.sigma
-    loss = found - seen.y if kind == "nats" else np.log(np.where(seen.pairs, 1.0, found) / np.where(seen.pairs, 1.0, seen.y))
+    loss = (
+        found - seen.y
+        if kind == "nats"
+        else np.log(np.where(seen.pairs, 1.0, found) / np.where(seen.pairs, 1.0, seen.y))
+    )
     return np.where(seen.pairs, (found - seen.y) * _paired_scale(seen, kind), loss)
 
 

@@ -13,7 +13,7 @@ from simlaw.claims.arms import ArmCurve
 from simlaw.claims.verdict import Finding
 from simlaw.law import AbstractLossLaw
 from simlaw.plot.palette import GREY, line, marker, shade
-from simlaw.precisions import CostCell
+from simlaw.precisions import CostCell, Rounded
 from simlaw.report import count
 
 #: Wong's colours with a mark and a line each, for readers of grey; an arm has its own everywhere.
@@ -24,6 +24,11 @@ _ARMS = {
     "cooled down, averaged": ("#56b4e9", "v", "-."),
     "cosine": ("#000000", "D", (0, (3, 1, 1, 1))),
 }
+#: Training precisions from the first: colour, mark and line.
+_PRECISIONS: tuple[tuple[str, str, Any], ...] = (
+    *(("#000000", "o", "-"), ("#0072b2", "s", "--"), ("#d55e00", "^", ":"), ("#009e73", "D", "-.")),
+    *(("#cc79a7", "v", (0, (3, 1, 1, 1))), ("#56b4e9", "P", (0, (5, 1))), ("#e69f00", "X", (0, (1, 1)))),
+)
 #: What the bits of each role are called on an axis.
 _ROLES = {"P_w": "weights", "P_a": "inputs per token", "P_kv": "keys and values"}
 _OTHER = (GREY, "x", "-")
@@ -154,4 +159,28 @@ def plot_together(cells: Sequence[CostCell], law: AbstractLossLaw, ax: Axes) -> 
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
+    return artists
+
+
+def plot_rounded(curves: Sequence[Rounded], ax: Axes, *, ylabel: str) -> list[Artist | ErrorbarContainer]:
+    """The artists of what rounding gives against the bits that it leaves, a line for each training precision."""
+    artists: list[Artist | ErrorbarContainer] = []
+    for i, curve in enumerate(curves):
+        ink, mark, dashes = _PRECISIONS[i % len(_PRECISIONS)]
+        artists.append(
+            ax.errorbar(
+                curve.bits,
+                curve.mean,
+                curve.error,
+                color=ink,
+                marker=mark,
+                markersize=3.5,
+                linestyle=dashes,
+                linewidth=0.9,
+                elinewidth=0.8,
+                label=curve.name,
+            )
+        )
+    ax.set(xlabel="bits after rounding", ylabel=ylabel)
+    ax.xaxis.set_major_locator(MultipleLocator(1))
     return artists

@@ -1,0 +1,52 @@
+"""What rounding costs after training in low precision.
+
+simlaw figure train_then_ptq --sweep train_then_ptq
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from simlaw.claims import judge
+from simlaw.plot import plot_findings, plot_rounded, plot_verdicts
+from simlaw.precisions import Rounded, rounded_curves
+from simlaw.report import count
+from simlaw.table import Table
+
+#: Training precisions by what is quantized in them.
+WEIGHTS = ("16 bit", "W2", "W3", "W4", "W6")
+OTHERS = ("16 bit", "A3", "A4", "KV3", "KV4", "W4 A4 KV4")
+
+
+def draw(table: Table) -> Figure:
+    """The figure of a sweep of roundings after training in low precision."""
+    figure = Figure(figsize=(7.2, 7.2))
+    axes = figure.subplot_mosaic(
+        [["weights", "others"], ["loss", "paired"], ["claims", "claims"]], height_ratios=(1.0, 1.0, 0.24)
+    )
+    table = table.where(lambda row: row["status"] == "done")
+    quantized = table.where(lambda row: row["ptq_bits"] is not None and row["train_weights_bits"] is not None)
+    size = max(row["params_blocks"] for row in quantized)
+    tokens = max(row["tokens"] for row in quantized if row["params_blocks"] == size)
+    where = f"N = {count(size)}, D = {count(tokens)}"
+    added, losses = (rounded_curves(table, size, tokens, column) for column in ("delta", "loss"))
+    for name, letter, chosen in (("weights", "a", WEIGHTS), ("others", "b", OTHERS)):
+        plot_rounded(_named(added, chosen), axes[name], ylabel=r"$\delta_{PTQ}$ (nats per token)")
+        axes[name].set_yscale("symlog", linthresh=0.003)
+        axes[name].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes[name].set_title(f"({letter}) {where}")
+        axes[name].legend(loc="upper right", fontsize=6.5, title="trained at", title_fontsize=6.5)
+    plot_rounded(_named(losses, WEIGHTS), axes["loss"], ylabel="loss after rounding (nats per token)")
+    axes["loss"].set_title(f"(c) {where}")
+    verdicts = judge(table, ("A8", "A7", "A10"))
+    findings = verdicts.each[0].findings
+    names = {one.what: one.what.removeprefix("delta at ").replace(" of 16-bit training", "16") for one in findings}
+    plot_findings(findings, axes["paired"], names=names)
+    axes["paired"].set_title("(d) Rounding after low minus after 16-bit training")
+    axes["paired"].set_xlabel("nats per token, 95 % intervals; black: judged")
+    plot_verdicts(verdicts, axes["claims"])
+    return figure
+
+
+def _named(curves: Sequence[Rounded], names: Sequence[str]) -> list[Rounded]:
+    return [curve for name in names for curve in curves if curve.name == name]
