@@ -43,6 +43,10 @@ from simlaw.train import Program, compile_shape, shape_of  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# the same programs are compiled by many tests, and by every process of a run
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 #: Calls of a notebook, where no annotation is checked; each prints the type and the text of what it raises.
 _NOTEBOOK = """
