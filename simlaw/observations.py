@@ -140,6 +140,16 @@ def quantized_training(row: Row) -> bool:
     return any(row[name] is not None for name in TRAINING_PRECISION)
 
 
+def precision_name(row: Row) -> str:
+    """What was quantized in a run's training, as screens call it: W4 A8, with formats that are no integers by name."""
+    found = []
+    for letter, role in (("W", "weights"), ("A", "activations"), ("KV", "kv"), ("G", "gradients")):
+        bits, form = row[f"train_{role}_bits"], row[f"train_{role}_format"]
+        if bits is not None:
+            found.append(f"{letter}{bits}" if str(form).startswith("int") else f"{letter}-{form}")
+    return " ".join(found) or "16 bit"
+
+
 def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
     """The losses of checkpoints as trained, against N (block parameters) and D."""
     kept, left_out = usable(table, repeats)
@@ -261,11 +271,13 @@ def penalty_cells(table: Table, *, granularity: str = "channel") -> tuple[Penalt
 class RateCheck:
     """The losses of one size and token count at several multiples of the recipe's learning rate, on the same seeds.
 
+    `precision` is what was quantized in training, W4 A8; "16 bit" where nothing was.
     `noise` is the standard deviation of a difference of two of them, as if seeds were not paired.
     """
 
     params: int
     tokens: int
+    precision: str
     multiples: tuple[float, ...]
     losses: tuple[float, ...]
     noise: float
@@ -284,21 +296,28 @@ class RateCheck:
 
 
 def rate_checks(table: Table) -> tuple[RateCheck, ...]:
-    """The learning-rate checks in a table: every size and token count that was run at several rates."""
-    found: dict[tuple[int, int], dict[float, dict[int, float]]] = {}
+    """The learning-rate checks in a table: every size, token count and precision that was run at several rates."""
+    found: dict[tuple[int, int, str], dict[float, dict[int, float]]] = {}
     noise = seed_noise(usable(table)[0]).log_loss
     for row in table:
-        if row["status"] == "done" and row["ptq_bits"] is None and not quantized_training(row):
-            by_rate = found.setdefault((row["params_blocks"], row["tokens"]), {})
+        if row["status"] == "done" and row["ptq_bits"] is None and row["train_settings"] is None:
+            by_rate = found.setdefault((row["params_blocks"], row["tokens"], precision_name(row)), {})
             by_rate.setdefault(row["rate_multiple"], {})[row["seed"]] = row["loss"]
     checks = []
-    for (n, d), by_rate in sorted(found.items()):
+    for (n, d, precision), by_rate in sorted(found.items()):
         seeds = set.intersection(*(set(by_seed) for by_seed in by_rate.values()))
         if len(by_rate) > 1 and 1.0 in by_rate and seeds:
             means = {multiple: float(np.mean([by_rate[multiple][s] for s in seeds])) for multiple in sorted(by_rate)}
             spread = noise * means[1.0] * float(np.sqrt(2 / len(seeds)))
             checks.append(
-                RateCheck(params=n, tokens=d, multiples=tuple(means), losses=tuple(means.values()), noise=spread)
+                RateCheck(
+                    params=n,
+                    tokens=d,
+                    precision=precision,
+                    multiples=tuple(means),
+                    losses=tuple(means.values()),
+                    noise=spread,
+                )
             )
     return tuple(checks)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simlaw.errors import SimlawError
-from simlaw.observations import Observations, quantized_training, usable
+from simlaw.observations import Observations, precision_name, quantized_training, usable
 from simlaw.quantizations import quantized_as
 from simlaw.schema import TRAINING_PRECISION
 from simlaw.seednoise import seed_noise, two_spreads
@@ -285,17 +285,15 @@ def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta"
             and (not quantized_training(row) or plainly_trained(row))
         )
     )
-    found: dict[tuple[tuple[str, int], ...], dict[int, list[float]]] = {}
+    found: dict[str, dict[int, list[float]]] = {}
     for row in rows:
-        trained = tuple((role, row[bits]) for role, bits in BITS.items() if row[bits] is not None)
-        found.setdefault(trained, {}).setdefault(row["ptq_bits"], []).append(row[column])
-    letters = {"P_w": "W", "P_a": "A", "P_kv": "KV"}
+        found.setdefault(precision_name(row), {}).setdefault(row["ptq_bits"], []).append(row[column])
     curves = []
-    for trained, each in sorted(found.items(), key=lambda pair: (len(pair[0]), pair[0])):
+    for name, each in sorted(found.items(), key=lambda pair: (pair[0] != "16 bit", len(pair[0].split()), pair[0])):
         bits = sorted(each)
         curves.append(
             Rounded(
-                name=" ".join(f"{letters[role]}{width}" for role, width in trained) or "16 bit",
+                name=name,
                 bits=tuple(bits),
                 mean=tuple(float(np.mean(each[b])) for b in bits),
                 error=tuple(_error(each[b]) for b in bits),

@@ -15,7 +15,7 @@ from simlaw.observations import (
 )
 from simlaw.seednoise import relative_step, seed_noise
 from simlaw.table import Table, make_table
-from tests.planted import PENALTY, planted
+from tests.planted import PENALTY, planted, trained_at
 
 NOISY = planted(log_loss=0.02, relative=0.2, token=1e-4, seeds=20)
 
@@ -125,7 +125,12 @@ def test_rate_checks_pair_seeds():
                 }
                 for m in (0.5, 2.0)
             ]
-    checks = rate_checks(make_table(rows))
+    low = [
+        {**row, **trained_at(3, 4), "eval_id": f"{row['eval_id']}-low"} for row in rows if row["params_blocks"] == 6656
+    ]
+    found = rate_checks(make_table([*rows, *low]))
+    assert [(check.precision, check.params) for check in found if check.precision != "16 bit"] == [("W3 A4", 6656)]
+    checks = [check for check in found if check.precision == "16 bit"]
     assert [(c.params, c.tokens, c.multiples) for c in checks] == [
         (n, 655_360, (0.5, 1.0, 2.0)) for n in (6656, 26624, 106496)
     ]

@@ -38,11 +38,12 @@ def fit_report(analysis: Analysis) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def precision_report(analysis: PrecisionAnalysis) -> str:
-    """The chosen form of what low precision in training costs, and the contests on each role and on all."""
+def precision_report(analysis: PrecisionAnalysis, rows: Table) -> str:
+    """The chosen form of what low precision in training costs, the contests on each role and on all, and the rates."""
     names = {"P_w": "weights", "P_a": "inputs of block matrices", "P_kv": "keys and values"}
-    parts = [str(analysis.chosen), f"all roles\n{analysis.together}"]
-    return "\n\n".join([*parts, *(f"{names[role]} alone\n{found}" for role, found in analysis.roles.items())])
+    alone = [f"{names[role]} alone\n{found}" for role, found in analysis.roles.items()]
+    parts = [str(analysis.chosen), f"all roles\n{analysis.together}", *alone, rate_report(rows)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def residual_report(analysis: Analysis) -> str:
@@ -93,8 +94,9 @@ def rate_report(rows: Table) -> str:
     lines = []
     for check in rate_checks(rows):
         cells = [f"{m:g} x: {loss:.3f}" for m, loss in zip(check.multiples, check.losses, strict=True)]
-        lines.append((count(check.params), count(check.tokens), ", ".join(cells), check.verdict))
-    return columns(("rate check N", "tokens", "loss at multiples of the rule's rate", ""), lines) if lines else ""
+        lines.append((count(check.params), count(check.tokens), check.precision, ", ".join(cells), check.verdict))
+    head = ("rate check N", "tokens", "trained at", "loss at multiples of the rule's rate", "")
+    return columns(head, lines) if lines else ""
 
 
 def decision_report(decision: Decision) -> str:

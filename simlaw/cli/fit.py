@@ -127,7 +127,10 @@ def _fit_sweep(source: str, options: Mapping[str, Any]) -> None:
     found = open_source(source, options["own"], options["chosen"])
     if found.file is not None and found.file.sweep.analysis in OF_PRECISION:
         of_precision = OF_PRECISION[found.file.sweep.analysis](found.fitted)
-        report, written = precision_report(of_precision), precision_json(of_precision, table_sha256(found.rows))
+        report, written = (
+            precision_report(of_precision, found.fitted),
+            precision_json(of_precision, table_sha256(found.rows)),
+        )
     else:
         analysis = analyse(found.fitted, repeats=options["repeats"])
         report, written = fit_report(analysis), analysis_json(analysis, table_sha256(found.rows))

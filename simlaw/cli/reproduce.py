@@ -87,7 +87,8 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
     """Fit the laws of the rows, judge the sweep's claims, and draw; the verdict, or why there is none."""
     fitted = select(rows, session.file.sweep.where)
     if session.file.sweep.analysis in OF_PRECISION:
-        click.echo(f"\n{precision_report(OF_PRECISION[session.file.sweep.analysis](fitted))}\n")
+        of_precision = OF_PRECISION[session.file.sweep.analysis](fitted)
+        click.echo(f"\n{precision_report(of_precision, fitted)}\n")
         _judged(session, rows, mine)
         _draw(figure or session.file.figure, session, rows, out, own, lambda: analyse(fitted))
         return ""
