@@ -39,10 +39,10 @@ def draw(table: Table) -> Figure:
     plot_findings(grown, slopes, names={one.what: one.what.removeprefix("gD, ") for one in grown})
     slopes.set_title("(d) Exponent in D, int4 to int6")
     slopes.set_xlabel("gD, 95 % intervals; black: judged")
-    compared = [one for one in findings if one.what.startswith("penalty ")]
-    names = {one.what: one.what.removeprefix("penalty ").removesuffix(" / cooled down") for one in compared}
+    compared = [one for one in findings if one.what.startswith("mean penalty ")]
+    names = {one.what: one.what.removeprefix("mean penalty ").removesuffix(" / cooled down") for one in compared}
     plot_findings(compared, ratios, at=1.0, names=names)
-    ratios.set_title("(e) Penalty / that of cooling down")
-    ratios.set_xlabel("at equal size, tokens and seed")
+    ratios.set_title("(e) Mean penalty / that of cooling down")
+    ratios.set_xlabel("same sizes, tokens and seeds; 95 % intervals")
     plot_verdicts(verdicts, bottom.subplots())
     return figure

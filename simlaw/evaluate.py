@@ -59,13 +59,19 @@ class Trained:
     windows: int | None
 
 
+def arithmetic_as_trained(run: RunSpec) -> AbstractArithmetic:
+    """The arithmetic of a run's precision, whatever its weights are."""
+    precision = certain(run.precision)
+    return arithmetic_of(precision.kind, levels_of(precision), run.dtype)
+
+
 def as_trained(run: RunSpec, params: Params) -> Trained:
     """A run's checkpoint as it was trained."""
     precision = certain(run.precision)
     kind, levels = precision.kind, levels_of(precision)
     return Trained(
         params=on_formats(params, kind, levels),
-        arithmetic=arithmetic_of(kind, levels, run.dtype),
+        arithmetic=arithmetic_as_trained(run),
         kind=kind,
         windows=run.batch if kind.of_batch else None,
     )

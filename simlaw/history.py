@@ -42,20 +42,21 @@ def join(parts: Sequence[History]) -> History:
     return History(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
 
 
-def divergence(losses: Float[np.ndarray, " s"]) -> str | None:
+def divergence(losses: Float[np.ndarray, " s"], begin: int = 0) -> str | None:
     """What became of the training losses of one run, in half a sentence, where it diverged; None where it did not.
 
     A run diverged where a loss is not finite, and where the mean of the last 32 lies above the least mean of 32 in a
-    row by more than a quarter of what was learned until then. Runs of fewer than 128 steps can only do the former.
+    row by more than a quarter of what was learned until then. The least is that from step `begin` on, where the run's
+    precision begins: what a change costs is no divergence. Behind it, fewer than 128 steps can only do the former.
     """
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         return f"became {losses[bad[0]]} at step {bad[0]}"
-    if len(losses) < 4 * _WINDOW:
+    if len(losses) - begin < 4 * _WINDOW:
         return None
     sums = np.cumsum(np.insert(losses.astype(np.float64), 0, 0.0))
     means = (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW
-    least = int(means.argmin())
+    least = begin + int(means[begin:].argmin())
     if means[-1] - means[least] <= _LOST * (losses[0] - means[least]):
         return None
     return f"rose from {means[least]:.3f} at step {least + _WINDOW // 2} to {means[-1]:.3f} at the end"

@@ -16,9 +16,10 @@ from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.errors import SimlawError
-from simlaw.evaluate import as_trained
+from simlaw.evaluate import arithmetic_as_trained, as_trained
 from simlaw.files import write_file
 from simlaw.formats import Quantizer
+from simlaw.lowprecision import STEPS
 from simlaw.model import Params, logits, losses, matrices, with_matrices
 from simlaw.packed import Packed, from_bytes, to_bytes
 from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, planted, quantized
@@ -41,8 +42,9 @@ class LoadedModel:
     """A run's model: call it for logits.
 
     `params` are the checkpoint's, by group: its last weights, or an `average` of them that it kept. `weights` are those
-    that it computes with, which differ where it was trained with quantized weights, or is `quantized` here. Tokens are
-    what `tokenizer` makes of text (bytes) or of a graph's nodes (integers).
+    that it computes with, which differ where it was trained with quantized weights, or is `quantized` here. Where it
+    was trained with one scale for a batch, what is computed together shares one here too, the future included. Tokens
+    are what `tokenizer` makes of text (bytes) or of a graph's nodes (integers).
     """
 
     run_id: str
@@ -155,7 +157,8 @@ class LoadedModel:
                     "another: bring its files back, or take RTN(), which looks at no text"
                 )
             seen = jnp.asarray(calibration_windows(corpus, text, self.spec.model.context))
-        own = self.params if ptq.outliers is None else planted(self.spec.model, self.params, ptq.outliers)
+        own = {name: group for name, group in self.params.items() if name != STEPS}  # of its own format
+        own = own if ptq.outliers is None else planted(self.spec.model, own, ptq.outliers)
         trained = as_trained(self.spec, self.params).arithmetic
         made = _MADE(self.spec.model, self.spec.dtype, ptq.kind, own, seen, numbers_of(ptq), trained)
         weights = with_matrices(own, {place: site.w for place, site in made.sites.items()})
@@ -232,7 +235,7 @@ def load_quantized(path: str | Path) -> LoadedModel:
     except OSError as error:
         raise SimlawError(f"cannot read {path}: {error.strerror}; save a quantized model there first") from error
     found = from_bytes(data)
-    trained = as_trained(found.spec, found.params).arithmetic
+    trained = arithmetic_as_trained(found.spec)
     return LoadedModel(
         run_id=found.run_id,
         spec=found.spec,

@@ -21,6 +21,8 @@ from simlaw.product import product
 from simlaw.ptq.rotation import turned, turned_back
 from simlaw.quantize import estimated, fake_quantize, first_step, learned_step, numbers
 
+#: By how much gradients are raised before they are rounded: those of a mean loss are small.
+_RAISED = 2.0**12
 #: The group of parameters that learned steps are, beside those of the model.
 STEPS = "steps"
 
@@ -191,7 +193,8 @@ def _gradients_forward(scaling: Scaling, y: Array, levels: Levels, key: Any) -> 
 
 def _gradients_backward(scaling: Scaling, kept: tuple[Levels, Any], pull: Array) -> tuple[Array, Any, Any]:
     levels, key = kept
-    on = fake_quantize(pull, levels, scaling, key, of_tokens=True)
+    # float16 scales of gradients would be subnormal: raised by a power of two and lowered again, which is exact
+    on = fake_quantize(pull * _RAISED, levels, scaling, key, of_tokens=True) / _RAISED
     return on, jax.tree.map(jnp.zeros_like, levels), None if key is None else np.zeros(key.shape, jax.dtypes.float0)
 
 

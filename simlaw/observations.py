@@ -147,6 +147,10 @@ def precision_name(row: Row) -> str:
         bits, form = row[f"train_{role}_bits"], row[f"train_{role}_format"]
         if bits is not None:
             found.append(f"{letter}{bits}" if str(form).startswith("int") else f"{letter}-{form}")
+    if row["train_activations_granularity"] == "tensor":
+        found.append("per tensor")
+    if row["train_begins"] is not None:
+        found.append(f"from {row['train_begins']:.2g}")
     return " ".join(found) or "16 bit"
 
 
@@ -297,23 +301,26 @@ class RateCheck:
 
 def rate_checks(table: Table) -> tuple[RateCheck, ...]:
     """The learning-rate checks in a table: every size, token count and precision that was run at several rates."""
-    found: dict[tuple[int, int, str], dict[float, dict[int, float]]] = {}
+    found: dict[tuple[Any, ...], dict[float, dict[int, float]]] = {}
+    named: dict[tuple[Any, ...], str] = {}
     noise = seed_noise(usable(table)[0]).log_loss
     for row in table:
         if row["status"] == "done" and row["ptq_bits"] is None and row["train_settings"] is None:
-            by_rate = found.setdefault((row["params_blocks"], row["tokens"], precision_name(row)), {})
+            key = (row["params_blocks"], row["tokens"], *(str(row[name]) for name in TRAINING_PRECISION))
+            named[key] = precision_name(row)
+            by_rate = found.setdefault(key, {})
             by_rate.setdefault(row["rate_multiple"], {})[row["seed"]] = row["loss"]
     checks = []
-    for (n, d, precision), by_rate in sorted(found.items()):
+    for key, by_rate in sorted(found.items()):
         seeds = set.intersection(*(set(by_seed) for by_seed in by_rate.values()))
         if len(by_rate) > 1 and 1.0 in by_rate and seeds:
             means = {multiple: float(np.mean([by_rate[multiple][s] for s in seeds])) for multiple in sorted(by_rate)}
             spread = noise * means[1.0] * float(np.sqrt(2 / len(seeds)))
             checks.append(
                 RateCheck(
-                    params=n,
-                    tokens=d,
-                    precision=precision,
+                    params=key[0],
+                    tokens=key[1],
+                    precision=named[key],
                     multiples=tuple(means),
                     losses=tuple(means.values()),
                     noise=spread,

@@ -127,15 +127,16 @@ def precision_observations(table: Table) -> Observations:
 def unified_observations(table: Table, *, lowest_bits: int = 3) -> Observations:
     """What `precision_observations` has, and delta_PTQ of every run, paired with the same run as trained.
 
-    Of plain rounding per output channel, at `lowest_bits` or more, and at no more bits than the weights were trained
-    at: there is nothing to lose. Raises `SimlawError` as `pairs_of`, and where no run was quantized.
+    Of plain rounding per output channel, at `lowest_bits` or more, and at fewer bits than any role was trained at: of
+    what lies beyond that the unified law says nothing (2411.04330, Eq. 8 and 9), and weights that were trained at
+    P_post bits lose nothing by definition. Raises `SimlawError` as `pairs_of`, and where no run was quantized.
     """
     trained = precision_observations(table)
     kept, _ = usable(table, trained=True)
     rounded = quantized_as(kept, ptq_granularity="channel").where(
         lambda row: (
             (not quantized_training(row) or plainly_trained(row))
-            and lowest_bits <= row["ptq_bits"] <= (row["train_weights_bits"] or np.inf)
+            and lowest_bits <= row["ptq_bits"] < min(row[column] or np.inf for column in BITS.values())
         )
     )
     if not rounded:

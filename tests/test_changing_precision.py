@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import simlaw as sl
 from simlaw.config import PTQ, WSD, Cosine, Precision, run_id, trunk_id
 from simlaw.errors import SimlawError
 from simlaw.evaluate import as_trained, measure
@@ -144,6 +145,10 @@ def test_a_run_with_learned_steps_is_stored_measured_and_quantized(tmp_path, cor
         '"scale":{"type":"Float16"},"type":"Scaling"}]]'
     )
     assert clerk.do(Pack(members=((spec,),), evals=(tiny_eval(), ptq))) == []
+    four = sl.load_model(clerk.id(spec), store=clerk.store.root).quantized(Quantizer(format=Int(bits=4)))
+    four.save(tmp_path / "four.safetensors")
+    tokens = np.arange(16)
+    assert np.allclose(sl.load_quantized(tmp_path / "four.safetensors")(tokens), four(tokens), atol=0.02)
 
 
 PARAMS = init(MODEL, jax.random.key(1))

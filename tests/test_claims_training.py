@@ -41,11 +41,12 @@ def test_a_penalty_that_is_flat_at_the_constant_rate_makes_a5_hold_and_one_that_
     cooled = arm(cooldown=0.2)
     held = verdict(make_table([*cooled, *arm(FLAT, cooldown=0.0)]), "A5")
     assert held.outcome == "holds"
+    assert finding(held, "gD cooled down - gD at the constant rate").low > 0
     assert finding(held, "gD, cooled down").value == pytest.approx(0.5, abs=0.05)
     assert finding(held, "gD, constant rate").value == pytest.approx(0, abs=0.05)
     grows = verdict(make_table([*cooled, *arm(cooldown=0.0, seed=1)]), "A5")
     assert grows.outcome == "fails"
-    ratio = finding(grows, "penalty constant rate / cooled down")
+    ratio = finding(grows, "mean penalty constant rate / cooled down")
     assert ratio.low < 1 < ratio.high
 
 
@@ -59,7 +60,7 @@ def test_other_arms_are_named_and_not_judged():
         *arm(cooldown=None, schedule="cosine"),
     ]
     found = verdict(make_table(rows), "A5")
-    names = {one.what: one.judged for one in found.findings if one.what.startswith("gD")}
+    names = {one.what: one.judged for one in found.findings if one.what.startswith("gD, ")}
     assert names == {
         "gD, cooled down": True,
         "gD, constant rate": True,

@@ -5,7 +5,7 @@ import pytest
 
 from simlaw.checkpoint import to_bytes
 from simlaw.errors import SimlawError
-from simlaw.history import History, join, no_history, pack_history, unpack_history
+from simlaw.history import History, divergence, join, no_history, pack_history, unpack_history
 
 LOSS, NORM = np.float32([2.5, np.nan, 1.25]), np.float32([0.5, np.inf, 3e-9])
 
@@ -34,3 +34,22 @@ def test_parts_join_in_order():
     whole = join([no_history(1), *parts])
     assert whole.member(0).loss.tobytes() == np.concatenate([LOSS, 2 * LOSS]).tobytes()
     assert whole.gradient_norm.shape == (1, 6)
+
+
+def test_a_run_diverges_where_its_loss_is_not_finite_or_comes_back_up_for_good():
+    steps = np.arange(256)
+    falling = 2 + 4 * np.exp(-steps / 40)
+    assert divergence(falling) is None
+    assert divergence(np.where(steps > 200, np.nan, falling)) == "became nan at step 201"
+    up = falling + np.clip((steps - 128) / 64, 0, None) * 1.2
+    assert divergence(up).startswith("rose from 2.2")
+    assert divergence(falling + 0.2 * (steps > 200)) is None  # less than a quarter of what was learned
+    assert divergence(up[:100]) is None
+
+
+def test_what_a_change_of_precision_costs_is_no_divergence():
+    steps = np.arange(512)
+    changed = 2 + 4 * np.exp(-steps / 40) + np.where(steps >= 300, 2.0, 0.0)
+    assert divergence(changed) is not None
+    assert divergence(changed, begin=300) is None
+    assert divergence(changed + np.clip((steps - 400) / 50, 0, None) * 2, begin=300) is not None

@@ -14,6 +14,7 @@ from simlaw.errors import SimlawError
 from simlaw.formats import (
     FLOATS,
     NF4,
+    Float8,
     Float16,
     Int,
     PerBlock,
@@ -134,6 +135,16 @@ def test_gradients_of_outputs_are_rounded_before_both_products_and_the_outputs_a
     assert not np.allclose(of_w, X.T @ PULL, atol=1e-2)
 
 
+def test_gradients_as_small_as_those_of_a_mean_loss_are_rounded_as_large_ones():
+    precision = Precision(gradients=on(4, PerToken()))
+
+    def back(pull):
+        _, vjp = jax.vjp(lambda x: of_precision(precision).linear(PLACE, x, jnp.eye(16, 12)), jnp.asarray(X))
+        return np.asarray(vjp(jnp.asarray(pull))[0])
+
+    assert np.allclose(back(PULL * np.float32(2.0**-20)) * 2.0**20, back(PULL), rtol=2e-3, atol=1e-6)
+
+
 def test_microscaled_gradients_share_a_power_of_two_along_the_outputs():
     form = FLOATS["e4m3fn"]
     precision = Precision(gradients=on(form, PerGroup(size=4), scale=PowerOfTwo()))
@@ -175,6 +186,14 @@ def test_the_floor_rule_of_powers_of_two_clips_what_saturates():
     x = np.array([[7.9, 6.0, 4.1, 1.0, -6.5, -5.9] + [0.0] * 10], np.float32)  # the scale is 1, and 6 the largest
     assert slopes("clipped", quantizer, x)[0, :6].tolist() == [0, 1, 1, 1, 0, 1]
     assert slopes("trust", quantizer, x)[0, :6].tolist() == [0, 1, 1, 1, 1, 1]  # the widest step is 2
+
+
+@pytest.mark.parametrize(("form", "beyond"), [(FLOATS["e3m0"], 4.0), (FLOATS["e2m1"], 1.0), (FLOATS["e4m3fn"], 16.0)])
+def test_the_widest_step_of_a_float_is_that_below_its_largest_number(form, beyond):
+    quantizer = on(form, PerToken(), scale=PowerOfTwo())
+    inside, outside = (form.largest + beyond * share for share in (0.9, 1.1))
+    x = np.array([[inside, outside] + [0.0] * 14], np.float32)  # the scale is 1
+    assert slopes("trust", quantizer, x)[0, :2].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("roles", [("weights",), ("activations",), ("weights", "activations")])
@@ -325,6 +344,12 @@ def test_learned_steps_are_trained_beside_the_weights_and_make_int2_better_than_
 def test_a_precision_without_a_meaning_is_refused_with_the_nearest_that_has_one(given, says):
     with pytest.raises(SimlawError, match=says):
         Precision(**given)
+
+
+def test_a_batch_is_not_cut_where_something_is_for_all_of_it():
+    assert Precision(activations=on(4, PerTensor())).of_batch
+    assert Precision(gradients=on(FLOATS["e2m1"], PerGroup(size=16), scale=Float8())).of_batch  # NVFP4
+    assert not Precision(weights=on(4, PerTensor()), kv=on(4, PerToken())).of_batch
 
 
 def test_nf4_may_hold_keys_and_values_and_one_affine_bit_has_a_zero():

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from simlaw.claims.growth import COVERAGE, Growth, growth
+from simlaw.claims.growth import COVERAGE, Growth, difference, growth
 from simlaw.claims.paired import stratified
 from simlaw.claims.verdict import Answer, Finding, decided
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import student
+from simlaw.observations import quantized_training
 from simlaw.quantizations import quantized_as
 from simlaw.table import Row, Table
 
@@ -69,7 +70,9 @@ class Arms:
 
 def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
     """The rows of plain rounding per channel at these bits, by arm; raises `SimlawError` where there are none."""
-    rows = quantized_as(table, ptq_granularity="channel").where(lambda row: row["ptq_bits"] in bits)
+    rows = quantized_as(table, ptq_granularity="channel").where(
+        lambda row: row["ptq_bits"] in bits and not quantized_training(row)
+    )
     if not rows:
         raise SimlawError(f"no row was rounded per channel to {', '.join(map(str, bits))} bits: add PTQGrid(bits=…)")
     (decay, _), *_ = Counter(row["weight_decay"] for row in rows).most_common(1)
@@ -131,18 +134,20 @@ def grows_as_the_rate_falls(table: Table) -> Answer:
     """Whether the penalty grows with data at a constant rate, as it does behind a cool-down (claim A5)."""
     arms = arms_of(table, QUADRATIC)
     cooldown = arms.cooldown
-    constant, cooled = (growth(arms.of(share)).data.finding("") for share in (0.0, cooldown))
+    slopes = [growth(arms.of(share)).data for share in (0.0, cooldown)]
+    constant, cooled = (slope.finding("") for slope in slopes)
     judged = [Arm(cooldown=at, average=None, rate_multiple=1.0, weight_decay=arms.decay) for at in (0.0, cooldown)]
     found = growths(arms)
     findings = [
         grown.data.finding(f"gD, {arm.named(arms.decay)}", judged=arm in judged)
         for arm, grown in sorted(found.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0], arms.decay)))
     ]
+    findings.append(difference(slopes[1], slopes[0], "gD cooled down - gD at the constant rate", judged=False))
     for arm in sorted(arms.each, key=lambda arm: _order(arm, arms.decay)):
         recipe = arm.rate_multiple == 1 and arm.weight_decay == arms.decay
         if (recipe and arm != judged[1]) or (not recipe and arm.cooldown == cooldown and arm.average is None):
             with contextlib.suppress(SimlawError):
-                what = f"penalty {arm.named(arms.decay)} / cooled down"
+                what = f"mean penalty {arm.named(arms.decay)} / cooled down"
                 findings.append(compared(arms.each[arm], arms.of(cooldown), what))
     # an interval that holds both 0 and what the cool-down gives tells nothing
     flat = constant.above <= 0 <= constant.below < cooled.value
@@ -163,9 +168,10 @@ def _order(arm: Arm, decay: float | None) -> tuple[Any, ...]:
 
 
 def compared(one: Table, other: Table, what: str) -> Finding:
-    """The penalty of one arm over that of another at equal size, tokens, bits and seed, averaged in logarithms.
+    """The mean penalty of one arm over that of another, on the same sizes, token counts, bits and seeds.
 
-    A seed of a size counts once. Raises `SimlawError` where nothing is in both, and where a mean is not positive.
+    The means are over token counts and bits, so that large penalties count most; a seed of a size counts once. Raises
+    `SimlawError` where nothing is in both, and where a mean is not positive.
     """
     theirs = {_place(row): row["delta"] for row in other}
     sums: dict[tuple[int, int], list[tuple[float, float]]] = {}

@@ -4,7 +4,7 @@ No form of a law bounds these exponents, so that one of the other sign can be fo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,13 +25,15 @@ _DRAWS = 1000
 class Slope:
     """An exponent with its standard deviation over resampled trunks, and the degrees of freedom of that.
 
-    `reach` is the root of the sum of squares of the logarithms about their mean: how far apart the rows are.
+    `reach` is the root of the sum of squares of the logarithms about their mean: how far apart the rows are. `drawn`
+    are the exponents of the resamplings, the same ones for rows of the same trunks.
     """
 
     value: float
     spread: float
     freedom: int
     reach: float
+    drawn: Float[np.ndarray, " k"] = field(repr=False, compare=False)
 
     def finding(self, what: str, judged: bool = True) -> Finding:
         """The exponent with its interval."""
@@ -89,11 +91,20 @@ def growth(rows: Table, column: str = "delta") -> Growth:
             spread=float(np.std(found[1:, i], ddof=1)),
             freedom=weights.freedom,
             reach=float(np.sqrt(np.sum((axes[:, i] - axes[:, i].mean()) ** 2))),
+            drawn=sign * found[1:, i],
         )
 
     # a penalty falls with size: its exponent is that of N in the denominator
     size = slope(1, -1.0) if axes.shape[1] > 1 else None
     return Growth(data=slope(0), size=size, cells=count, dropped=int(np.sum(mean[0] <= 0)))
+
+
+def difference(one: Slope, other: Slope, what: str, judged: bool = True) -> Finding:
+    """By how much one exponent is above another of the same trunks, which are resampled together."""
+    spread = float(np.std(one.drawn - other.drawn, ddof=1))
+    half = student(min(one.freedom, other.freedom), COVERAGE) * spread
+    value = one.value - other.value
+    return Finding(what=what, value=value, low=value - half, high=value + half, judged=judged)
 
 
 def pooled(slopes: Sequence[Slope]) -> tuple[Slope, ...]:

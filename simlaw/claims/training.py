@@ -17,14 +17,14 @@ from simlaw.fitting.holdout import LargestN, LowestBits
 from simlaw.fitting.objective import predicted
 from simlaw.fitting.uncertainty import student, trunk_weights
 from simlaw.laws import PrecisionExponential
-from simlaw.observations import Observations, quantized_training
+from simlaw.observations import Observations, quantized_training, usable
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations, weights_alone
 from simlaw.quantizations import quantized_as
 from simlaw.table import Row, Table
 
 #: Resamplings of trunks.
 _DRAWS = 400
-#: The ratio of the ends of an interval that still says something; standard errors from which something is beaten.
+#: The ratio of the ends of an interval that still says something; spreads of a seed that are too far to be one.
 _FINITE, _BEATEN = 4.0, 2.0
 
 #: A size, a token count and a seed.
@@ -45,7 +45,7 @@ def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     missed, noise = largest_missed(seen, "P_w")
     findings += [
         Finding(what="error on the largest size, nats per token", value=missed),
-        Finding(what="noise of its means", value=noise),
+        Finding(what="spread of a seed there", value=noise),
     ]
     low, high = ends["g_w"]
     narrow = found.health == "VALID" and low > 0 and high < _FINITE * low
@@ -57,12 +57,17 @@ def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     ]
     outcome = decided(narrow and missed < noise, narrow and missed > _BEATEN * noise)
     fitted = "is identified" if narrow else f"is not identified ({found.health})"
-    return outcome, f"g_w {fitted}; of the forms, {rivals.verdict}", findings
+    return (
+        outcome,
+        f"g_w {fitted}; the largest size is missed by {missed / noise:.1f} spreads of a seed; of the forms, "
+        f"{rivals.verdict}",
+        findings,
+    )
 
 
 def training_low_prepares_for_rounding(table: Table) -> Answer:
     """Whether rounding costs less after training at one bit more than it leaves (claim A8)."""
-    rows = quantized_as(table, ptq_granularity="channel")
+    rows = quantized_as(usable(table, trained=True)[0], ptq_granularity="channel")
     findings = []
     for bits in (2, 3, 5):
         plain = {_of(row): row["delta"] for row in rows if row["ptq_bits"] == bits and not quantized_training(row)}
@@ -110,7 +115,7 @@ def role_fit(seen: Observations, role: str, *, draws: int = _DRAWS) -> Fit:
 
 
 def largest_missed(seen: Observations, role: str) -> tuple[float, float]:
-    """How far the means of cells of the largest size are from what the other sizes say of them, and their noise.
+    """How far the means of cells of the largest size are from what the other sizes say of them, and a seed's spread.
 
     Root mean squares over the cells, in nats per token, of what low precision in one role costs. Raises `SimlawError`
     where there is no such cell.

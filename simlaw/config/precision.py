@@ -9,7 +9,7 @@ from typing import Literal
 
 from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
-from simlaw.formats import NF4, Int, PerBlock, PerChannel, PerTensor, PerToken, Quantizer
+from simlaw.formats import NF4, Float8, Int, PerBlock, PerChannel, PerTensor, PerToken, Quantizer
 
 #: What becomes of a gradient at a value that was rounded: it goes through ("straight_through"); it is zero beyond the
 #: levels ("clipped"), or where rounding moved the value by more than half the widest step ("trust", 2502.05003).
@@ -122,9 +122,9 @@ class Precision(Declared):
 
     @property
     def of_batch(self) -> bool:
-        """Whether what a token gives depends on the batch that it is in: one scale for all of its values."""
-        roles = (self.activations, self.kv, self.gradients)
-        return any(role is not None and isinstance(role.granularity, PerTensor) for role in roles)
+        """Whether what a token gives depends on its batch: one scale, or one float32 of all scales, is of all of it."""
+        roles = [role for role in (self.activations, self.kv, self.gradients) if role is not None]
+        return any(isinstance(role.granularity, PerTensor) or isinstance(role.scale, Float8) for role in roles)
 
 
 def _check_granularity(role: RoleName, quantizer: Quantizer) -> None:

@@ -28,9 +28,10 @@ class Entry:
     """One form: its fit to all rows, Akaike's criterion, and its error on each part that was held out.
 
     `held_out` are the root mean squares of log residuals for a loss, of residuals in standard deviations of the rows
-    for a penalty (about 1 where the form extrapolates as well as the noise allows), and `refits` the health of the
-    fits that they come from. `behind` is how far its squared error is from the best one's, in standard errors
-    between trunks (NaN where too few trunks were held out to know them); without a holdout, how far its AICc is.
+    for a penalty, and where losses and paired rows are fitted together (about 1 where the form extrapolates as well as
+    the noise allows), and `refits` the health of the fits that they come from. `behind` is how far its squared error is
+    from the best one's, in standard errors between trunks (NaN where too few trunks were held out to know them);
+    without a holdout, how far its AICc is.
     """
 
     fit: Fit
@@ -136,6 +137,7 @@ def contest(
     parts = [holdout.mask(seen) for holdout in holdouts]
     judged = [seen.keep(part) for part in parts] or [seen]
     wholes, refits, squares = [], [], []
+    weighted = bool(seen.pairs.any()) and bool((np.isfinite(seen.sigma) & (seen.sigma > 0)).all())
     for form in forms:
         mine = form.parameters()
         held = {name: value for name, value in fixed.items() if name in mine}
@@ -151,7 +153,7 @@ def contest(
         again = [_refit(form, seen.keep(~part), rule, given) for rule, part in zip(holdouts, parts, strict=True)]
         wholes.append(whole)
         refits.append(again)
-        squares.append([_squares(one.law, rows) for one, rows in zip(again or [whole], judged, strict=True)])
+        squares.append([_squares(one.law, rows, weighted) for one, rows in zip(again or [whole], judged, strict=True)])
     together = [np.concatenate(each) for each in squares]
     criteria = [_aicc(whole, len(seen.y)) for whole in wholes]
     scores = np.array([np.mean(each) for each in together] if holdouts else criteria)
@@ -198,11 +200,15 @@ def _refit(form: type[AbstractLaw], rest: Observations, rule: Holdout, given: Ma
         raise SimlawError(f"holding out the {rule}: {error}") from error
 
 
-def _squares(law: AbstractLaw, seen: Observations) -> Float[np.ndarray, " n"]:
-    """Squared residuals; NaN where the law says nothing of a row."""
+def _squares(law: AbstractLaw, seen: Observations, weighted: bool) -> Float[np.ndarray, " n"]:
+    """Squared residuals; NaN where the law says nothing of a row.
+
+    Where losses and paired rows are judged together, all are in standard deviations: a row's unit may not depend on
+    what is held out beside it.
+    """
     seen = shown(type(law), seen)
     try:
-        left = residuals(law, seen, "weighted" if isinstance(law, AbstractPenalty) else "log")
+        left = residuals(law, seen, "weighted" if weighted or isinstance(law, AbstractPenalty) else "log")
     except SimlawError:
         return np.full_like(seen.y, np.nan)
     return left**2

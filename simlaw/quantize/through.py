@@ -70,8 +70,10 @@ def _widest(levels: Levels) -> Any:
     if isinstance(levels, SignLevels):
         return 2.0
     if isinstance(levels, FloatLevels):
-        _, exponent = jnp.frexp(jnp.float32(levels.largest))  # largest = m · 2^exponent with 1/2 <= m < 1
-        return jnp.exp2(exponent.astype(jnp.float32) - 1 - levels.mantissa)
+        share, exponent = jnp.frexp(jnp.float32(levels.largest))  # largest = share · 2^exponent with 1/2 <= share < 1
+        # a largest number that is a power of two lies a step of the powers below it above the next
+        below = exponent.astype(jnp.float32) - jnp.where(share == 0.5, 2.0, 1.0)
+        return jnp.exp2(below - levels.mantissa)
     return jnp.diff(jnp.asarray(levels.values)).max()
 
 

@@ -200,7 +200,7 @@ class _Job:
                 "spec.json": json.dumps(encode(spec), indent=1).encode(),
                 "history.safetensors": pack_history(done.history.member(i)),
             }
-            note = divergence(losses)
+            note = divergence(losses, spec.begin_step)
             if note is not None:
                 note = f"training loss {note} of {spec.steps} (peak learning rate {spec.optimizer.peak_rate:g})"
                 files["status.json"] = json.dumps({"status": "diverged", "note": note}).encode()

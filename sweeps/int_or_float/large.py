@@ -1,7 +1,8 @@
-"""The sweep of integers and floats at larger sizes, for an accelerator or patience.
+"""The sweep of integers and floats at larger sizes and 4 times the tokens, for an accelerator or patience.
 
-Every grid of `sweep.py` at widths of up to 256 (1.7M block parameters), with a table of its own.
+Every grid of `sweep.py` at widths (64, 128, 256), with a table of its own.
 Command: simlaw run int_or_float/large --device gpu
+Cost: about 88.3 hours on two CPU cores by the plan's estimate.
 """
 
 from dataclasses import replace
@@ -10,4 +11,9 @@ from pathlib import Path
 from simlaw.sweep import load_sweep
 
 BASE = load_sweep(str(Path(__file__).with_name("sweep.py"))).sweep
-SWEEP = replace(BASE, grids=tuple(replace(grid, widths=(64, 128, 256)) for grid in BASE.grids))
+SWEEP = replace(
+    BASE,
+    grids=tuple(
+        replace(grid, widths=(64, 128, 256), tokens=tuple(4 * tokens for tokens in grid.tokens)) for grid in BASE.grids
+    ),
+)

@@ -1,7 +1,8 @@
 """The sweep of schedules at larger sizes, for an accelerator or patience.
 
-Every grid of `sweep.py` at widths of up to 256 (1.7M block parameters), with a table of its own.
+Every grid of `sweep.py` at widths (64, 128, 256), with a table of its own.
 Command: simlaw run schedule/large --device gpu
+Cost: about 26.8 hours on two CPU cores by the plan's estimate.
 """
 
 from dataclasses import replace

@@ -2,8 +2,8 @@
 
 Question: with norms before every projection and of queries and keys, and inputs of block matrices within ±4, at how few
 bits and at which rates does training still hold, and what do bits cost there?
-Design: both architectures at one and eight times the rate, weights, inputs, keys and values together from 8 bits down,
-with a scale for each token and with one for the batch, at two sizes.
+Design: both architectures at one, two, four and eight times the rate; weights, inputs, keys and values together, at 6
+bits and fewer with a scale for each token, at 8 and fewer with one for the batch; two sizes.
 Command: simlaw reproduce stable_architecture --own
 """
 
