@@ -13,8 +13,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 from optax import contrib
 
-from simlaw.accounting import GROUPS
 from simlaw.config import SGD, AdamW, Cosine, ModelSpec, Muon, Optimizer, RunSpec
+from simlaw.lowprecision import STEPS
 
 #: On the host until a program takes it.
 AnyArray = Array | np.ndarray
@@ -115,8 +115,9 @@ def _muon(spec: Muon) -> optax.GradientTransformation:
 
 
 def _decayed(tree: Any) -> Any:
-    """Which parameters decay: the matrices of the model's groups, and no learned step."""
-    return {name: jax.tree.map(lambda x, name=name: x.ndim > 1 and name in GROUPS, tree[name]) for name in tree}
+    """Which parameters decay: the matrices, and no learned step."""
+    found = jax.tree.map(lambda x: x.ndim > 1, tree)
+    return {**found, STEPS: False} if STEPS in found else found
 
 
 def _scale_blocks(tree: Any, by: float) -> Any:

@@ -26,6 +26,7 @@ ROLES = {"g_w": 2.7, "n_w": 0.3, "g_a": 2.2, "n_a": 1.4, "g_kv": 0.96, "n_kv": 2
 THREE = {"P_w": (3.0, 5.0, 8.0, math.inf), "P_a": (4.0, 6.0, 9.0, math.inf), "P_kv": (4.0, 5.0, 6.0, math.inf)}
 POST = {"C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 1.1}
 #: Of every form: its truth, the variables beside N and D, and what is given, since others do the same work.
+ROLES = dict.fromkeys(("P_w", "P_a", "P_kv"), (2.0, 3.0, 4.0, 6.0, math.inf))
 TRUTHS = {
     "Chinchilla": (BASE, {}, ()),
     "DataConstrained": ({**BASE, "R_D": 15.0, "R_N": 5.0}, {"U": (5e6, 4e7, 3e8, 6e9)}, ()),
@@ -46,6 +47,18 @@ TRUTHS = {
         {"X": (1.0, 2.0, 4.0, 5.0), "M": (0.0, 1.0, 3.0, 5.0), "G": (32.0, 128.0, 512.0)},
         (),
     ),
+    "EffectiveStep": ({**BASE, "c_w": 0.8, "c_a": 2.0, "c_kv": 0.3}, ROLE_BITS, ()),
+    "EffectiveTokens": (
+        {**BASE, "g_w": 1.5, "n_w": 0.3, "g_a": 2.0, "n_a": 0.2, "g_kv": 1.0, "n_kv": 0.4},
+        ROLE_BITS,
+        (),
+    ),
+    "PrecisionSum": (
+        {**BASE, "C_w": 2.0, "g_w": 1.0, "C_a": 3.0, "g_a": 1.4, "C_kv": 1.0, "g_kv": 0.8},
+        ROLE_BITS,
+        (),
+    ),
+    "PrecisionGrowing": ({**BASE, "gD": 0.1, "gN": 0.2, "C_w": 0.5, "C_a": 1.5, "C_kv": 0.3}, ROLE_BITS, ()),
     "EffectiveFree": (
         {**BASE, **{f"eff_{bits}": 0.1 * bits for bits in range(1, 9)}},
         {"P_w": (*range(1, 9), math.inf)},
