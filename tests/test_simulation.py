@@ -25,9 +25,8 @@ EACH = {"P_post": tuple(range(1, 9))}
 ROLES = {"g_w": 2.7, "n_w": 0.3, "g_a": 2.2, "n_a": 1.4, "g_kv": 0.96, "n_kv": 2.4}
 THREE = {"P_w": (3.0, 5.0, 8.0, math.inf), "P_a": (4.0, 6.0, 9.0, math.inf), "P_kv": (4.0, 5.0, 6.0, math.inf)}
 POST = {"C_T": 0.06, "gD": 0.5, "gN": 0.34, "g_post": 0.6, "b": 1.1}
-ROLE_BITS = {role: (2.0, 3.0, 4.0, 6.0, math.inf) for role in ("P_w", "P_a", "P_kv")}
+ROLE_BITS = dict.fromkeys(("P_w", "P_a", "P_kv"), (2.0, 3.0, 4.0, 6.0, math.inf))
 #: Of every form: its truth, the variables beside N and D, and what is given, since others do the same work.
-ROLES = dict.fromkeys(("P_w", "P_a", "P_kv"), (2.0, 3.0, 4.0, 6.0, math.inf))
 TRUTHS = {
     "Chinchilla": (BASE, {}, ()),
     "DataConstrained": ({**BASE, "R_D": 15.0, "R_N": 5.0}, {"U": (5e6, 4e7, 3e8, 6e9)}, ()),
