@@ -1,5 +1,6 @@
 """`simlaw plan`: what a sweep would run, and what it would cost."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -14,7 +15,7 @@ from simlaw.cli.options import (
 )
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell, shared_work
-from simlaw.report import columns, count, power_of_ten, size
+from simlaw.report import columns, count, power_of_ten, size, wrapped
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
 from simlaw.run.session import Session
@@ -105,6 +106,10 @@ def command(
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else 'no claim'}")
     click.echo(f"corpus: {session.corpus.describe()}\n")
     click.echo(columns(_HEAD, [*_lines(cells), _total(cells)]))
+    precisions = Counter(cell.spec.precision.name or "16 bit" for cell in cells)
+    if len(precisions) > 1:
+        each = ", ".join(f"{name} {runs}" for name, runs in precisions.items())
+        click.echo("\n" + wrapped(f"runs by training precision: {each}"))
     click.echo(
         f"\n{whole['runs']} runs, {whole['evaluations']} evaluations; {len(cells) - len(status.todo)} runs are done, "
         f"{len(status.todo)} are left{status.remark}: " + (str(left) if status.todo else "nothing to do")

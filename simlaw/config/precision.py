@@ -107,6 +107,8 @@ class Precision(Declared):
             if quantizer is not None:
                 form = quantizer.format
                 found.append(f"{letter}{form.bits}" if isinstance(form, Int) else f"{letter}-{form.name}")
+        if self.begins is not None and found:
+            found.append(f"from {self.begins:g}" if self.begins != "cooldown" else "in the cool-down")
         return " ".join(found) or None
 
     @property
