@@ -22,18 +22,22 @@ from simlaw.table import Row, Table
 
 #: The bits of each tensor role as laws and as the table call them.
 BITS = MappingProxyType({"P_w": "train_weights_bits", "P_a": "train_activations_bits", "P_kv": "train_kv_bits"})
-#: What plain training in low precision has, where a role is quantized: symmetric integers to nearest, float16 scales by
-#: absmax for each output channel and each token, gradients straight through, from the first step on.
+#: What plain training in low precision has, where a role is quantized: to nearest, float16 scales by absmax for each
+#: output channel and each token, integers on the symmetric grid, gradients straight through, from the first step on.
 _PLAIN = MappingProxyType(
     {
         "train_weights_grid": "symmetric",
         "train_weights_granularity": "channel",
-        "train_weights_format": "int",
-        "train_activations_format": "int",
         "train_activations_granularity": "token",
-        "train_kv_format": "int",
     }
 )
+#: The format of each role.
+_FORMATS = ("train_weights_format", "train_activations_format", "train_kv_format")
+
+
+def _of_family(form: str, family: str) -> bool:
+    """Whether a format is of a family; integers on another than the symmetric grid are of none."""
+    return form == "int" if family == "int" else form.startswith(family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +58,13 @@ class Pair:
         return {name: np.inf if self.low[column] is None else float(self.low[column]) for name, column in BITS.items()}
 
 
-def plainly_trained(row: Row) -> bool:
-    """Whether a run was trained in low precision by plain rounding alone."""
-    others = [name for name in TRAINING_PRECISION if name not in (*_PLAIN, *BITS.values())]
+def plainly_trained(row: Row, family: str = "int") -> bool:
+    """Whether a run was trained in low precision by plain rounding alone, to formats whose names begin as `family`."""
+    others = [name for name in TRAINING_PRECISION if name not in (*_PLAIN, *_FORMATS, *BITS.values())]
     return (
         quantized_training(row)
         and all(row[name] in (None, value) for name, value in _PLAIN.items())
+        and all(row[name] is None or _of_family(row[name], family) for name in _FORMATS)
         and all(row[name] is None for name in others)
     )
 
@@ -69,8 +74,10 @@ def weights_alone(row: Row) -> bool:
     return plainly_trained(row) and all(row[name] is None for role, name in BITS.items() if role != "P_w")
 
 
-def pairs_of(table: Table) -> tuple[list[Pair], Counter[str]]:
+def pairs_of(table: Table, family: str = "int") -> tuple[list[Pair], Counter[str]]:
     """The pairs of a table's runs as trained, and how many other runs there are, by the reason.
+
+    Of runs in formats whose names begin as `family`: "int", or "e2m" for floats with two bits of exponent.
 
     Raises `SimlawError` where rows differ in something that no law knows, and where nothing is paired.
     """
@@ -80,7 +87,7 @@ def pairs_of(table: Table) -> tuple[list[Pair], Counter[str]]:
     for row in kept:
         if not quantized_training(row):
             continue
-        if not plainly_trained(row):
+        if not plainly_trained(row, family):
             left_out["trained in low precision otherwise"] += 1
         elif _key(row) not in full:
             left_out["without a run at full precision"] += 1
@@ -94,13 +101,13 @@ def pairs_of(table: Table) -> tuple[list[Pair], Counter[str]]:
     return found, left_out
 
 
-def precision_observations(table: Table) -> Observations:
+def precision_observations(table: Table, family: str = "int") -> Observations:
     """The losses at full precision, and what low precision in training costs, paired; at N, D, P_w, P_a and P_kv.
 
-    N counts block parameters. A cluster is a trunk at full precision with all that is paired with it. Raises
-    `SimlawError` as `pairs_of`.
+    N counts block parameters, P the bits of a value. A cluster is a trunk at full precision with all that is paired
+    with it. Raises `SimlawError` as `pairs_of`.
     """
-    pairs, left_out = pairs_of(table)
+    pairs, left_out = pairs_of(table, family)
     plain = _full(table)
     loss = plain.column("loss")
     noise = cost_noise(pairs)

@@ -2,9 +2,11 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,20 @@ from simlaw import evaluate  # noqa: E402
 from simlaw.arithmetic import Place, Plain  # noqa: E402
 from simlaw.config import WSD, AdamW, EvalSpec, Graph, ModelSpec, RunSpec  # noqa: E402
 from simlaw.corpora import AbstractCorpus, open_corpus  # noqa: E402
+from simlaw.declared import digest  # noqa: E402
 from simlaw.model import Params, logits  # noqa: E402
+from simlaw.run.machine import processor  # noqa: E402
 from simlaw.store import Store  # noqa: E402
 from simlaw.train import Program, compile_shape, shape_of  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# the same programs are compiled by many tests, and by every process of a run
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+# the same programs are compiled by many tests, by every process of a run, and by the workers that tests start
+COMPILED = ROOT / ".pytest_cache" / "compiled"
+os.environ["SIMLAW_COMPILED"] = str(COMPILED)
+jax.config.update("jax_compilation_cache_dir", str(COMPILED / digest((version("jaxlib"), processor()))))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 #: Calls of a notebook, where no annotation is checked; each prints the type and the text of what it raises.
 _NOTEBOOK = """

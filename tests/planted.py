@@ -128,7 +128,7 @@ def planted_unified(law: PrecisionUnified, *, bits: tuple[int, ...] = (3, 4, 5, 
     """The table of `planted_precisions`, every run rounded to these bits as a unified law says, with a noise of 5 %."""
     rng = np.random.default_rng(seed)
     rows = []
-    for row in planted_precisions(law, tokens=TOKENS[:4], log_loss=0.003):
+    for row in planted_precisions(law, sizes=SIZES, tokens=TOKENS[:3], log_loss=0.003):
         rows.append(row)
         trained = {
             name: float(row[column] or np.inf)

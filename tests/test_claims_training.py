@@ -137,7 +137,8 @@ WEIGHTS = {
 }
 
 
-def test_a7_holds_of_effective_parameters_and_not_of_an_added_error():
+def test_a7_holds_of_effective_parameters_and_not_of_an_added_error(monkeypatch):
+    monkeypatch.setattr("simlaw.claims.training.PRECISIONS", (PrecisionExponential, PrecisionSum))
     held = verdict(planted_precisions(**WEIGHTS), "A7")
     assert held.outcome == "holds"
     g = finding(held, "g_w")
@@ -172,3 +173,54 @@ def test_a8_compares_what_rounding_costs_after_training_low_with_what_it_costs_o
     found = verdict(make_table(rows), "A8")
     assert found.outcome == outcome
     assert len([one for one in found.findings if one.judged]) == 3
+
+
+def as_floats(rows):
+    """The same runs in floats with two bits of exponent."""
+    for row in rows:
+        forms = {
+            name: f"e2m{int(row[bits]) - 3}"
+            for name, bits in (
+                ("train_weights_format", "train_weights_bits"),
+                ("train_activations_format", "train_activations_bits"),
+            )
+            if row[bits] is not None
+        }
+        own = {name: f"{row[name]}-f" for name in ("run_id", "eval_id", "trunk_id")}
+        yield {**row, **forms, "train_weights_grid": None, **own}
+
+
+def quantized(table):
+    """The rows of runs in low precision."""
+    return [row for row in table if row["train_weights_bits"] or row["train_activations_bits"]]
+
+
+def test_a11_holds_where_floats_add_an_error_and_integers_take_parameters():
+    bits = tuple((w, None, None) for w in (None, 3, 4, 5, 6)) + tuple((None, a, None) for a in (3, 4, 5, 6))
+    how = {"tokens": TOKENS[:3], "log_loss": 0.003, "precisions": bits}
+    truth = {name: ROLES.values[name] for name in ("E", "A", "B", "alpha", "beta")}
+    added = PrecisionSum(**truth, C_w=2.0, g_w=1.2, C_a=3.0, g_a=1.4, C_kv=1.0, g_kv=0.8)
+    integers, others = planted_precisions(**how), planted_precisions(added, **how)
+    found = verdict(make_table([*integers, *as_floats(quantized(others))]), "A11")
+    assert found.outcome == "holds", found.sentence
+    assert finding(found, "cost of e2m1 - int4, weights").value > 0
+
+
+def test_a12_counts_the_runs_that_hold():
+    def rows(bound, diverged):
+        for row in planted_precisions(sizes=SIZES[:1], tokens=TOKENS[:1], precisions=((None,) * 3, (2, 2, 2))):
+            gone = row["train_weights_bits"] == 2 and row["seed"] in diverged
+            yield {
+                **row,
+                "bound": bound,
+                "status": "diverged" if gone else "done",
+                "eval_id": f"{row['eval_id']} {bound}",
+            }
+
+    found = verdict(make_table([*rows(None, (0, 1)), *rows(4.0, ())]), "A12")
+    assert found.outcome == "holds"
+    assert found.sentence.startswith("2 plain and 0 stable runs diverged")
+    assert [round(one.value, 3) for one in found.findings] == [0.667]
+    assert verdict(make_table([*rows(None, (0,)), *rows(4.0, (0, 1))]), "A12").outcome == "fails"
+    assert verdict(make_table([*rows(None, ()), *rows(4.0, ())]), "A12").outcome == "not identified"
+    assert "one architecture" in verdict(make_table(list(rows(None, ()))), "A12").sentence

@@ -9,6 +9,7 @@ import numpy as np
 
 from simlaw.analysis import PENALTIES
 from simlaw.claims.arms import QUADRATIC, grows_as_the_rate_falls
+from simlaw.claims.formats import integers_cost_parameters_and_floats_data, stable_parts_hold_at_fewer_bits
 from simlaw.claims.growth import Growth, Slope, growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio
@@ -324,6 +325,21 @@ _REGISTER = (
         says="at four bits in training inputs matter more than weights, and keys and values least",
         rule="paired: inputs cost more than weights, and weights more than keys and values",
         answer=inputs_matter_most,
+        across=True,
+    ),
+    Claim(
+        name="A11",
+        says="in training integers cost parameters (additive noise), and floats something else (multiplicative noise)",
+        rule="weights and inputs apart, on the lowest bits and the largest size: N_eff wins beyond noise for integers, "
+        "and another form for floats e2m0 to e2m3; fails where one is decided the other way",
+        answer=integers_cost_parameters_and_floats_data,
+        across=True,
+    ),
+    Claim(
+        name="A12",
+        says="more norms and bounded inputs let training hold at fewer bits and higher rates",
+        rule="the share of runs that do not diverge is larger at some rates and precisions, and smaller at none",
+        answer=stable_parts_hold_at_fewer_bits,
         across=True,
     ),
     Claim(

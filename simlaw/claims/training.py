@@ -70,14 +70,14 @@ def training_low_prepares_for_rounding(table: Table) -> Answer:
     rows = quantized_as(usable(table, trained=True)[0], ptq_granularity="channel")
     findings = []
     for bits in (2, 3, 5):
-        plain = {_of(row): row["delta"] for row in rows if row["ptq_bits"] == bits and not quantized_training(row)}
+        plain = {place_of(row): row["delta"] for row in rows if row["ptq_bits"] == bits and not quantized_training(row)}
         for trained in (bits + 1, bits):
             mine = [
                 row
                 for row in rows
                 if row["ptq_bits"] == bits and row["train_weights_bits"] == trained and weights_alone(row)
             ]
-            values = [(_of(row), row["delta"] - plain[_of(row)]) for row in mine if _of(row) in plain]
+            values = [(place_of(row), row["delta"] - plain[place_of(row)]) for row in mine if place_of(row) in plain]
             if values:
                 what = f"delta at int{bits} of int{trained} training - of 16-bit training"
                 findings.append(averaged(values, what, judged=trained == bits + 1))
@@ -138,7 +138,7 @@ def largest_missed(seen: Observations, role: str) -> tuple[float, float]:
 def mean_cost(pairs: Sequence[Pair], bits: Mapping[str, float], what: str, judged: bool = True) -> Finding:
     """What one precision costs on average, in nats per token; errors as `averaged`."""
     chosen = [pair for pair in pairs if pair.bits == {**dict.fromkeys(BITS, np.inf), **bits}]
-    return averaged([(_of(pair.low), pair.cost) for pair in chosen], what, judged)
+    return averaged([(place_of(pair.low), pair.cost) for pair in chosen], what, judged)
 
 
 def difference(
@@ -146,8 +146,8 @@ def difference(
 ) -> Finding:
     """What one precision costs more than another at equal size, tokens and seed, on average, in nats per token."""
     full = dict.fromkeys(BITS, np.inf)
-    theirs = {_of(pair.low): pair.cost for pair in pairs if pair.bits == {**full, **other}}
-    mine = [(_of(pair.low), pair.cost) for pair in pairs if pair.bits == {**full, **one}]
+    theirs = {place_of(pair.low): pair.cost for pair in pairs if pair.bits == {**full, **other}}
+    mine = [(place_of(pair.low), pair.cost) for pair in pairs if pair.bits == {**full, **one}]
     return averaged([(place, cost - theirs[place]) for place, cost in mine if place in theirs], what, judged)
 
 
@@ -175,5 +175,6 @@ def _ends(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _of(row: Row) -> Place:
+def place_of(row: Row) -> Place:
+    """The size, token count and seed of a row."""
     return row["params_blocks"], row["tokens"], row["seed"]

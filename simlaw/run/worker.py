@@ -80,8 +80,9 @@ def prepare(store: Store, device: str | None) -> None:
         jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
     # compiled programs are kept: a second start is three times faster; another processor or jaxlib gets its own folder,
     # for a program that another one made can crash the process that reads it
+    kept = Path(os.environ.get("SIMLAW_COMPILED") or store.root / "compiled")
     settings = {
-        "jax_compilation_cache_dir": str(store.root / "compiled" / digest((version("jaxlib"), processor()))),
+        "jax_compilation_cache_dir": str(kept / digest((version("jaxlib"), processor()))),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
