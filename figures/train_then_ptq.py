@@ -40,9 +40,14 @@ def draw(table: Table) -> Figure:
     axes["loss"].set_title(f"(c) {where}")
     verdicts = judge(table, ("A8", "A7", "A10"))
     findings = verdicts.each[0].findings
-    names = {one.what: one.what.removeprefix("delta at ").replace(" of 16-bit training", "16") for one in findings}
+    names = {
+        one.what: one.what.removeprefix("delta at ")
+        .removesuffix(" training - of 16-bit training")
+        .replace(" of ", " after ")
+        for one in findings
+    }
     plot_findings(findings, axes["paired"], names=names)
-    axes["paired"].set_title("(d) Rounding after low minus after 16-bit training")
+    axes["paired"].set_title("(d) Penalty less that after 16 bits")
     axes["paired"].set_xlabel("nats per token, 95 % intervals; black: judged")
     plot_verdicts(verdicts, axes["claims"])
     return figure

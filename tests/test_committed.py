@@ -51,7 +51,7 @@ def test_the_study_and_the_figure_of_learning_rates_are_those_of_the_committed_t
 SWEEPS = ROOT / "sweeps"
 
 
-@pytest.mark.parametrize("name", ["ptq_grid", "schedule"])
+@pytest.mark.parametrize("name", ["ptq_grid", "schedule", "train_then_ptq"])
 def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_committed_table(name):
     sha256 = hashlib.sha256((SWEEPS / name / "table.csv").read_bytes()).hexdigest()
     file = load_sweep(str(SWEEPS / name))
