@@ -21,7 +21,7 @@ test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # a person's own sweeps keep their own style
-CODE := simlaw tests figures sweeps/quickstart sweeps/smoke sweeps/learning_rate sweeps/ptq_grid
+CODE := simlaw tests figures $(wildcard sweeps/*)
 
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff format --check $(CODE)
