@@ -8,9 +8,9 @@ import pytest
 from simlaw.config import GPTQ, PTQ, CalibrationText, EvalSpec, Precision, SmoothQuant
 from simlaw.evaluate import measure
 from simlaw.formats import FLOATS, Int, PerChannel, PerGroup, PerToken, Quantizer
+from simlaw.lowprecision import levels_of, on_formats
 from simlaw.model import init, losses
-from simlaw.ptq import calibration_windows, numbers_of, quantized, round_to_nearest
-from simlaw.quantize import numbers
+from simlaw.ptq import calibration_windows, numbers_of, quantized
 from simlaw.sample import sample
 from tests.conftest import MODEL, in_haste, tiny_run
 
@@ -35,12 +35,17 @@ def found(corpus, windows):
     return measure(tiny_run(), PARAMS, windows, EVALS, corpus.floor(windows))
 
 
+def rounded_by(quantizer):
+    precision = Precision(weights=quantizer)
+    return on_formats(PARAMS, precision.kind, levels_of(precision))
+
+
 def test_each_measurement_is_the_loss_of_the_rounded_model(found, windows):
     for spec, got in zip(EVALS, found, strict=True):
         params = PARAMS
         if spec.ptq:
             quantizer = spec.ptq.quantizer
-            params = round_to_nearest(PARAMS, numbers(quantizer.format.levels), quantizer.scaling)
+            params = rounded_by(quantizer)
         per_window = np.asarray(LOSSES(MODEL, params, jnp.asarray(windows)), np.float64).mean(axis=1)
         base = np.asarray(LOSSES(MODEL, PARAMS, jnp.asarray(windows)), np.float64).mean(axis=1)
         assert got.loss == pytest.approx(per_window.mean(), abs=1e-6)
@@ -96,7 +101,7 @@ def test_calibration_windows_are_the_seeds(corpus):
 
 
 def test_only_block_matrices_are_rounded():
-    rounded = round_to_nearest(PARAMS, Int(bits=4).levels, Quantizer(format=Int(bits=4)).scaling)
+    rounded = rounded_by(Quantizer(format=Int(bits=4)))
     for group in ("embedding", "norms", "head"):
         assert rounded[group] is PARAMS[group]
     for before, after in zip(jax.tree.leaves(PARAMS["blocks"]), jax.tree.leaves(rounded["blocks"]), strict=True):

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from simlaw.claims.growth import COVERAGE, Growth, difference, growth
-from simlaw.claims.paired import stratified
+from simlaw.claims.growth import difference, growth
+from simlaw.claims.paired import ratio_of
 from simlaw.claims.verdict import Answer, Finding, decided
 from simlaw.errors import SimlawError
-from simlaw.fitting.uncertainty import student
 from simlaw.observations import quantized_training
 from simlaw.quantizations import quantized_as
 from simlaw.table import Row, Table
@@ -119,30 +118,23 @@ def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tup
     return tuple(found)
 
 
-def growths(arms: Arms) -> dict[Arm, Growth]:
-    """How the penalty of each arm grows with data and falls with size; without arms whose rows do not tell."""
-    found = {}
-    for arm, rows in arms.each.items():
-        try:
-            found[arm] = growth(rows)
-        except SimlawError:
-            continue
-    return found
-
-
 def grows_as_the_rate_falls(table: Table) -> Answer:
     """Whether the penalty grows with data at a constant rate, as it does behind a cool-down (claim A5)."""
     arms = arms_of(table, QUADRATIC)
     cooldown = arms.cooldown
-    slopes = [growth(arms.of(share)).data for share in (0.0, cooldown)]
-    constant, cooled = (slope.finding("") for slope in slopes)
     judged = [Arm(cooldown=at, average=None, rate_multiple=1.0, weight_decay=arms.decay) for at in (0.0, cooldown)]
-    found = growths(arms)
+    slopes = {arm: growth(arms.of(arm.cooldown)).data for arm in judged}
+    constant, cooled = (slopes[arm].finding("") for arm in judged)
+    for arm in arms.each.keys() - slopes.keys():
+        with contextlib.suppress(SimlawError):  # its rows do not tell
+            slopes[arm] = growth(arms.each[arm]).data
     findings = [
-        grown.data.finding(f"gD, {arm.named(arms.decay)}", judged=arm in judged)
-        for arm, grown in sorted(found.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0], arms.decay)))
+        slope.finding(f"gD, {arm.named(arms.decay)}", judged=arm in judged)
+        for arm, slope in sorted(slopes.items(), key=lambda pair: (pair[0] not in judged, _order(pair[0], arms.decay)))
     ]
-    findings.append(difference(slopes[1], slopes[0], "gD cooled down - gD at the constant rate", judged=False))
+    findings.append(
+        difference(slopes[judged[1]], slopes[judged[0]], "gD cooled down - gD at the constant rate", judged=False)
+    )
     for arm in sorted(arms.each, key=lambda arm: _order(arm, arms.decay)):
         recipe = arm.rate_multiple == 1 and arm.weight_decay == arms.decay
         if (recipe and arm != judged[1]) or (not recipe and arm.cooldown == cooldown and arm.average is None):
@@ -180,16 +172,7 @@ def compared(one: Table, other: Table, what: str) -> Finding:
             sums.setdefault((row["params_blocks"], row["seed"]), []).append((row["delta"], theirs[_place(row)]))
     if not sums:
         raise SimlawError("the arms share no size, token count and seed: add them to both")
-    sizes: dict[int, list[float]] = {}
-    for (size, _), pairs in sums.items():
-        top, bottom = np.mean(pairs, axis=0)
-        if min(top, bottom) <= 0:
-            raise SimlawError(f"a mean penalty at {size} parameters is not positive, so it has no ratio")
-        sizes.setdefault(size, []).append(float(np.log(top / bottom)))
-    value, spread, freedom = stratified(sizes)
-    reach = student(freedom, COVERAGE) * spread
-    low, middle, high = np.exp([value - reach, value, value + reach])
-    return Finding(what=what, value=float(middle), low=float(low), high=float(high), judged=False)
+    return ratio_of(sums).finding(what, judged=False)
 
 
 def _place(row: Row) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +34,21 @@ def ratio(one: Table, other: Table) -> Ratio:
     Raises `SimlawError` where no checkpoint has both, where a size has one trunk, and where a mean is not positive.
     """
     theirs = _by_run(other)
-    sums: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    sums: dict[tuple[int, Any], list[tuple[float, float]]] = {}
     for run, mine in _by_run(one).items():
         if run in theirs:
             key = mine["params_blocks"], mine["trunk_id"]
             sums.setdefault(key, []).append((mine["delta"], theirs[run]["delta"]))
     if not sums:
         raise SimlawError("no checkpoint was quantized in both ways: add both to one grid")
+    return ratio_of(sums)
+
+
+def ratio_of(sums: Mapping[tuple[int, Any], Sequence[tuple[float, float]]]) -> Ratio:
+    """The geometric mean over replicates of one mean penalty over another, from the pairs of each size and replicate.
+
+    Raises `SimlawError` where a size has one replicate, and where a mean is not positive.
+    """
     sizes: dict[int, list[float]] = {}
     for (size, _), pairs in sums.items():
         top, bottom = np.mean(pairs, axis=0)

@@ -40,21 +40,7 @@ def plot_arms(
     """The artists of penalties, or of another column, against tokens: a line an arm, standard errors over seeds."""
     artists: list[Artist | ErrorbarContainer] = []
     for curve in curves:
-        ink, mark, dashes = _ARMS.get(curve.name, _OTHER)
-        artists.append(
-            ax.errorbar(
-                curve.tokens,
-                curve.mean,
-                curve.error,
-                color=ink,
-                marker=mark,
-                markersize=3.5,
-                linestyle=dashes,
-                linewidth=1.0,
-                elinewidth=0.8,
-                label=curve.name,
-            )
-        )
+        artists.append(_line(curve.tokens, curve.mean, curve.error, ax, curve.name, _ARMS.get(curve.name, _OTHER)))
     ax.set(xscale="log", yscale=yscale, xlabel="training tokens, D", ylabel=ylabel)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
@@ -166,21 +152,17 @@ def plot_rounded(curves: Sequence[Rounded], ax: Axes, *, ylabel: str) -> list[Ar
     """The artists of what rounding gives against the bits that it leaves, a line for each training precision."""
     artists: list[Artist | ErrorbarContainer] = []
     for i, curve in enumerate(curves):
-        ink, mark, dashes = _PRECISIONS[i % len(_PRECISIONS)]
-        artists.append(
-            ax.errorbar(
-                curve.bits,
-                curve.mean,
-                curve.error,
-                color=ink,
-                marker=mark,
-                markersize=3.5,
-                linestyle=dashes,
-                linewidth=0.9,
-                elinewidth=0.8,
-                label=curve.name,
-            )
-        )
+        look = _PRECISIONS[i % len(_PRECISIONS)]
+        artists.append(_line(curve.bits, curve.mean, curve.error, ax, curve.name, look))
     ax.set(xlabel="bits after rounding", ylabel=ylabel)
     ax.xaxis.set_major_locator(MultipleLocator(1))
     return artists
+
+
+def _line(
+    x: Sequence[float], y: Sequence[float], error: Sequence[float], ax: Axes, label: str, look: tuple[str, str, Any]
+) -> ErrorbarContainer:
+    """The artist of means with their errors, in a colour, with a mark and a line."""
+    ink, mark, dashes = look
+    how: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.0, "elinewidth": 0.8}
+    return ax.errorbar(x, y, error, color=ink, marker=mark, linestyle=dashes, label=label, **how)

@@ -4,7 +4,6 @@ from simlaw.ptq.calibration import calibration_windows as calibration_windows
 from simlaw.ptq.diagnosis import Diagnosis as Diagnosis
 from simlaw.ptq.outliers import check_plantable as check_plantable
 from simlaw.ptq.outliers import planted as planted
-from simlaw.ptq.rtn import round_to_nearest as round_to_nearest
 from simlaw.ptq.site import OnFormats as OnFormats
 from simlaw.ptq.site import Site as Site
 from simlaw.ptq.walk import Made as Made
