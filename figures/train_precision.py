@@ -18,10 +18,10 @@ from simlaw.table import Table
 
 def draw(table: Table) -> Figure:
     """The figure of a sweep of training precisions."""
-    figure = Figure(figsize=(7.2, 8.0))
+    figure = Figure(figsize=(7.2, 10.2))
     axes = figure.subplot_mosaic(
-        [["P_w", "P_a", "P_kv"], ["together", "order", "order"], ["claims", "claims", "claims"]],
-        height_ratios=(1.0, 1.05, 0.25),
+        [["P_w", "P_a", "P_kv"], ["together", "order", "order"], ["choices"] * 3, ["claims"] * 3],
+        height_ratios=(1.0, 1.05, 1.4, 0.27),
     )
     pairs, _ = pairs_of(table)
     cells, seen = cost_cells(pairs), precision_observations(table)
@@ -40,9 +40,12 @@ def draw(table: Table) -> Figure:
     plot_together(cells, law, axes["together"])
     axes["together"].set_title("(d) Several roles together")
     axes["together"].legend(loc="upper left", fontsize=6.5)
-    verdicts = judge(table, ("A7", "A10"))
+    verdicts = judge(table, ("A7", "A10", "A14"))
     plot_findings(verdicts.each[1].findings, axes["order"])
     axes["order"].set_title("(e) Costs and their differences; black: judged")
     axes["order"].set_xlabel("nats per token, 95 % intervals")
+    plot_findings(verdicts.each[2].findings, axes["choices"])
+    axes["choices"].set_title("(f) Settings less plain rounding of as many bits, or 16-bit gradients; black: judged")
+    axes["choices"].set_xlabel("nats per token, 95 % intervals")
     plot_verdicts(verdicts, axes["claims"])
     return figure

@@ -6,15 +6,18 @@ simlaw figure train_then_ptq --sweep train_then_ptq
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from simlaw.claims import judge
-from simlaw.plot import plot_findings, plot_rounded, plot_verdicts
-from simlaw.precisions import Rounded, rounded_curves
+from simlaw.curve import Curve
+from simlaw.plot import plot_findings, plot_means, plot_verdicts
+from simlaw.precisions import rounded_curves
 from simlaw.report import count
 from simlaw.table import Table
 
 #: Training precisions by what is quantized in them.
 WEIGHTS = ("16 bit", "W2", "W3", "W4", "W6")
+XLABEL = "bits after rounding"
 OTHERS = ("16 bit", "A3", "A4", "KV3", "KV4", "W4 A4 KV4")
 
 
@@ -31,12 +34,13 @@ def draw(table: Table) -> Figure:
     where = f"N = {count(size)}, D = {count(tokens)}"
     added, losses = (rounded_curves(table, size, tokens, column) for column in ("delta", "loss"))
     for name, letter, chosen in (("weights", "a", WEIGHTS), ("others", "b", OTHERS)):
-        plot_rounded(_named(added, chosen), axes[name], ylabel=r"$\delta_{PTQ}$ (nats per token)")
+        plot_means(_named(added, chosen), axes[name], xlabel=XLABEL, ylabel=r"$\delta_{PTQ}$ (nats per token)")
+        axes[name].xaxis.set_major_locator(MultipleLocator(1))
         axes[name].set_yscale("symlog", linthresh=0.003)
         axes[name].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes[name].set_title(f"({letter}) {where}")
         axes[name].legend(loc="upper right", fontsize=6.5, title="trained at", title_fontsize=6.5)
-    plot_rounded(_named(losses, WEIGHTS), axes["loss"], ylabel="loss after rounding (nats per token)")
+    plot_means(_named(losses, WEIGHTS), axes["loss"], xlabel=XLABEL, ylabel="loss after rounding (nats per token)")
     axes["loss"].set_title(f"(c) {where}")
     verdicts = judge(table, ("A8", "A7", "A10"))
     findings = verdicts.each[0].findings
@@ -53,5 +57,5 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def _named(curves: Sequence[Rounded], names: Sequence[str]) -> list[Rounded]:
+def _named(curves: Sequence[Curve], names: Sequence[str]) -> list[Curve]:
     return [curve for name in names for curve in curves if curve.name == name]

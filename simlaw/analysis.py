@@ -108,11 +108,13 @@ class PrecisionAnalysis:
 def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     """The analysis of a table of runs in low precision.
 
-    Of a role with fewer than three bit-widths there is no contest. Raises `SimlawError` where nothing is paired with
-    full precision, and where no run has several roles quantized.
+    Of a role with fewer than three bit-widths there is no contest; without runs that have several roles quantized the
+    forms of all roles predict the largest size alone. Raises `SimlawError` where nothing is paired with full precision.
     """
     seen = precision_observations(table)
-    together = contest(PRECISIONS, seen, None, (SeveralRoles(), LargestN()), fixed={}, bounds={})
+    meet = (np.isfinite([seen.x[name] for name in BITS]).sum(axis=0) > 1).any()
+    held = (SeveralRoles(), LargestN()) if meet else (LargestN(),)
+    together = contest(PRECISIONS, seen, None, held, fixed={}, bounds={})
     roles = {}
     for role in BITS:
         mine = of_roles(seen, (role,))

@@ -24,7 +24,7 @@ from simlaw.checkpoint import check_about, check_leaf, check_spare, read
 from simlaw.config import AWQ, NUMERICS, PTQ, SMOOTHED, Average, RunSpec, SmoothQuant, Tender
 from simlaw.declared import decode, encode
 from simlaw.errors import SimlawError
-from simlaw.formats import Float8, Float16, Quantizer
+from simlaw.formats import Float8, Quantizer
 from simlaw.formats import Int as IntFormat
 from simlaw.model import Params, matrices, shapes, with_matrices
 from simlaw.ptq import Site
@@ -32,7 +32,7 @@ from simlaw.ptq.rotation import turned_back
 from simlaw.ptq.site import Channels
 from simlaw.ptq.tender import channel_scales
 from simlaw.quantize.fake import Cut
-from simlaw.quantize.packing import pack, packed_size, scale_arrays, scales_from, unpack
+from simlaw.quantize.packing import STORED, pack, packed_size, scale_arrays, scales_from, unpack
 from simlaw.quantize.scales import Scales
 from simlaw.quantize.stored import Quantized, coded, dequantize
 from simlaw.version import __version__
@@ -160,7 +160,7 @@ def _site(ptq: PTQ, place: Place, shape: tuple[int, int], arrays: Arrays) -> Sit
     def halves(part: str) -> np.ndarray:
         return take(part, np.float16, (inputs,)).astype(np.float32)
 
-    parts = {"scales": take("scales", np.float16 if isinstance(quantizer.scale, Float16) else np.uint8, cut.groups)}
+    parts = {"scales": take("scales", STORED[type(quantizer.scale)], cut.groups)}
     if isinstance(quantizer.scale, Float8):
         parts["factor"] = take("factor", np.float32, ())
     stored = Quantized(

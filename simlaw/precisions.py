@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
 from simlaw.observations import Observations, precision_name, quantized_training, usable
 from simlaw.quantizations import quantized_as
@@ -271,17 +272,7 @@ def cost_cells(pairs: Sequence[Pair]) -> tuple[CostCell, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rounded:
-    """The mean of a column after rounding a training precision to each bit-width, with standard errors over seeds."""
-
-    name: str
-    bits: tuple[int, ...]
-    mean: tuple[float, ...]
-    error: tuple[float, ...]
-
-
-def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta") -> tuple[Rounded, ...]:
+def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta") -> tuple[Curve, ...]:
     """What rounding per channel gives at one size and token count, a curve for each training precision; full first.
 
     Only to fewer bits than the weights were trained at, and to as many.
@@ -293,23 +284,8 @@ def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta"
             and (not quantized_training(row) or plainly_trained(row))
         )
     )
-    found: dict[str, dict[int, list[float]]] = {}
+    found: dict[str, dict[float, list[float]]] = {}
     for row in rows:
         found.setdefault(precision_name(row), {}).setdefault(row["ptq_bits"], []).append(row[column])
-    curves = []
-    for name, each in sorted(found.items(), key=lambda pair: (pair[0] != "16 bit", len(pair[0].split()), pair[0])):
-        bits = sorted(each)
-        curves.append(
-            Rounded(
-                name=name,
-                bits=tuple(bits),
-                mean=tuple(float(np.mean(each[b])) for b in bits),
-                error=tuple(_error(each[b]) for b in bits),
-            )
-        )
-    return tuple(curves)
-
-
-def _error(values: Sequence[float]) -> float:
-    """The standard error of a mean, 0 of one value."""
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    order = sorted(found, key=lambda name: (name != "16 bit", len(name.split()), name))
+    return tuple(curve_of(name, found[name]) for name in order)

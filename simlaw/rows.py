@@ -120,7 +120,7 @@ def _row(
         "final_rate": last_rate(spec),
         "weight_decay": spec.optimizer.weight_decay,
         "z_loss": spec.z_loss,
-        **_training(spec),
+        **training_cells(spec),
         "flops_train_6nd": flops_6nd(counts.blocks, spec.tokens),
         "flops_train_matmul": 3 * forward * spec.tokens,
         **_average(evaluation.average),
@@ -158,7 +158,7 @@ def _architecture(model: ModelSpec) -> Row:
     }
 
 
-def _training(spec: RunSpec) -> Row:
+def training_cells(spec: RunSpec) -> Row:
     """The cells of `schema.TRAINING_PRECISION`."""
     precision = spec.precision
     weights, inputs, kv, gradients = (getattr(precision, role) for role in ROLES)

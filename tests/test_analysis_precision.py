@@ -59,9 +59,16 @@ def test_holding_out_several_roles_leaves_one_role_and_none():
     assert str(SeveralRoles()) == "several roles together"
 
 
-def test_a_table_whose_roles_never_meet_is_refused():
+def test_forms_of_roles_that_never_meet_are_asked_for_the_largest_size_alone(monkeypatch):
+    monkeypatch.setattr("simlaw.analysis.PRECISIONS", RIVALS[:2])
+    found = analyse_precision(planted_precisions(**SMALL, precisions=FEW[:5]), draws=20)
+    assert type(found.chosen.law) is PrecisionExponential
+    assert {len(entry.held_out) for entry in found.together.entries} == {1}
     with pytest.raises(SimlawError, match="no run has several tensor roles quantized, so none is held out"):
-        analyse_precision(planted_precisions(precisions=FEW))
+        SeveralRoles().mask(found.observations)
+
+
+def test_a_table_without_low_precision_is_refused():
     with pytest.raises(SimlawError, match="no run was trained in low precision beside one at full precision"):
         analyse_precision(planted())
 

@@ -5,6 +5,7 @@ import pytest
 
 from simlaw.claims import judge
 from simlaw.claims.arms import arms_of
+from simlaw.claims.formats import cost_curves, rate_curves
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.laws import PrecisionExponential, PrecisionSum, StepPenalty
@@ -206,6 +207,15 @@ def test_a11_holds_where_floats_add_an_error_and_integers_take_parameters():
     assert finding(found, "cost of e2m1 - int4, weights").value > 0
 
 
+def test_costs_of_a_role_are_curves_of_each_family_of_formats():
+    how = {"sizes": SIZES[:1], "tokens": TOKENS[:2], "relative": 0.0, "constant": 1e-6}
+    low = planted_precisions(**how, precisions=((None,) * 3, (3, None, None), (4, None, None), (None, 4, None)))
+    curves = cost_curves(make_table([*low, *as_floats(quantized(low))]), "P_w", SIZES[0], TOKENS[1])
+    assert [(curve.name, curve.x) for curve in curves] == [("integers", (3, 4)), ("floats e2m0 to e2m3", (3, 4))]
+    cost = ROLES.loss(N=SIZES[0], D=TOKENS[1], P_w=3) - ROLES.loss(N=SIZES[0], D=TOKENS[1])
+    assert curves[0].mean[0] == pytest.approx(float(cost), abs=1e-5)
+
+
 def test_a12_counts_the_runs_that_hold():
     def rows(bound, diverged):
         for row in planted_precisions(sizes=SIZES[:1], tokens=TOKENS[:1], precisions=((None,) * 3, (2, 2, 2))):
@@ -223,4 +233,6 @@ def test_a12_counts_the_runs_that_hold():
     assert [round(one.value, 3) for one in found.findings] == [0.667]
     assert verdict(make_table([*rows(None, (0,)), *rows(4.0, (0, 1))]), "A12").outcome == "fails"
     assert verdict(make_table([*rows(None, ()), *rows(4.0, ())]), "A12").outcome == "not identified"
+    curves = rate_curves(make_table([*rows(None, (0, 1)), *rows(4.0, ())]), SIZES[0], TOKENS[0])
+    assert [(curve.name, curve.x) for curve in curves] == [("16 bit", (1.0,)), ("W2 A2 KV2", (1.0,))]
     assert "one architecture" in verdict(make_table(list(rows(None, ()))), "A12").sentence

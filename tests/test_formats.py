@@ -13,6 +13,7 @@ from simlaw.formats import (
     Float,
     Float8,
     Float16,
+    Float32,
     Int,
     PerBlock,
     PerChannel,
@@ -182,4 +183,5 @@ def test_quantizers_without_a_meaning(fields, sentence):
 
 
 def test_bits_of_stored_scales():
-    assert [(kind.bits, kind.tensor_bits) for kind in (Float16(), PowerOfTwo(), Float8())] == [(16, 0), (8, 0), (8, 32)]
+    kinds = (Float16(), Float32(), PowerOfTwo(), Float8())
+    assert [(kind.bits, kind.tensor_bits) for kind in kinds] == [(16, 0), (32, 0), (8, 0), (8, 32)]

@@ -21,6 +21,7 @@ from simlaw.formats import (
     NF4,
     Float8,
     Float16,
+    Float32,
     Int,
     PerBlock,
     PerChannel,
@@ -97,6 +98,7 @@ FORMS = [
     quantizer(FLOATS["e2m1"], PerGroup(size=16), scale=Float8()),
     quantizer(FLOATS["e4m3fn"], G8, scale=PowerOfTwo()),
     quantizer(FLOATS["e3m2"]),
+    quantizer(Int(bits=4), G8, scale=Float32()),
 ]
 CASES = [
     *(PTQ(quantizer=form) for form in FORMS),

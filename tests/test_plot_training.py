@@ -7,7 +7,7 @@ from matplotlib.container import ErrorbarContainer
 
 from simlaw.claims.arms import arm_curves, arms_of
 from simlaw.claims.verdict import Finding
-from simlaw.plot import plot_arms, plot_costs, plot_findings, plot_rounded, plot_together
+from simlaw.plot import plot_arms, plot_costs, plot_findings, plot_held, plot_means, plot_together
 from simlaw.precisions import cost_cells, pairs_of, rounded_curves
 from simlaw.table import make_table
 from tests.planted import ROLES, planted, planted_precisions, trained_at
@@ -32,7 +32,7 @@ def test_arms_are_their_means(ax):
     curves = arm_curves(arms_of(make_table([*cooled, *flat]), (4,)), 26_624, 4)
     assert [curve.name for curve in curves] == ["cooled down", "constant rate"]
     drawn = plot_arms(curves, ax)
-    assert points(drawn[0]) == [list(curves[0].tokens), list(curves[0].mean)]
+    assert points(drawn[0]) == [list(curves[0].x), list(curves[0].mean)]
     here = [
         row["delta"] for row in cooled if (row["params_blocks"], row["tokens"], row["ptq_bits"]) == (26_624, 327_680, 4)
     ]
@@ -82,6 +82,19 @@ def test_rounding_is_drawn_to_fewer_bits_than_a_run_was_trained_at_and_to_as_man
     plain = [dict(row) for row in planted(bits=(3, 4, 6))]
     low = [{**row, **trained_at(4), "eval_id": f"{row['eval_id']}-w", "run_id": f"{row['run_id']}-w"} for row in plain]
     curves = rounded_curves(make_table([*plain, *low]), 26_624, 655_360)
-    assert [(curve.name, curve.bits) for curve in curves] == [("16 bit", (3, 4, 6)), ("W4", (3, 4))]
-    drawn = plot_rounded(curves, ax, ylabel="delta")
+    assert [(curve.name, curve.x) for curve in curves] == [("16 bit", (3, 4, 6)), ("W4", (3, 4))]
+    drawn = plot_means(curves, ax, xlabel="bits", ylabel="delta")
     assert points(drawn[1]) == [[3, 4], list(curves[1].mean)]
+
+
+def test_runs_that_hold_are_counted_in_their_place_and_drawn_darker_where_fewer_do(ax):
+    image, *texts = plot_held({(1.0, "16 bit"): (3, 3), (2.0, "16 bit"): (3, 3), (1.0, "W2"): (0, 3)}, ax)
+    shares = np.ma.filled(image.get_array(), np.nan)
+    assert np.array_equal(shares, [[1, 1], [0, np.nan]], equal_nan=True)
+    assert [(text.get_position(), text.get_text()) for text in texts] == [
+        ((0, 0), "3/3"),
+        ((1, 0), "3/3"),
+        ((0, 1), "0/3"),
+    ]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1 ×", "2 ×"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["16 bit", "W2"]

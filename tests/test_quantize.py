@@ -13,6 +13,7 @@ from simlaw.formats import (
     AbsMax,
     Float8,
     Float16,
+    Float32,
     Int,
     IntLevels,
     PerBlock,
@@ -303,7 +304,7 @@ def test_the_gradient_goes_straight_through():
     [
         Quantizer(format=form, granularity=PerGroup(size=8), scale=scale, calibration=calibration)
         for form in (Int(bits=4), FLOATS["e2m1"], NF4())
-        for scale in (Float16(), PowerOfTwo(), PowerOfTwo(rule="up"))
+        for scale in (Float16(), Float32(), PowerOfTwo(), PowerOfTwo(rule="up"))
         for calibration in (AbsMax(), MSE(), Percentile(share=0.5))
     ]
     + [
@@ -317,6 +318,15 @@ def test_a_non_finite_value_spoils_its_group_and_no_other(bad, quantizer):
     assert not np.isfinite(out[:8, 0]).any()
     assert np.isfinite(out[8:, 0]).all()
     assert np.isfinite(out[:, 1]).all()
+
+
+def test_a_scale_that_leaves_float16_spoils_its_values_and_one_in_float32_does_not():
+    # a third of 3e5 is above 65504: what inputs of int3 training came to
+    x = jnp.array([[3e5, -3e5, 1.0], [2.0, -4.0, 6.0]], jnp.float32).T
+    short, wide = (faked(x, Quantizer(format=Int(bits=3), scale=scale)) for scale in (Float16(), Float32()))
+    assert not np.isfinite(short[:, 0]).any()
+    assert wide[:, 0].tolist() == [3e5, -3e5, 0]
+    assert short[:, 1].tolist() == wide[:, 1].tolist() == [2, -4, 6]
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])

@@ -5,11 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from simlaw.claims.growth import difference, growth
 from simlaw.claims.paired import ratio_of
 from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
 from simlaw.observations import quantized_training
 from simlaw.quantizations import quantized_as
@@ -88,33 +87,15 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
     return Arms(each={arm: Table(rows=tuple(each)) for arm, each in found.items()}, decay=decay)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmCurve:
-    """The mean of a column of an arm at one size and bit-width, with standard errors over seeds."""
-
-    name: str
-    tokens: tuple[int, ...]
-    mean: tuple[float, ...]
-    error: tuple[float, ...]
-
-
-def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tuple[ArmCurve, ...]:
-    """The curves of the arms that differ in how the rate falls alone, at one size and bit-width."""
+def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tuple[Curve, ...]:
+    """A column against tokens, at one size and bit-width, of the arms that differ in how the rate falls alone."""
     found = []
     for arm, rows in sorted(arms.each.items(), key=lambda pair: _order(pair[0], arms.decay)):
         here = rows.where(lambda row: row["params_blocks"] == params and row["ptq_bits"] == bits)
         if arm.rate_multiple != 1 or arm.weight_decay != arms.decay or not here:
             continue
-        tokens = sorted({row["tokens"] for row in here})
-        each = [np.array([row[column] for row in here if row["tokens"] == d]) for d in tokens]
-        found.append(
-            ArmCurve(
-                name=arm.falls,
-                tokens=tuple(tokens),
-                mean=tuple(float(one.mean()) for one in each),
-                error=tuple(float(one.std(ddof=1) / np.sqrt(len(one))) if len(one) > 1 else 0.0 for one in each),
-            )
-        )
+        tokens = {row["tokens"] for row in here}
+        found.append(curve_of(arm.falls, {d: [row[column] for row in here if row["tokens"] == d] for d in tokens}))
     return tuple(found)
 
 

@@ -7,19 +7,22 @@ import numpy as np
 
 from simlaw.claims.training import averaged, place_of
 from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import Contest, contest
 from simlaw.fitting.holdout import LargestN, LowestBits
-from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionSum
+from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionGrowing, PrecisionSum
 from simlaw.observations import precision_name
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations
 from simlaw.table import Row, Table
 
-#: What fewer bits may cost: parameters, data, or an error that neither mends.
-_KINDS = (PrecisionExponential, EffectiveTokens, PrecisionSum)
+#: What fewer bits may cost: parameters, data, an error that neither mends, or one that grows with data.
+_KINDS = (PrecisionExponential, EffectiveTokens, PrecisionSum, PrecisionGrowing)
 _ROLES = {"P_w": "weights", "P_a": "inputs"}
 #: Families of formats by the beginnings of their names.
 _FAMILIES = {"int": "integers", "e2m": "floats e2m0 to e2m3"}
+#: Floats with three bits of exponent are too few for a contest of laws.
+_DRAWN = {**_FAMILIES, "e3m": "floats e3m0 to e3m2"}
 
 
 def integers_cost_parameters_and_floats_data(table: Table) -> Answer:
@@ -77,12 +80,26 @@ def _costs(pairs: Sequence[Pair]) -> dict[tuple[str, float, tuple[int, int, int]
     return found
 
 
+def cost_curves(table: Table, role: str, params: int, tokens: int) -> tuple[Curve, ...]:
+    """What bits of one role cost at a size and token count, in nats per token: a curve for each family of formats.
+
+    Families of which nothing is paired with full precision are left out.
+    """
+    found = []
+    for family, words in _DRAWN.items():
+        with contextlib.suppress(SimlawError):
+            costs: dict[float, list[float]] = {}
+            for (one, bits, (n, d, _)), cost in _costs(pairs_of(table, family)[0]).items():
+                if (one, n, d) == (role, params, tokens):
+                    costs.setdefault(bits, []).append(cost)
+            found.append(curve_of(words, costs))
+    return tuple(found)
+
+
 def stable_parts_hold_at_fewer_bits(table: Table) -> Answer:
     """Whether more norms and bounded inputs hold where the plain architecture diverges (claim A12)."""
-    plain, stable = (table.where(lambda row: row["bound"] is None), table.where(lambda row: row["bound"] is not None))
-    if not plain or not stable:
-        raise SimlawError("the rows are of one architecture: add Recipe(architecture=PRECISION_STABLE) to a grid")
-    mine, theirs = _held(plain), _held(stable)
+    plain, stable = architectures(table)
+    mine, theirs = held(plain), held(stable)
     shared = [key for key in mine if key in theirs]
     rise = {key: theirs[key][0] / theirs[key][1] - mine[key][0] / mine[key][1] for key in shared}
     findings = [
@@ -105,9 +122,37 @@ def stable_parts_hold_at_fewer_bits(table: Table) -> Answer:
     return outcome, sentence, findings
 
 
-def _held(table: Table) -> dict[tuple[float, str], tuple[int, int]]:
-    """How many runs of each rate and precision are done, and how many there are."""
+def architectures(table: Table) -> tuple[Table, Table]:
+    """The rows of the plain architecture, and of the one with bounds; raises `SimlawError` where one has none."""
+    plain, stable = (table.where(lambda row: row["bound"] is None), table.where(lambda row: row["bound"] is not None))
+    if not plain or not stable:
+        raise SimlawError("the rows are of one architecture: add Recipe(architecture=PRECISION_STABLE) to a grid")
+    return plain, stable
+
+
+def rate_curves(table: Table, params: int, tokens: int) -> tuple[Curve, ...]:
+    """The loss against the multiple of the rate at one size and token count, a curve for each training precision.
+
+    Of the runs that hold; precisions in the order of `held`.
+    """
+    found: dict[str, dict[float, list[float]]] = {}
+    for row in _trained(table):
+        if row["status"] == "done" and (row["params_blocks"], row["tokens"]) == (params, tokens):
+            found.setdefault(precision_name(row), {}).setdefault(row["rate_multiple"], []).append(row["loss"])
+    return tuple(curve_of(name, losses) for name, losses in found.items())
+
+
+def held(table: Table) -> dict[tuple[float, str], tuple[int, int]]:
+    """How many runs of each rate and precision are done, and how many there are: full precision first, then falling."""
     found: dict[tuple[float, str], list[Row]] = {}
-    for row in table.where(lambda row: row["ptq_bits"] is None):
+    for row in _trained(table):
         found.setdefault((row["rate_multiple"], precision_name(row)), []).append(row)
     return {key: (sum(row["status"] == "done" for row in rows), len(rows)) for key, rows in found.items()}
+
+
+def _trained(table: Table) -> list[Row]:
+    """The rows as trained: scales of tokens before those of batches, and more bits before fewer."""
+    return sorted(
+        table.where(lambda row: row["ptq_bits"] is None),
+        key=lambda row: (row["train_activations_granularity"] == "tensor", -(row["train_weights_bits"] or 99)),
+    )

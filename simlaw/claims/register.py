@@ -9,6 +9,7 @@ import numpy as np
 
 from simlaw.analysis import PENALTIES
 from simlaw.claims.arms import QUADRATIC, grows_as_the_rate_falls
+from simlaw.claims.choices import best_share_follows_the_tokens, settings_lose_less
 from simlaw.claims.formats import integers_cost_parameters_and_floats_data, stable_parts_hold_at_fewer_bits
 from simlaw.claims.growth import Growth, Slope, growth, pooled
 from simlaw.claims.minimum import minima
@@ -340,6 +341,21 @@ _REGISTER = (
         says="more norms and bounded inputs let training hold at fewer bits and higher rates",
         rule="the share of runs that do not diverge is larger at some rates and precisions, and smaller at none",
         answer=stable_parts_hold_at_fewer_bits,
+        across=True,
+    ),
+    Claim(
+        name="A13",
+        says="the best share of the tokens to train weights in low precision for is exp(-6.73 / ln S), S tokens a byte",
+        rule="paired, at each size, tokens and bits: the tried share next to it loses less than all of the tokens, and "
+        "than the smallest share; fails where one of them loses less than it",
+        answer=best_share_follows_the_tokens,
+        across=True,
+    ),
+    Claim(
+        name="A14",
+        says="at equal bits learned steps and rotation lose less in training than plain rounding",
+        rule="paired: each of them lies below plain rounding; fails where one lies above it",
+        answer=settings_lose_less,
         across=True,
     ),
     Claim(

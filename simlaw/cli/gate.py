@@ -156,7 +156,7 @@ def _taken(cells: Sequence[Cell], epoch: int | None) -> tuple[list[Cell], Counte
         elif epoch is not None and cell.spec.tokens > epoch:
             left_out["over more than one epoch"] += 1
         elif not cell.spec.precision.weights_alone:
-            left_out["with more in low precision than weights, of which no form is asked"] += 1
+            left_out["with more in low precision than weights, or later, of which no form is asked"] += 1
         elif cell.spec.schedule != schedules.most_common(1)[0][0]:
             left_out["of another schedule"] += 1
         else:

@@ -33,5 +33,6 @@ from simlaw.formats.quantizer import Rounding as Rounding
 from simlaw.formats.quantizer import Scaling as Scaling
 from simlaw.formats.scale import Float8 as Float8
 from simlaw.formats.scale import Float16 as Float16
+from simlaw.formats.scale import Float32 as Float32
 from simlaw.formats.scale import PowerOfTwo as PowerOfTwo
 from simlaw.formats.scale import Scale as Scale

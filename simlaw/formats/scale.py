@@ -15,6 +15,14 @@ class Float16(Declared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Float32(Declared):
+    """32 bits: for scales that nobody stores, such as those of inputs in training, which may leave float16's range."""
+
+    bits = 32
+    tensor_bits = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PowerOfTwo(Declared):
     """8 bits of exponent (E8M0). "floor" is the microscaling rule (OCP 1.0, section 6.3), under which values saturate.
 
@@ -38,4 +46,4 @@ class Float8(Declared):
     tensor_bits = 32
 
 
-Scale = Float16 | PowerOfTwo | Float8
+Scale = Float16 | Float32 | PowerOfTwo | Float8

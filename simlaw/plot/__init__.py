@@ -19,5 +19,6 @@ from simlaw.plot.surface import plot_surface as plot_surface
 from simlaw.plot.training import plot_arms as plot_arms
 from simlaw.plot.training import plot_costs as plot_costs
 from simlaw.plot.training import plot_findings as plot_findings
-from simlaw.plot.training import plot_rounded as plot_rounded
+from simlaw.plot.training import plot_held as plot_held
+from simlaw.plot.training import plot_means as plot_means
 from simlaw.plot.training import plot_together as plot_together

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 
-from simlaw.claims.arms import ArmCurve
 from simlaw.claims.verdict import Finding
+from simlaw.curve import Curve
 from simlaw.law import AbstractLossLaw
 from simlaw.plot.palette import GREY, line, marker, shade
-from simlaw.precisions import CostCell, Rounded
+from simlaw.precisions import CostCell
 from simlaw.report import count
 
 #: Wong's colours with a mark and a line each, for readers of grey; an arm has its own everywhere.
@@ -24,8 +24,8 @@ _ARMS = {
     "cooled down, averaged": ("#56b4e9", "v", "-."),
     "cosine": ("#000000", "D", (0, (3, 1, 1, 1))),
 }
-#: Training precisions from the first: colour, mark and line.
-_PRECISIONS: tuple[tuple[str, str, Any], ...] = (
+#: Curves from the first: colour, mark and line.
+_LOOKS: tuple[tuple[str, str, Any], ...] = (
     *(("#000000", "o", "-"), ("#0072b2", "s", "--"), ("#d55e00", "^", ":"), ("#009e73", "D", "-.")),
     *(("#cc79a7", "v", (0, (3, 1, 1, 1))), ("#56b4e9", "P", (0, (5, 1))), ("#e69f00", "X", (0, (1, 1)))),
 )
@@ -35,12 +35,12 @@ _OTHER = (GREY, "x", "-")
 
 
 def plot_arms(
-    curves: Sequence[ArmCurve], ax: Axes, *, ylabel: str = r"$\delta_{PTQ}$ (nats per token)", yscale: str = "log"
+    curves: Sequence[Curve], ax: Axes, *, ylabel: str = r"$\delta_{PTQ}$ (nats per token)", yscale: str = "log"
 ) -> list[Artist | ErrorbarContainer]:
     """The artists of penalties, or of another column, against tokens: a line an arm, standard errors over seeds."""
     artists: list[Artist | ErrorbarContainer] = []
     for curve in curves:
-        artists.append(_line(curve.tokens, curve.mean, curve.error, ax, curve.name, _ARMS.get(curve.name, _OTHER)))
+        artists.append(_line(curve, ax, _ARMS.get(curve.name, _OTHER)))
     ax.set(xscale="log", yscale=yscale, xlabel="training tokens, D", ylabel=ylabel)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
@@ -148,21 +148,40 @@ def plot_together(cells: Sequence[CostCell], law: AbstractLossLaw, ax: Axes) -> 
     return artists
 
 
-def plot_rounded(curves: Sequence[Rounded], ax: Axes, *, ylabel: str) -> list[Artist | ErrorbarContainer]:
-    """The artists of what rounding gives against the bits that it leaves, a line for each training precision."""
-    artists: list[Artist | ErrorbarContainer] = []
-    for i, curve in enumerate(curves):
-        look = _PRECISIONS[i % len(_PRECISIONS)]
-        artists.append(_line(curve.bits, curve.mean, curve.error, ax, curve.name, look))
-    ax.set(xlabel="bits after rounding", ylabel=ylabel)
-    ax.xaxis.set_major_locator(MultipleLocator(1))
+def plot_means(curves: Sequence[Curve], ax: Axes, *, xlabel: str, ylabel: str) -> list[Artist | ErrorbarContainer]:
+    """The artists of means with their errors: a line, a colour and a mark for each curve, in their order."""
+    artists: list[Artist | ErrorbarContainer] = [
+        _line(curve, ax, _LOOKS[i % len(_LOOKS)]) for i, curve in enumerate(curves)
+    ]
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     return artists
 
 
-def _line(
-    x: Sequence[float], y: Sequence[float], error: Sequence[float], ax: Axes, label: str, look: tuple[str, str, Any]
-) -> ErrorbarContainer:
+def plot_held(held: Mapping[tuple[float, str], tuple[int, int]], ax: Axes) -> list[Artist]:
+    """The artists of how many runs hold at each rate and precision, of how many: darker where fewer do."""
+    multiples = sorted({multiple for multiple, _ in held})
+    names = list(dict.fromkeys(name for _, name in held))
+    shares = np.array([[_share(held.get((multiple, name))) for multiple in multiples] for name in names])
+    artists: list[Artist] = [ax.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto")]
+    for (multiple, name), (done, runs) in held.items():
+        x, y = multiples.index(multiple), names.index(name)
+        ink = "black" if done > runs / 2 else "white"
+        artists.append(ax.text(x, y, f"{done}/{runs}", ha="center", va="center", color=ink, fontsize=6.5))
+    ax.set_xticks(range(len(multiples)), [f"{multiple:g} ×" for multiple in multiples])
+    ax.set_yticks(range(len(names)), names, fontsize=6.5)
+    ax.set_xlabel("peak rate, of the recipe's")
+    ax.grid(visible=False)
+    return artists
+
+
+def _share(held: tuple[int, int] | None) -> float:
+    return np.nan if held is None else held[0] / held[1]
+
+
+def _line(curve: Curve, ax: Axes, look: tuple[str, str, Any]) -> ErrorbarContainer:
     """The artist of means with their errors, in a colour, with a mark and a line."""
     ink, mark, dashes = look
     how: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.0, "elinewidth": 0.8}
-    return ax.errorbar(x, y, error, color=ink, marker=mark, linestyle=dashes, label=label, **how)
+    return ax.errorbar(
+        curve.x, curve.mean, curve.error, color=ink, marker=mark, linestyle=dashes, label=curve.name, **how
+    )

@@ -1,15 +1,21 @@
 """Codes bit behind bit, and scales in the form in which they are stored."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from simlaw.errors import SimlawError
-from simlaw.formats import FLOATS, Float8, Float16, Scale
+from simlaw.formats import FLOATS, Float8, Float16, Float32, PowerOfTwo, Scale
 
 #: What is added to the exponent of a power of two (E8M0).
 _BIAS = 127
+#: What the scales of a kind are stored as.
+STORED: Mapping[type[Scale], type[np.generic]] = MappingProxyType(
+    {Float16: np.float16, Float32: np.float32, PowerOfTwo: np.uint8, Float8: np.uint8}
+)
 
 
 def pack(codes: Integer[np.ndarray, "..."], bits: int) -> UInt8[np.ndarray, " n"]:
@@ -37,15 +43,15 @@ def scale_arrays(scales: Float[np.ndarray, "g h"], kind: Scale) -> dict[str, Any
 
     Raises `SimlawError` for a scale that has no such form.
     """
-    if isinstance(kind, Float16):
-        arrays = {"scales": scales.astype(np.float16)}
+    if isinstance(kind, Float16 | Float32):
+        arrays = {"scales": scales.astype(STORED[type(kind)])}
     elif isinstance(kind, Float8):
         arrays = _as_float8(scales)
     else:
         _, exponent = np.frexp(np.where(scales == 0, np.float32(2.0**-126), scales))
         arrays = {"scales": (exponent - 1 + _BIAS).astype(np.uint8)}
     # a group of zeros has the scale 0; a power of two stands for it, since its codes are 0
-    seen = scales if isinstance(kind, Float16 | Float8) else np.where(scales == 0, np.float32(2.0**-126), scales)
+    seen = np.where(scales == 0, np.float32(2.0**-126), scales) if isinstance(kind, PowerOfTwo) else scales
     if not (np.isfinite(scales).all() and np.array_equal(scales_from(arrays, kind), seen)):
         raise SimlawError(f"a scale is not as {type(kind).__name__} stores it: only finite weights have codes")
     return arrays
@@ -54,7 +60,7 @@ def scale_arrays(scales: Float[np.ndarray, "g h"], kind: Scale) -> dict[str, Any
 def scales_from(arrays: dict[str, Any], kind: Scale) -> Float[np.ndarray, "g h"]:
     """The scales in float32 that are stored so."""
     codes = arrays["scales"]
-    if isinstance(kind, Float16):
+    if isinstance(kind, Float16 | Float32):
         return codes.astype(np.float32)
     if isinstance(kind, Float8):
         values = np.asarray(FLOATS["e4m3fn"].values, np.float32)

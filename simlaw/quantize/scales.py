@@ -20,6 +20,7 @@ from simlaw.formats import (
     Calibration,
     Float8,
     Float16,
+    Float32,
     FloatLevels,
     IntLevels,
     Levels,
@@ -101,6 +102,8 @@ def stored(scale: Float[Array, "g 1 h 1"], kind: Scale) -> Float[Array, "g 1 h 1
     """The stored number for each wanted scale; for a `PowerOfTwo` by its rule "up"."""
     if isinstance(kind, Float16):
         return _up_to_float16(scale)
+    if isinstance(kind, Float32):
+        return scale
     if isinstance(kind, Float8):
         form = FLOATS["e4m3fn"]
         whole = jnp.max(scale) / form.largest

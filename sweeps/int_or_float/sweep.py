@@ -53,4 +53,6 @@ SWEEP = Sweep(
     ),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
+    analysis="precision",
+    claims=("A11",),
 )

@@ -10,7 +10,18 @@ Command: simlaw reproduce train_precision --own
 """
 
 from simlaw.config import WSD, Precision, Text
-from simlaw.formats import FLOATS, Int, Percentile, PerChannel, PerGroup, PerTensor, PerToken, PowerOfTwo, Quantizer
+from simlaw.formats import (
+    FLOATS,
+    Float32,
+    Int,
+    Percentile,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    PerToken,
+    PowerOfTwo,
+    Quantizer,
+)
 from simlaw.recipe import Family, RateRule
 from simlaw.sweep import Grid, Sweep, Tolerance
 
@@ -66,6 +77,8 @@ CHOICES = (
         gradients=Quantizer(format=FLOATS["e4m3fn"], granularity=PerGroup(size=32), scale=PowerOfTwo())  # MXFP8
     ),
 )
+#: float16 cannot hold the scales that inputs of int3 training came to.
+WIDE = Precision(activations=Quantizer(format=Int(bits=3), granularity=PerToken(), scale=Float32()))
 
 SWEEP = Sweep(
     corpus=Text(),
@@ -88,9 +101,10 @@ SWEEP = Sweep(
             rate_multiples=(0.5, 2.0),
         ),
         Grid(widths=(32,), tokens=(FIRST * 4,), seeds=SEEDS, precisions=CHOICES),
+        Grid(widths=(16, 32), tokens=(FIRST * 16,), seeds=SEEDS, precisions=(WIDE,)),
     ),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
     analysis="precision",
-    claims=("A7", "A10"),
+    claims=("A7", "A10", "A14"),
 )

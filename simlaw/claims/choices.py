@@ -1,0 +1,148 @@
+"""What tables of runs in low precision say of its settings: from when on, and how, at equal bits."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simlaw.claims.training import Place, averaged, place_of
+from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.curve import Curve, curve_of
+from simlaw.errors import SimlawError
+from simlaw.observations import precision_name, quantized_training, usable
+from simlaw.precisions import plainly_trained, weights_alone
+from simlaw.quantizations import quantized_as
+from simlaw.report import count
+from simlaw.table import Row, Table
+
+#: ln f = -a / ln S of the best share of tokens f, S tokens for each byte of weights (2509.22935).
+_BEST_SHARE = 6.7297
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """What weights in low precision cost by the share of the tokens that were trained in it, in nats per token.
+
+    At one size, token count and bit-width; share 0 is rounding afterwards. `best` is the share that the rule of a paper
+    calls the best, `each` are the costs of seeds by share.
+    """
+
+    params: int
+    tokens: int
+    bits: int
+    best: float
+    each: Mapping[float, Sequence[tuple[Place, float]]]
+
+    @property
+    def curve(self) -> Curve:
+        """The costs against the share."""
+        costs = {share: [cost for _, cost in values] for share, values in self.each.items()}
+        return curve_of(f"int{self.bits}", costs)
+
+    def less(self, one: float, other: float) -> list[tuple[Place, float]]:
+        """What one share costs more than another, seed by seed."""
+        theirs = dict(self.each[other])
+        return [(place, cost - theirs[place]) for place, cost in self.each[one] if place in theirs]
+
+
+def shares_of(table: Table) -> tuple[Shares, ...]:
+    """The costs of weights that were trained in low precision for a share of the tokens, wherever some begin later.
+
+    Raises `SimlawError` where none does.
+    """
+    kept, _ = usable(table, trained=True)
+    full = {place_of(row): row["loss"] for row in kept if row["ptq_bits"] is None and not quantized_training(row)}
+    costs: dict[tuple[int, int, int], dict[float, list[tuple[Place, float]]]] = {}
+    for row in kept.where(lambda row: row["ptq_bits"] is None and weights_alone({**row, "train_begins": None})):
+        if place_of(row) in full:
+            share = 1.0 if row["train_begins"] is None else round(1 - row["train_begins"], 3)
+            key = row["params_blocks"], row["tokens"], row["train_weights_bits"]
+            cost = place_of(row), row["loss"] - full[place_of(row)]
+            costs.setdefault(key, {}).setdefault(share, []).append(cost)
+    for row in quantized_as(kept, ptq_granularity="channel").where(lambda row: not quantized_training(row)):
+        if (key := (row["params_blocks"], row["tokens"], row["ptq_bits"])) in costs:
+            costs[key].setdefault(0.0, []).append((place_of(row), row["delta"]))
+    found = [
+        Shares(params=n, tokens=d, bits=bits, best=best_share(n, d, bits), each=each)
+        for (n, d, bits), each in sorted(costs.items())
+        if any(0 < share < 1 for share in each) and 1.0 in each
+    ]
+    if not found:
+        raise SimlawError("no run has plainly rounded weights from a later step on: add Precision(weights=…, begins=…)")
+    return tuple(found)
+
+
+def best_share(params: float, tokens: float, bits: float) -> float:
+    """The share of the tokens that is best in low precision by the rule of 2509.22935: exp(-a / ln S).
+
+    S is tokens over bytes of weights, params · bits / 8; N counts block parameters here.
+    """
+    return float(np.exp(-_BEST_SHARE / np.log(tokens / (params * bits / 8))))
+
+
+def best_share_follows_the_tokens(table: Table) -> Answer:
+    """Whether the rule's share of the tokens in low precision beats all of them, and the fewest (claim A13)."""
+    findings: list[Finding] = []
+    for one in shares_of(table):
+        inside = [share for share in one.each if 0 < share < 1]
+        near = min(inside, key=lambda share: abs(np.log(share / one.best)))
+        place = f"N = {count(one.params)}, D = {count(one.tokens)}, int{one.bits}"
+        where = f"{place}: share {near:.2g} (rule {one.best:.2g})"
+        for share, words in ((1.0, "all"), (min(inside), f"{min(inside):.2g}"), (0.0, "rounding afterwards")):
+            if share in one.each and share != near:
+                findings.append(averaged(one.less(near, share), f"{where} - {words}", judged=share > 0))
+    judged = [finding for finding in findings if finding.judged]
+    less, more = sum(f.below < 0 for f in judged), sum(f.above > 0 for f in judged)
+    outcome = decided(less == len(judged), more > 0)
+    return outcome, f"the rule's share loses less in {less} of {len(judged)} cases, more in {more}", findings
+
+
+def settings_lose_less(table: Table) -> Answer:
+    """Whether learned steps and rotation lose less in training than plain rounding of as many bits (claim A14)."""
+    kept, _ = usable(table.where(lambda row: row["ptq_bits"] is None), trained=True)
+    plain = {
+        (_formats(row), place_of(row)): row["loss"]
+        for row in kept
+        if plainly_trained(row) or not quantized_training(row)
+    }
+    each: dict[str, list[tuple[Place, float]]] = {}
+    judged = set()
+    for row in kept.where(lambda row: row["train_begins"] is None):
+        words = _settings(row)
+        if words and (key := (_formats(row), place_of(row))) in plain:
+            what = f"{precision_name(row).removesuffix(' per tensor')} {', '.join(words)}"
+            each.setdefault(what, []).append((place_of(row), row["loss"] - plain[key]))
+            if {"learned steps", "rotated"} & set(words):
+                judged.add(what)
+    if not judged:
+        raise SimlawError("no run has learned steps, or is rotated, beside a plain one of as many bits: add both")
+    findings = [averaged(values, what, judged=what in judged) for what, values in each.items()]
+    mine = [finding for finding in findings if finding.judged]
+    less, more = sum(f.below < 0 for f in mine), sum(f.above > 0 for f in mine)
+    sentence = f"less is lost in {less} of {len(mine)} cases, more in {more}"
+    return decided(less == len(mine), more > 0), sentence, findings
+
+
+def _formats(row: Row) -> tuple[object, ...]:
+    """The formats of weights, inputs, keys and values: what a plain run shares with one of other settings."""
+    return tuple(
+        row[f"train_{role}_{what}"] for role in ("weights", "activations", "kv") for what in ("bits", "format")
+    )
+
+
+def _settings(row: Row) -> list[str]:
+    """In words, how a run was trained in its formats where that is not plain rounding; quantized gradients too."""
+    words = ["one scale for a batch"] if row["train_activations_granularity"] == "tensor" else []
+    if row["train_gradients_bits"] is not None:
+        words.append("gradients")
+    if row["train_settings"] is None:
+        return words
+    estimator, rotate, learned, *roles = json.loads(row["train_settings"])
+    words += ["learned steps"] * learned + ["rotated"] * rotate
+    for _, how in roles:
+        calibration = how["calibration"]
+        words += [f"clipped at {calibration['share']:.0%}"] if calibration["type"] == "Percentile" else []
+        words += ["stochastic"] if how["rounding"] == "stochastic" else []
+        words += ["float32 scales"] if how["scale"]["type"] == "Float32" else []
+    return words + ([f"gradient {estimator}"] if estimator != "straight_through" else [])
