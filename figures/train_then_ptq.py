@@ -42,7 +42,7 @@ def draw(table: Table) -> Figure:
         axes[name].legend(loc="upper right", fontsize=6.5, title="trained at", title_fontsize=6.5)
     plot_means(_named(losses, WEIGHTS), axes["loss"], xlabel=XLABEL, ylabel="loss after rounding (nats per token)")
     axes["loss"].set_title(f"(c) {where}")
-    verdicts = judge(table, ("A8", "A7", "A10"))
+    verdicts = judge(table, ("A8",))
     findings = verdicts.each[0].findings
     names = {
         one.what: one.what.removeprefix("delta at ")

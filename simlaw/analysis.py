@@ -36,6 +36,10 @@ PRECISIONS = (PrecisionExponential, EffectiveStep, EffectiveTokens, PrecisionSum
 
 #: Laws of training in low precision and of rounding afterwards.
 UNIFIED = (PrecisionUnified, PrecisionExponential)
+#: How much training in each role's precision prepares for rounding.
+_PREPARED = ("C_w", "C_a", "C_kv")
+#: A constant beyond which training at one bit more than rounding leaves takes less than 2 % off the penalty.
+_NOTHING = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +132,31 @@ def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
 def analyse_unified(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     """The analysis of a table of runs in low precision that were quantized afterwards: one law for both.
 
-    The unified law of Kumar et al. against one in which what rounding costs does not depend on how a model was trained;
-    both predict the largest size and the lowest bits. Raises `SimlawError` as `unified_observations`.
+    The fit is that of the unified law of Kumar et al.; the contest, on the largest size and the lowest bits, says
+    whether it predicts better than a law in which what rounding costs does not depend on how a model was trained. What
+    they say of full precision, and constants that have no upper end, are those of `held_in_unified`. Raises
+    `SimlawError` as `unified_observations`.
     """
     seen = unified_observations(table)
-    held = {"b": 0.0}  # the offset and C_T are one number
+    held = held_in_unified(table, seen)
     together = contest(UNIFIED, seen, None, (LargestN(), LowestBits("P_post")), fixed=held, bounds={})
     weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
-    chosen = fit(type(together.chosen.fit.law), seen, weights, fixed=held)
+    chosen = fit(PrecisionUnified, seen, weights, fixed=held)
     return PrecisionAnalysis(observations=seen, roles={}, together=together, chosen=chosen)
+
+
+def held_in_unified(table: Table, seen: Observations) -> dict[str, float]:
+    """The parameters of the unified law that are given to its fit, by name.
+
+    Those of full precision are of a Chinchilla fit to it alone: left free, E runs to 0 where costs do not fall with
+    size as N_eff has them. The offset b and C_T are one number. Where training in a role changes what rounding costs by
+    less than 2 %, no C_x is too large: it is held at the end of its range.
+    """
+    plain = fit(Chinchilla, loss_observations(table)).law
+    held = {"b": 0.0, **{name: float(value) for name, value in plain.values.items()}}
+    pilot = fit(PrecisionUnified, seen, fixed=held).law
+    ends = {name: one.bounds[1] for name, one in pilot.parameters().items() if name in _PREPARED}
+    return held | {name: end for name, end in ends.items() if pilot.values[name] > _NOTHING}
 
 
 def loss_fit(table: Table, *, repeats: bool = False, draws: int = 1000) -> tuple[Observations, TrunkWeights, Fit]:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import simlaw as sl
-from simlaw.analysis import analyse_precision
+from simlaw.analysis import analyse_precision, held_in_unified
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
@@ -110,3 +110,16 @@ def test_the_unified_law_finds_how_each_role_prepares_for_rounding():
         assert found.law.values[name] == pytest.approx(value, rel=0.2), name
     blind = fit(PrecisionExponential, seen, fixed={"b": 0.0})
     assert blind.objective > 1.5 * found.objective
+
+
+def test_a_role_whose_training_changes_nothing_of_rounding_has_its_constant_at_the_end_and_full_precision_is_given():
+    truth = PrecisionUnified(**{**ROLES.values, **PENALTY, **PREPARED, "C_kv": 1e3})
+    table = planted_unified(truth)
+    seen = unified_observations(table)
+    held = held_in_unified(table, seen)
+    assert set(held) == {"b", "E", "A", "B", "alpha", "beta", "C_kv"}
+    assert held["C_kv"] == 100
+    assert held["E"] == pytest.approx(ROLES.E, rel=0.05)
+    found = fit(PrecisionUnified, seen, fixed=held)
+    assert found.health == "VALID"
+    assert found.law.C_w == pytest.approx(PREPARED["C_w"], rel=0.2)

@@ -68,7 +68,10 @@ POINTS = {
         {**BASE, **{f"C_{role}": 0.5 for role in ("w", "a", "kv")}, **{f"g_{role}": 0.9 for role in ("w", "a", "kv")}},
         BITS,
     ),
-    PrecisionGrowing: ({**BASE, "gD": 0.1, "gN": -0.2, "C_w": 0.3, "C_a": 0.9, "C_kv": 0.1}, BITS),
+    PrecisionGrowing: (
+        {**BASE, "gD": 0.1, "gN": -0.2, "C_w": 0.3, "g_w": 0.8, "C_a": 0.9, "g_a": 1.1, "C_kv": 0.1, "g_kv": 0.6},
+        BITS,
+    ),
     EffectiveFree: ({**BASE, **{f"eff_{b}": b / 9 for b in range(1, 9)}}, {"P_w": np.array([3.0, np.inf])}),
     EffectiveGaussian: ({**BASE, "limit": 1.0, "slope": 0.5, "curve": 1.2}, {"error": np.array([0.01, 0.1])}),
     EffectiveCompression: (BASE, {"eff": 0.4}),

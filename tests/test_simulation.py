@@ -58,7 +58,11 @@ TRUTHS = {
         ROLE_BITS,
         (),
     ),
-    "PrecisionGrowing": ({**BASE, "gD": 0.1, "gN": 0.2, "C_w": 0.5, "C_a": 1.5, "C_kv": 0.3}, ROLE_BITS, ()),
+    "PrecisionGrowing": (
+        {**BASE, "gD": 0.1, "gN": 0.2, "C_w": 3.0, "g_w": 0.9, "C_a": 9.0, "g_a": 1.1, "C_kv": 2.0, "g_kv": 0.8},
+        ROLE_BITS,
+        (),
+    ),
     "EffectiveFree": (
         {**BASE, **{f"eff_{bits}": 0.1 * bits for bits in range(1, 9)}},
         {"P_w": (*range(1, 9), math.inf)},

@@ -15,7 +15,6 @@ from simlaw.laws.factors import (
     EffectiveShare,
     ExponentialInBits,
     StepShare,
-    StepSquared,
     falls,
     grows,
 )
@@ -126,10 +125,10 @@ class PrecisionSum(AbstractLossLaw):
 @final
 @dataclass(frozen=True, kw_only=True)
 class PrecisionGrowing(AbstractLossLaw):
-    """L = E + A / N^alpha + B / D^beta + D^gD / N^gN · sum over the roles x of C_x · (2^(P_x-1) - 1)^-2.
+    """L = E + A / N^alpha + B / D^beta + D^gD / N^gN · sum over the roles x of C_x · exp(-P_x / g_x).
 
     The penalty of training in low precision as that of rounding after it: it may grow with data and fall with size
-    (after Chen et al. 2505.14302, who find both), and goes with the squared step.
+    (after Chen et al. 2505.14302, who find both). Without either it is `PrecisionSum`.
     """
 
     E: Value = positive(0.3, 3.0, (1e-6, 1e2))
@@ -140,8 +139,11 @@ class PrecisionGrowing(AbstractLossLaw):
     gD: Value = real(-0.5, 0.5)
     gN: Value = real(-0.5, 0.5)
     C_w: Value = positive(1e-2, 1e1)
+    g_w: Value = positive(0.5, 4.0, (1e-2, 1e2))
     C_a: Value = positive(1e-2, 1e1)
+    g_a: Value = positive(0.5, 4.0, (1e-2, 1e2))
     C_kv: Value = positive(1e-2, 1e1)
+    g_kv: Value = positive(0.5, 4.0, (1e-2, 1e2))
 
     needs = ("N", "D")
     takes = _ROLES
@@ -149,7 +151,7 @@ class PrecisionGrowing(AbstractLossLaw):
         (Coefficient("E"),),
         (Coefficient("A"), falls("N", "alpha")),
         (Coefficient("B"), falls("D", "beta")),
-        (Coefficient("C_w"), grows("D", "gD"), falls("N", "gN"), StepSquared("P_w")),
-        (Coefficient("C_a"), grows("D", "gD"), falls("N", "gN"), StepSquared("P_a")),
-        (Coefficient("C_kv"), grows("D", "gD"), falls("N", "gN"), StepSquared("P_kv")),
+        (Coefficient("C_w"), grows("D", "gD"), falls("N", "gN"), ExponentialInBits("P_w", "g_w")),
+        (Coefficient("C_a"), grows("D", "gD"), falls("N", "gN"), ExponentialInBits("P_a", "g_a")),
+        (Coefficient("C_kv"), grows("D", "gD"), falls("N", "gN"), ExponentialInBits("P_kv", "g_kv")),
     )

@@ -6,6 +6,8 @@ from simlaw.plot.collapse import plot_deviations as plot_deviations
 from simlaw.plot.collapse import plot_losses as plot_losses
 from simlaw.plot.collapse import plot_normalised as plot_normalised
 from simlaw.plot.frontier import plot_frontier as plot_frontier
+from simlaw.plot.optimum import plot_best_bits as plot_best_bits
+from simlaw.plot.optimum import plot_gaps as plot_gaps
 from simlaw.plot.penalty import plot_penalty as plot_penalty
 from simlaw.plot.quantizations import plot_minima as plot_minima
 from simlaw.plot.quantizations import plot_ratios as plot_ratios

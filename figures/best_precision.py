@@ -1,0 +1,44 @@
+"""In how many bits to train, by the law of the sweep of training precisions, under two tables of costs.
+
+simlaw figure best_precision --sweep train_precision
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from simlaw.decision.bestbits import best_bits
+from simlaw.decision.choice import decide
+from simlaw.decision.cost import BITS, H200
+from simlaw.decision.resources import TIED
+from simlaw.fitting.fit import fit
+from simlaw.fitting.uncertainty import trunk_weights
+from simlaw.laws import PrecisionGrowing
+from simlaw.plot import plot_best_bits, plot_gaps
+from simlaw.precisions import precision_observations
+from simlaw.table import Table
+
+#: The form that the sweep's law.json has.
+FORM = PrecisionGrowing
+FORMATS = ("bf16", "int8", "int6 g128", "int5 g128", "int4 g128", "int3 g128")
+
+
+def draw(table: Table) -> Figure:
+    """The figure of the best training precision."""
+    figure = Figure(figsize=(7.2, 3.3))
+    optimum, by_bits, by_device = figure.subplots(1, 3)
+    seen = precision_observations(table)
+    law = fit(FORM, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
+    low, high = law.ranges["C"]
+    flops = np.geomspace(low, 10 * high, 25)
+    found = best_bits(law, along="C", at=flops, training=TIED, cost=BITS, force=True)
+    plot_best_bits(found, optimum, label="cost in proportion to bits")
+    optimum.set_title("(a) W, A and KV alike")
+    for ax, letter, cost in ((by_bits, "b", BITS), (by_device, "c", H200)):
+        choices = [decide(law, flops=float(c), training=[TIED], cost=cost, formats=FORMATS, force=True) for c in flops]
+        plot_gaps(choices, flops, ax)
+        ax.set_title(f"({letter}) Costs: {cost.name}")
+        ax.set_yscale("symlog", linthresh=0.03)
+        ax.set_ylim(bottom=-0.003)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    figure.legend(*by_bits.get_legend_handles_labels(), loc="outside lower right", ncols=6, fontsize=6.5)
+    return figure
