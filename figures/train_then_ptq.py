@@ -23,9 +23,9 @@ OTHERS = ("16 bit", "A3", "A4", "KV3", "KV4", "W4 A4 KV4")
 
 def draw(table: Table) -> Figure:
     """The figure of a sweep of roundings after training in low precision."""
-    figure = Figure(figsize=(7.2, 7.2))
+    figure = Figure(figsize=(7.2, 6.8))
     axes = figure.subplot_mosaic(
-        [["weights", "others"], ["loss", "paired"], ["claims", "claims"]], height_ratios=(1.0, 1.0, 0.24)
+        [["weights", "others"], ["loss", "paired"], ["claims", "claims"]], height_ratios=(1.0, 1.0, 0.1)
     )
     table = table.where(lambda row: row["status"] == "done")
     quantized = table.where(lambda row: row["ptq_bits"] is not None and row["train_weights_bits"] is not None)

@@ -3,7 +3,8 @@
 Question: with norms before every projection and of queries and keys, and inputs of block matrices within ±4, at how few
 bits and at which rates does training still hold, and what do bits cost there?
 Design: both architectures at one, two, four and eight times the rate; weights, inputs, keys and values together, at 6
-bits and fewer with a scale for each token, at 8 and fewer with one for the batch; two sizes.
+bits and fewer with a scale for each token, at 8 and fewer with one for the batch; two sizes, the larger one at half of
+the tokens.
 Command: simlaw reproduce stable_architecture --own
 """
 
@@ -32,6 +33,19 @@ PRECISIONS = (
     *(together(bits, PerTensor()) for bits in (2, 3, 4, 6, 8)),
 )
 
+
+def grid(width: int, *tokens: int) -> Grid:
+    """Every precision in both architectures at four rates."""
+    return Grid(
+        widths=(width,),
+        tokens=tokens,
+        seeds=SEEDS,
+        precisions=PRECISIONS,
+        rate_multiples=(1.0, 2.0, 4.0, 8.0),
+        recipes=(Recipe(), Recipe(architecture=PRECISION_STABLE)),
+    )
+
+
 SWEEP = Sweep(
     corpus=Text(),
     family=Family(layers=2, head_dim=16, hidden_ratio=3, context=64),
@@ -39,14 +53,8 @@ SWEEP = Sweep(
     schedule=WSD(warmup_tokens=32 * BATCH_TOKENS, cooldown=0.2),
     batch=32,
     grids=(
-        Grid(
-            widths=(32, 64),
-            tokens=(FIRST * 2, FIRST * 4),
-            seeds=SEEDS,
-            precisions=PRECISIONS,
-            rate_multiples=(1.0, 2.0, 4.0, 8.0),
-            recipes=(Recipe(), Recipe(architecture=PRECISION_STABLE)),
-        ),
+        grid(32, FIRST * 2, FIRST * 4),
+        grid(64, FIRST * 2),
     ),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
