@@ -65,6 +65,7 @@ LARGEST = (FULL, at(w=2), at(w=3), at(a=3), at(a=4), at(kv=3), at(w=3, a=3, kv=3
 CLIPPED = Quantizer(format=Int(bits=2), granularity=PerChannel(), calibration=Percentile(share=0.9))
 #: What else can be chosen, against the same bits without it.
 CHOICES = (
+    at(a=8),  # beside the next
     *(Precision(activations=Quantizer(format=Int(bits=bits), granularity=PerTensor())) for bits in (3, 4, 6, 8)),
     *(Precision(weights=weights(bits), learned_steps=True) for bits in (2, 3)),
     *(Precision(weights=CLIPPED, estimator=estimator) for estimator in ("straight_through", "clipped", "trust")),
