@@ -12,13 +12,11 @@ from simlaw.plot import plot_findings, plot_means, plot_verdicts
 from simlaw.report import count
 from simlaw.table import Table
 
-BEHIND = " behind the best, in errors"
-
 
 def draw(table: Table) -> Figure:
     """The figure of a sweep of integers and floats."""
-    figure = Figure(figsize=(7.2, 8.6))
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.0, 1.6, 0.12))
+    figure = Figure(figsize=(7.2, 7.0))
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.0, 1.15, 0.12))
     params = max(row["params_blocks"] for row in table)
     tokens = max(row["tokens"] for row in table if row["params_blocks"] == params)
     panels = top.subplots(1, 2)
@@ -32,12 +30,11 @@ def draw(table: Table) -> Figure:
     panels[0].legend(loc="upper right", fontsize=6.5)
     verdicts = judge(table, ("A11",))
     findings = verdicts.each[0].findings
-    rivals, costs = middle.subplots(1, 2)
-    behind = [one for one in findings if one.what.endswith(BEHIND)]
-    plot_findings(behind, rivals, names={one.what: one.what.removesuffix(BEHIND) for one in behind})
-    rivals.set_title("(c) Held-out error behind the best form's")
-    rivals.set_xlabel("in errors of the difference")
-    compared = [one for one in findings if one not in behind]
+    slopes, costs = middle.subplots(1, 2)
+    plot_findings([one for one in findings if one.judged], slopes)
+    slopes.set_title("(c) Exponents of the cost, D^gD / N^gN")
+    slopes.set_xlabel("95 % intervals")
+    compared = [one for one in findings if not one.judged]
     plot_findings(compared, costs, names={one.what: one.what.removeprefix("cost of ") for one in compared})
     costs.set_title("(d) Floats less integers")
     costs.set_xlabel("cost in nats per token, 95 %")

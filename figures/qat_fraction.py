@@ -33,9 +33,8 @@ def draw(table: Table) -> Figure:
     panels[0].legend(loc="upper right", fontsize=6.5, title="weights; ▲ rule", title_fontsize=6.5)
     verdicts = judge(table, ("A13",))
     ax = middle.subplots()
-    findings = [one for one in verdicts.each[0].findings if one.judged]
-    plot_findings(findings, ax)
-    ax.set_title("(e) The tried share next to the rule's, less another")
-    ax.set_xlabel("nats per token, 95 % intervals")
+    plot_findings([one for one in verdicts.each[0].findings if one.judged], ax)
+    ax.set_title("The tried share next to the rule's (▲), against others")
+    ax.set_xlabel("nats per token, 95 % intervals for all together")
     plot_verdicts(verdicts, bottom.subplots())
     return figure

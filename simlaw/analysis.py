@@ -1,5 +1,6 @@
 """The analysis of one table: its fits and their joint bootstrap, ready for decisions and figures."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -98,44 +99,66 @@ def analyse(table: Table, *, repeats: bool = False, draws: int = 1000) -> Analys
 class PrecisionAnalysis:
     """What training in low precision costs: the contests of forms on each role alone, and on all of them.
 
-    `chosen` is the simplest form within the noise of the best for all roles, fitted with draws to all rows. The forms
-    of one role predict the largest size and the lowest bits; those of all roles runs with several of them quantized,
-    and the largest size.
+    `chosen` is a form fitted with draws to all rows, which one, the analysis says. The forms of one role predict the
+    largest size and the lowest bits; those of all roles runs with several of them quantized, and the largest size.
+    `roles` are those of each role and family of formats: integers ("int"), floats with two bits of exponent ("e2m").
     """
 
     observations: Observations
-    roles: Mapping[str, Contest]
+    roles: Mapping[tuple[str, str], Contest]
     together: Contest
     chosen: Fit
 
 
 def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
-    """The analysis of a table of runs in low precision.
+    """The analysis of a table of runs in low precision: which form of what integers cost predicts best, and its fit.
 
-    Of a role with fewer than three bit-widths there is no contest; without runs that have several roles quantized the
-    forms of all roles predict the largest size alone. Raises `SimlawError` where nothing is paired with full precision.
+    All forms take full precision as `full_precision` has it; the simplest within the noise of the best is fitted with
+    all of its parameters free where that fit is valid. Of a role with fewer than three bit-widths there is no contest;
+    without runs that have several roles quantized the forms of all roles predict the largest size alone. Raises
+    `SimlawError` where nothing is paired with full precision.
     """
-    seen = precision_observations(table)
+    seen, held = precision_observations(table), full_precision(table)
     meet = (np.isfinite([seen.x[name] for name in BITS]).sum(axis=0) > 1).any()
-    held = (SeveralRoles(), LargestN()) if meet else (LargestN(),)
-    together = contest(PRECISIONS, seen, None, held, fixed={}, bounds={})
-    roles = {}
-    for role in BITS:
-        mine = of_roles(seen, (role,))
-        if len(np.unique(mine.x[role])) > 3:
-            roles[role] = contest(PRECISIONS, mine, None, (LargestN(), LowestBits(role)), fixed={}, bounds={})
-    weights = trunk_weights(seen.trunk, seen.x["N"], draws=draws)
-    chosen = fit(type(together.chosen.fit.law), seen, weights)
+    away = (SeveralRoles(), LargestN()) if meet else (LargestN(),)
+    together = contest(PRECISIONS, seen, None, away, fixed=held, bounds={})
+    roles = {(role, "int"): role_contest(seen, role, held) for role in BITS if _many(seen, role)}
+    with contextlib.suppress(SimlawError):  # no floats
+        floats = precision_observations(table, "e2m")
+        roles |= {(role, "e2m"): role_contest(floats, role, held) for role in BITS if _many(floats, role)}
+    form, weights = type(together.chosen.fit.law), trunk_weights(seen.trunk, seen.x["N"], draws=draws)
+    chosen = fit(form, seen, weights)
+    if chosen.health != "VALID":
+        chosen = fit(form, seen, weights, fixed=held)
     return PrecisionAnalysis(observations=seen, roles=roles, together=together, chosen=chosen)
+
+
+def full_precision(table: Table) -> dict[str, float]:
+    """E, A, B, alpha and beta of a Chinchilla fit to the runs at full precision alone, by name.
+
+    Left free beside what low precision costs, E runs to 0 in forms of N_eff where costs do not fall with size as these
+    have them, and of three sizes the two that remain where one is held out do not hold E.
+    """
+    return {name: float(value) for name, value in fit(Chinchilla, loss_observations(table)).law.values.items()}
+
+
+def role_contest(seen: Observations, role: str, held: Mapping[str, float]) -> Contest:
+    """The contest of forms on the runs with one role quantized, on the largest size and the lowest bits held out."""
+    return contest(PRECISIONS, of_roles(seen, (role,)), None, (LargestN(), LowestBits(role)), fixed=held, bounds={})
+
+
+def _many(seen: Observations, role: str) -> bool:
+    """Whether a role alone has three bit-widths."""
+    return len(np.unique(of_roles(seen, (role,)).x[role])) > 3
 
 
 def analyse_unified(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
     """The analysis of a table of runs in low precision that were quantized afterwards: one law for both.
 
-    The fit is that of the unified law of Kumar et al.; the contest, on the largest size and the lowest bits, says
-    whether it predicts better than a law in which what rounding costs does not depend on how a model was trained. What
-    they say of full precision, and constants that have no upper end, are those of `held_in_unified`. Raises
-    `SimlawError` as `unified_observations`.
+    The fit is that of the unified law of Kumar et al., whatever the contest says: that asks, on the largest size and
+    the lowest bits, whether the law predicts better than one in which what rounding costs does not depend on how a
+    model was trained. What is given to both is that of `held_in_unified`. Raises `SimlawError` as
+    `unified_observations`.
     """
     seen = unified_observations(table)
     held = held_in_unified(table, seen)
@@ -146,14 +169,12 @@ def analyse_unified(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
 
 
 def held_in_unified(table: Table, seen: Observations) -> dict[str, float]:
-    """The parameters of the unified law that are given to its fit, by name.
+    """The parameters of the unified law that are given to its fit, by name: those of `full_precision`, and others.
 
-    Those of full precision are of a Chinchilla fit to it alone: left free, E runs to 0 where costs do not fall with
-    size as N_eff has them. The offset b and C_T are one number. Where training in a role changes what rounding costs by
-    less than 2 %, no C_x is too large: it is held at the end of its range.
+    The offset b and C_T are one number. Where training in a role changes what rounding costs by less than 2 %, no C_x
+    is too large: it is held at the end of its range, by a fit to all rows.
     """
-    plain = fit(Chinchilla, loss_observations(table)).law
-    held = {"b": 0.0, **{name: float(value) for name, value in plain.values.items()}}
+    held = {"b": 0.0, **full_precision(table)}
     pilot = fit(PrecisionUnified, seen, fixed=held).law
     ends = {name: one.bounds[1] for name, one in pilot.parameters().items() if name in _PREPARED}
     return held | {name: end for name, end in ends.items() if pilot.values[name] > _NOTHING}

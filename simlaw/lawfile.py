@@ -154,7 +154,8 @@ def analysis_json(analysis: Analysis, table_sha256: str) -> str:
 
 def precision_json(analysis: PrecisionAnalysis, table_sha256: str) -> str:
     """The file of an analysis of training precision: the chosen form's fit, and the contests that it comes from."""
-    found = {"together": analysis.together, **analysis.roles}
+    alone = {role if family == "int" else f"{role} {family}": one for (role, family), one in analysis.roles.items()}
+    found = {"together": analysis.together, **alone}
     return _sealed(
         {
             **_fit(analysis.chosen),

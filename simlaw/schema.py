@@ -89,7 +89,7 @@ COLUMNS = (
     ),
     Column("ptq_group", "int", "inputs in a group or block"),
     Column("ptq_format", "text", "int, nf4, or a float by exponent and mantissa: e2m1, e4m3_nan, ..."),
-    Column("ptq_scale", "text", "stored scales: float16, poweroftwo, float8"),
+    Column("ptq_scale", "text", "stored scales: float16, float32, poweroftwo, float8"),
     Column("ptq_calibration", "text", "how a scale is chosen: absmax, percentile, mse"),
     Column("ptq_rounding", "text", "nearest, stochastic"),
     Column("ptq_settings", "text", "the method and its quantizers as JSON, where a setting is not the default"),

@@ -48,7 +48,7 @@ def test_the_product_of_effective_shares_is_found_and_predicts_runs_with_several
         low, high = np.quantile(analysis.chosen.draws.values[name], [0.01, 0.99])
         assert low < ROLES.values[name] < high
     assert {form.__name__ for form in RIVALS} == {entry.name for entry in analysis.together.entries}
-    assert set(analysis.roles) == {"P_w", "P_a", "P_kv"}
+    assert set(analysis.roles) == {(role, "int") for role in ("P_w", "P_a", "P_kv")}
 
 
 def test_holding_out_several_roles_leaves_one_role_and_none():

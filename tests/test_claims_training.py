@@ -1,11 +1,13 @@
 """Claims about training: planted schedules, effective parameters and roles are found, and the opposite is not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from simlaw.claims import judge
 from simlaw.claims.arms import arms_of
-from simlaw.claims.formats import cost_curves, rate_curves
+from simlaw.claims.formats import cost_curves, rate_curves, share_interval
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.laws import PrecisionExponential, PrecisionSum, StepPenalty
@@ -139,7 +141,7 @@ WEIGHTS = {
 
 
 def test_a7_holds_of_effective_parameters_and_not_of_an_added_error(monkeypatch):
-    monkeypatch.setattr("simlaw.claims.training.PRECISIONS", (PrecisionExponential, PrecisionSum))
+    monkeypatch.setattr("simlaw.analysis.PRECISIONS", (PrecisionExponential, PrecisionSum))
     held = verdict(planted_precisions(**WEIGHTS), "A7")
     assert held.outcome == "holds"
     g = finding(held, "g_w")
@@ -196,15 +198,18 @@ def quantized(table):
     return [row for row in table if row["train_weights_bits"] or row["train_activations_bits"]]
 
 
-def test_a11_holds_where_floats_add_an_error_and_integers_take_parameters():
+@pytest.mark.parametrize(("swapped", "outcome"), [(False, "holds"), (True, "fails")])
+def test_a11_holds_where_floats_add_an_error_and_integers_take_parameters(swapped, outcome):
     bits = tuple((w, None, None) for w in (None, 3, 4, 5, 6)) + tuple((None, a, None) for a in (3, 4, 5, 6))
-    how = {"tokens": TOKENS[:3], "log_loss": 0.003, "precisions": bits}
+    how = {"sizes": SIZES, "log_loss": 0.003, "precisions": bits}  # three sizes, as the sweep has
     truth = {name: ROLES.values[name] for name in ("E", "A", "B", "alpha", "beta")}
     added = PrecisionSum(**truth, C_w=2.0, g_w=1.2, C_a=3.0, g_a=1.4, C_kv=1.0, g_kv=0.8)
-    integers, others = planted_precisions(**how), planted_precisions(added, **how)
+    size = dataclasses.replace(ROLES, g_w=1.8)
+    first, second = (added, size) if swapped else (size, added)
+    integers, others = planted_precisions(first, **how), planted_precisions(second, **how)
     found = verdict(make_table([*integers, *as_floats(quantized(others))]), "A11")
-    assert found.outcome == "holds", found.sentence
-    assert finding(found, "cost of e2m1 - int4, weights").value > 0
+    assert found.outcome == outcome, found.sentence
+    assert (finding(found, "cost of e2m1 - int4, weights").value > 0) != swapped
 
 
 def test_costs_of_a_role_are_curves_of_each_family_of_formats():
@@ -216,23 +221,56 @@ def test_costs_of_a_role_are_curves_of_each_family_of_formats():
     assert curves[0].mean[0] == pytest.approx(float(cost), abs=1e-5)
 
 
-def test_a12_counts_the_runs_that_hold():
-    def rows(bound, diverged):
-        for row in planted_precisions(sizes=SIZES[:1], tokens=TOKENS[:1], precisions=((None,) * 3, (2, 2, 2))):
-            gone = row["train_weights_bits"] == 2 and row["seed"] in diverged
-            yield {
-                **row,
-                "bound": bound,
-                "status": "diverged" if gone else "done",
-                "eval_id": f"{row['eval_id']} {bound}",
-            }
+def architectures_where(plain, stable):
+    """Runs of two architectures at two bits and at none; those at two bits diverge at these multiples and seeds."""
+    for bound, diverged in ((None, plain), (4.0, stable)):
+        for multiple in (1.0, 2.0, 4.0, 8.0):
+            for row in planted_precisions(
+                sizes=SIZES[:1], tokens=TOKENS[:2], precisions=((None,) * 3, (2, 2, 2), (4, 4, 4))
+            ):
+                gone = row["train_weights_bits"] == 2 and (multiple, row["seed"]) in diverged
+                yield {
+                    **row,
+                    "bound": bound,
+                    "rate_multiple": multiple,
+                    "status": "diverged" if gone else "done",
+                    "eval_id": f"{row['eval_id']} {bound} {multiple}",
+                }
 
-    found = verdict(make_table([*rows(None, (0, 1)), *rows(4.0, ())]), "A12")
-    assert found.outcome == "holds"
-    assert found.sentence.startswith("2 plain and 0 stable runs diverged")
-    assert [round(one.value, 3) for one in found.findings] == [0.667]
-    assert verdict(make_table([*rows(None, (0,)), *rows(4.0, (0, 1))]), "A12").outcome == "fails"
-    assert verdict(make_table([*rows(None, ()), *rows(4.0, ())]), "A12").outcome == "not identified"
-    curves = rate_curves(make_table([*rows(None, (0, 1)), *rows(4.0, ())]), SIZES[0], TOKENS[0])
-    assert [(curve.name, curve.x) for curve in curves] == [("16 bit", (1.0,)), ("W2 A2 KV2", (1.0,))]
-    assert "one architecture" in verdict(make_table(list(rows(None, ()))), "A12").sentence
+
+def test_a12_counts_the_trunks_that_one_architecture_alone_loses():
+    lost = {(multiple, seed) for multiple in (2.0, 4.0) for seed in range(3)}
+    table = make_table(list(architectures_where(lost, {(4.0, 0)})))
+    found = verdict(table, "A12")
+    assert found.outcome == "not identified"  # five of five: the exact interval begins at 0.48
+    assert found.sentence == "6 plain and 1 stable of 36 trunks diverged"
+    (judged,) = [one for one in found.findings if one.judged]
+    assert (judged.value, judged.high) == (1, 1)
+    assert judged.low == pytest.approx(0.025 ** (1 / 5), abs=1e-6)
+    shares = {one.what: one.value for one in found.findings if not one.judged}
+    assert shares == {
+        "plain, W2 A2 KV2 at 2 x the rate: share of runs that hold": 0,
+        "plain, W2 A2 KV2 at 4 x the rate: share of runs that hold": 0,
+        "stable, W2 A2 KV2 at 4 x the rate: share of runs that hold": pytest.approx(2 / 3),
+    }
+    more = lost | {(8.0, seed) for seed in range(3)}
+    assert verdict(make_table(list(architectures_where(more, {(4.0, 0)}))), "A12").outcome == "holds"
+    assert verdict(make_table(list(architectures_where(set(), more))), "A12").outcome == "fails"
+    none = verdict(make_table(list(architectures_where(set(), set()))), "A12")
+    assert none.outcome == "not identified"
+    assert "of 24 trunks none is lost by one architecture alone" in none.sentence
+    one = make_table([row for row in architectures_where(set(), set()) if row["bound"] is None])
+    assert "one architecture" in verdict(one, "A12").sentence
+    curves = rate_curves(table.where(lambda row: row["bound"] is None), SIZES[0], TOKENS[0])
+    assert [(curve.name, curve.x) for curve in curves] == [
+        ("16 bit", (1.0, 2.0, 4.0, 8.0)),
+        ("W4 A4 KV4", (1.0, 2.0, 4.0, 8.0)),
+        ("W2 A2 KV2", (1.0, 8.0)),
+    ]
+
+
+def test_the_interval_of_a_share_is_the_exact_one():
+    # Clopper and Pearson, 1934
+    assert share_interval(0, 10, 0.95) == (0, pytest.approx(0.30850, abs=1e-5))
+    assert share_interval(10, 10, 0.95) == (pytest.approx(0.69150, abs=1e-5), 1)
+    assert share_interval(3, 10, 0.95) == (pytest.approx(0.06674, abs=1e-5), pytest.approx(0.65245, abs=1e-5))

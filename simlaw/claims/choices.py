@@ -1,5 +1,6 @@
 """What tables of runs in low precision say of its settings: from when on, and how, at equal bits."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from simlaw.claims.training import Place, averaged, place_of
-from simlaw.claims.verdict import Answer, Finding, decided
+from simlaw.claims.verdict import Answer, decided
 from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
 from simlaw.observations import precision_name, quantized_training, usable
 from simlaw.precisions import plainly_trained, weights_alone
 from simlaw.quantizations import quantized_as
-from simlaw.report import count
 from simlaw.table import Row, Table
 
 #: ln f = -a / ln S of the best share of tokens f, S tokens for each byte of weights (2509.22935).
@@ -40,7 +40,7 @@ class Shares:
         costs = {share: [cost for _, cost in values] for share, values in self.each.items()}
         return curve_of(f"int{self.bits}", costs)
 
-    def less(self, one: float, other: float) -> list[tuple[Place, float]]:
+    def difference(self, one: float, other: float) -> list[tuple[Place, float]]:
         """What one share costs more than another, seed by seed."""
         theirs = dict(self.each[other])
         return [(place, cost - theirs[place]) for place, cost in self.each[one] if place in theirs]
@@ -76,26 +76,42 @@ def shares_of(table: Table) -> tuple[Shares, ...]:
 def best_share(params: float, tokens: float, bits: float) -> float:
     """The share of the tokens that is best in low precision by the rule of 2509.22935: exp(-a / ln S).
 
-    S is tokens over bytes of weights, params · bits / 8; N counts block parameters here.
+    S is tokens over bytes of weights, params · bits / 8; N counts block parameters here. Of a token a byte and fewer
+    the rule says nothing, and the share is 0.
     """
-    return float(np.exp(-_BEST_SHARE / np.log(tokens / (params * bits / 8))))
+    each = tokens / (params * bits / 8)
+    return float(np.exp(-_BEST_SHARE / np.log(each))) if each > 1 else 0.0
 
 
 def best_share_follows_the_tokens(table: Table) -> Answer:
-    """Whether the rule's share of the tokens in low precision beats all of them, and the fewest (claim A13)."""
-    findings: list[Finding] = []
+    """Whether the rule's share of the tokens in low precision is the best of those tried (claim A13)."""
+    each: dict[tuple[int, float], list[tuple[Place, float]]] = {}
     for one in shares_of(table):
         inside = [share for share in one.each if 0 < share < 1]
-        near = min(inside, key=lambda share: abs(np.log(share / one.best)))
-        place = f"N = {count(one.params)}, D = {count(one.tokens)}, int{one.bits}"
-        where = f"{place}: share {near:.2g} (rule {one.best:.2g})"
-        for share, words in ((1.0, "all"), (min(inside), f"{min(inside):.2g}"), (0.0, "rounding afterwards")):
-            if share in one.each and share != near:
-                findings.append(averaged(one.less(near, share), f"{where} - {words}", judged=share > 0))
-    judged = [finding for finding in findings if finding.judged]
-    less, more = sum(f.below < 0 for f in judged), sum(f.above > 0 for f in judged)
-    outcome = decided(less == len(judged), more > 0)
-    return outcome, f"the rule's share loses less in {less} of {len(judged)} cases, more in {more}", findings
+        near = min(inside, key=lambda share: abs(share - one.best))
+        for share in one.each:
+            if share != near:
+                each.setdefault((one.bits, share), []).extend(one.difference(near, share))
+    judged = [key for key in each if key[1] > 0]
+    last = min(share for _, share in judged)
+    findings = [
+        averaged(
+            each[bits, share],
+            f"int{bits}: cost at the rule's share - {_named(share)}",
+            judged=share > 0,
+            among=len(judged) if share > 0 else 1,
+        )
+        for bits, share in sorted(each)
+    ]
+    ends = [one for one, (_, share) in zip(findings, sorted(each), strict=True) if share in (1.0, last)]
+    mine = [one for one in findings if one.judged]
+    less, more = sum(one.below < 0 for one in mine), sum(one.above > 0 for one in mine)
+    outcome = decided(not more and all(one.below < 0 for one in ends), more > 0)
+    return outcome, f"the rule's share loses less than another in {less} of {len(mine)} cases, more in {more}", findings
+
+
+def _named(share: float) -> str:
+    return {0.0: "that of rounding afterwards", 1.0: "that of all tokens"}.get(share, f"at {share:.2g}")
 
 
 def settings_lose_less(table: Table) -> Answer:
@@ -117,7 +133,10 @@ def settings_lose_less(table: Table) -> Answer:
                 judged.add(what)
     if not judged:
         raise SimlawError("no run has learned steps, or is rotated, beside a plain one of as many bits: add both")
-    findings = [averaged(values, what, judged=what in judged) for what, values in each.items()]
+    findings = []
+    for what, values in sorted(each.items(), key=lambda pair: pair[0] not in judged):
+        with contextlib.suppress(*() if what in judged else (SimlawError,)):  # of another one seed alone may be left
+            findings.append(averaged(values, what, judged=what in judged, among=len(judged) if what in judged else 1))
     mine = [finding for finding in findings if finding.judged]
     less, more = sum(f.below < 0 for f in mine), sum(f.above > 0 for f in mine)
     sentence = f"less is lost in {less} of {len(mine)} cases, more in {more}"

@@ -1,62 +1,62 @@
 """What tables of formats and architectures in training say: integers against floats, and where training holds."""
 
 import contextlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from simlaw.claims.training import averaged, place_of
+from simlaw.analysis import full_precision
+from simlaw.claims.growth import COVERAGE
+from simlaw.claims.training import Exponent, averaged, exponents, place_of
 from simlaw.claims.verdict import Answer, Finding, decided
 from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
-from simlaw.fitting.contest import Contest, contest
-from simlaw.fitting.holdout import LargestN, LowestBits
-from simlaw.laws import EffectiveTokens, PrecisionExponential, PrecisionGrowing, PrecisionSum
 from simlaw.observations import precision_name
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations
+from simlaw.schema import TRAINING_PRECISION
 from simlaw.table import Row, Table
 
-#: What fewer bits may cost: parameters, data, an error that neither mends, or one that grows with data.
-_KINDS = (PrecisionExponential, EffectiveTokens, PrecisionSum, PrecisionGrowing)
 _ROLES = {"P_w": "weights", "P_a": "inputs"}
-#: Families of formats by the beginnings of their names.
+#: Families of formats by the beginnings of their names, of which there are laws.
 _FAMILIES = {"int": "integers", "e2m": "floats e2m0 to e2m3"}
-#: Floats with three bits of exponent are too few for a contest of laws.
+#: Floats with three bits of exponent are too few for a law.
 _DRAWN = {**_FAMILIES, "e3m": "floats e3m0 to e3m2"}
 
 
 def integers_cost_parameters_and_floats_data(table: Table) -> Answer:
-    """Whether integers, whose noise is additive, act on the size, and floats on something else (claim A11)."""
-    findings: list[Finding] = []
-    found: dict[tuple[str, str], Contest] = {}
-    for family, words in _FAMILIES.items():
+    """Whether what integers cost has the exponents of lost parameters, and what floats cost has others (claim A11)."""
+    held = full_precision(table)
+    found: dict[tuple[str, str], tuple[Exponent, Exponent]] = {}
+    for family in _FAMILIES:
         seen = precision_observations(table, family)
-        for role, name in _ROLES.items():
-            mine = of_roles(seen, (role,))
-            one = contest(_KINDS, mine, None, (LargestN(), LowestBits(role)), fixed={}, bounds={})
-            found[family, role] = one
-            findings += [
-                Finding(what=f"{words}, {name}: {entry.name} behind the best, in errors", value=entry.behind)
-                for entry in one.entries
-                if np.isfinite(entry.behind)
-            ]
+        found |= {(family, role): exponents(of_roles(seen, (role,)), held) for role in _ROLES}
+    findings = [
+        one.finding(f"{_FAMILIES[family]}, {_ROLES[role]}: {one.of} (lost parameters: {one.lost:.2g})")
+        for (family, role), each in found.items()
+        for one in each
+    ]
     findings += _differences(table)
-    of_size = {key: one.chosen.name == PrecisionExponential.__name__ for key, one in found.items()}
-    right = {(family, role): of_size[family, role] == (family == "int") for family, role in found}
-    outcome = decided(
-        all(right[key] and found[key].decided for key in found),
-        any(found[key].decided and not right[key] for key in found),
-    )
-    said = [f"{_FAMILIES[family]} of {_ROLES[role]}: {one.verdict}" for (family, role), one in found.items()]
-    return outcome, "; ".join(said), findings
+    like = {key: all(one.as_lost for one in each) for key, each in found.items()}
+    # an error that nothing mends has exponents of 0, and is not told from lost parameters where gN may be 0
+    told = {key: like[key] and each[1].low > 0 for key, each in found.items()}
+    integers, floats = ([key for key in found if (key[0] == "int") == whole] for whole in (True, False))
+    holds = all(told[key] for key in integers) and not any(like[key] for key in floats)
+    fails = not all(like[key] for key in integers) or any(told[key] for key in floats)
+    said = [
+        f"{_FAMILIES[family]} of {_ROLES[role]}: {'parameters' if like[family, role] else 'something else'}"
+        for family, role in found
+    ]
+    return decided(holds, fails), f"lost by {'; by '.join(said)}", findings
 
 
 def _differences(table: Table) -> list[Finding]:
     """What floats cost more than integers of as many bits, on the same sizes, tokens and seeds."""
     findings = []
     integers = _costs(pairs_of(table)[0])
-    for family, words in (("e2m", "e2m"), ("e3m", "e3m")):
-        with contextlib.suppress(SimlawError):
+    for family, exponent in (("e2m", 2), ("e3m", 3)):
+        with contextlib.suppress(SimlawError):  # no floats of the family
             floats = _costs(pairs_of(table, family)[0])
             for role, bits in sorted({key[:2] for key in floats}):
                 values = [
@@ -65,7 +65,7 @@ def _differences(table: Table) -> list[Finding]:
                     if key[:2] == (role, bits) and (role, bits, key[2]) in integers
                 ]
                 with contextlib.suppress(SimlawError):  # no integer of as many bits
-                    what = f"cost of {words}{int(bits) - int(words[1]) - 1} - int{int(bits)}, {_ROLES[role]}"
+                    what = f"cost of {family}{int(bits) - exponent - 1} - int{int(bits)}, {_ROLES[role]}"
                     findings.append(averaged(values, what, judged=False))
     return findings
 
@@ -92,34 +92,75 @@ def cost_curves(table: Table, role: str, params: int, tokens: int) -> tuple[Curv
             for (one, bits, (n, d, _)), cost in _costs(pairs_of(table, family)[0]).items():
                 if (one, n, d) == (role, params, tokens):
                     costs.setdefault(bits, []).append(cost)
-            found.append(curve_of(words, costs))
+            if costs:
+                found.append(curve_of(words, costs))
     return tuple(found)
 
 
 def stable_parts_hold_at_fewer_bits(table: Table) -> Answer:
     """Whether more norms and bounded inputs hold where the plain architecture diverges (claim A12)."""
     plain, stable = architectures(table)
-    mine, theirs = held(plain), held(stable)
-    shared = [key for key in mine if key in theirs]
-    rise = {key: theirs[key][0] / theirs[key][1] - mine[key][0] / mine[key][1] for key in shared}
-    findings = [
-        Finding(what=f"{name} at {multiple:g} x the rate: share of runs that hold, stable - plain", value=value)
-        for (multiple, name), value in rise.items()
-        if theirs[multiple, name][0] < theirs[multiple, name][1] or mine[multiple, name][0] < mine[multiple, name][1]
-    ]
-    fewer, more = (sum(sign * value > 0 for value in rise.values()) for sign in (1, -1))
-    if not findings:
-        return "not identified", f"no run diverged at any of {len(shared)} settings: add rates or fewer bits", ()
-    outcome = decided(fewer > 0 and not more, not fewer)
-    lost = [
-        f"{sum(runs - held for held, runs in each.values())} {name}"
-        for name, each in (("plain", mine), ("stable", theirs))
-    ]
-    sentence = (
-        f"{' and '.join(lost)} runs diverged; the stable architecture holds more often at {fewer} of {len(shared)} "
-        f"settings, less often at {more}"
+    mine, theirs = _diverged(plain), _diverged(stable)
+    findings = [_of_discordant(mine, theirs, "of trunks that one architecture alone loses, the plain one", bits=True)]
+    with contextlib.suppress(SimlawError):
+        findings.append(_of_discordant(mine, theirs, "the same at full precision", bits=False))
+    for name, each in (("plain", held(plain)), ("stable", held(stable))):
+        for (multiple, precision), (done, runs) in each.items():
+            if done < runs:
+                what = f"{name}, {precision} at {multiple:g} x the rate: share of runs that hold"
+                findings.append(Finding(what=what, value=done / runs, judged=False))
+    judged = findings[0]
+    lost = " and ".join(f"{sum(each.values())} {name}" for name, each in (("plain", mine), ("stable", theirs)))
+    return (
+        decided(judged.above > 0.5, judged.below < 0.5),
+        f"{lost} of {len(mine)} trunks diverged",
+        findings,
     )
-    return outcome, sentence, findings
+
+
+def _diverged(table: Table) -> dict[tuple[Any, ...], bool]:
+    """Whether any run of a trunk diverged, by its size, rate, precision and seed; the token counts share it."""
+    found: dict[tuple[Any, ...], bool] = {}
+    for row in _trained(table):
+        key = (row["params_blocks"], row["rate_multiple"], *(row[name] for name in TRAINING_PRECISION), row["seed"])
+        found[key] = found.get(key, False) or row["status"] != "done"
+    return found
+
+
+def _of_discordant(
+    mine: Mapping[tuple[Any, ...], bool], theirs: Mapping[tuple[Any, ...], bool], what: str, *, bits: bool
+) -> Finding:
+    """The share of `mine` among the trunks that one of two loses, in low precision or at full, with its exact interval.
+
+    Raises `SimlawError` where no trunk is lost by one alone.
+    """
+    pairs = [
+        (mine[key], theirs[key])
+        for key in mine.keys() & theirs.keys()
+        if any(part is not None for part in key[2:-1]) == bits
+    ]
+    first, second = sum(one and not other for one, other in pairs), sum(other and not one for one, other in pairs)
+    if not first + second:
+        raise SimlawError(f"of {len(pairs)} trunks none is lost by one architecture alone: add rates or fewer bits")
+    low, high = share_interval(first, first + second, COVERAGE)
+    return Finding(what=what, value=first / (first + second), low=low, high=high, judged=bits)
+
+
+def share_interval(count: int, of: int, coverage: float) -> tuple[float, float]:
+    """The ends of the exact interval of a probability that showed `count` times `of` so many (Clopper and Pearson)."""
+    tail = (1 - coverage) / 2
+
+    def at_least(k: int, p: float) -> float:
+        return sum(math.comb(of, i) * p**i * (1 - p) ** (of - i) for i in range(k, of + 1))
+
+    def where(k: int, wanted: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_least(k, middle) < wanted else (low, middle)
+        return (low + high) / 2
+
+    return (0.0 if count == 0 else where(count, tail)), (1.0 if count == of else where(count + 1, 1 - tail))
 
 
 def architectures(table: Table) -> tuple[Table, Table]:

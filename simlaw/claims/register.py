@@ -309,8 +309,8 @@ _REGISTER = (
     Claim(
         name="A7",
         says="fewer bits of the weights in training act like fewer parameters, N (1 - exp(-P_w / g_w + n_w))",
-        rule="the ends of g_w's interval are within a factor of 4, and the largest size is missed by less than the "
-        "spread of a seed; fails beyond twice that",
+        rule="with full precision as its own runs have it: the ends of g_w's interval are within a factor of 4, and "
+        "the largest size is missed by less than the spread of a seed; fails beyond twice that",
         answer=fewer_bits_are_fewer_parameters,
         across=True,
     ),
@@ -331,30 +331,31 @@ _REGISTER = (
     Claim(
         name="A11",
         says="in training integers cost parameters (additive noise), and floats something else (multiplicative noise)",
-        rule="weights and inputs apart, on the lowest bits and the largest size: N_eff wins beyond noise for integers, "
-        "and another form for floats e2m0 to e2m3; fails where one is decided the other way",
+        rule="weights and inputs apart, cost D^gD / N^gN: for integers the intervals hold 0 and alpha, and gN is above "
+        "0; for floats e2m0 to e2m3 one does not; fails where one is the other way",
         answer=integers_cost_parameters_and_floats_data,
         across=True,
     ),
     Claim(
         name="A12",
         says="more norms and bounded inputs let training hold at fewer bits and higher rates",
-        rule="the share of runs that do not diverge is larger at some rates and precisions, and smaller at none",
+        rule="of the trunks in low precision of which one architecture alone diverges (equal size, rate, precision and "
+        "seed), the plain one's share is above a half, exact interval; fails where it is below",
         answer=stable_parts_hold_at_fewer_bits,
         across=True,
     ),
     Claim(
         name="A13",
         says="the best share of the tokens to train weights in low precision for is exp(-6.73 / ln S), S tokens a byte",
-        rule="paired, at each size, tokens and bits: the tried share next to it loses less than all of the tokens, and "
-        "than the smallest share; fails where one of them loses less than it",
+        rule="paired, for each number of bits, 95 % for all comparisons together: the tried share next to it loses "
+        "less than all of the tokens and than the smallest share, and no share loses less; fails where one does",
         answer=best_share_follows_the_tokens,
         across=True,
     ),
     Claim(
         name="A14",
         says="at equal bits learned steps and rotation lose less in training than plain rounding",
-        rule="paired: each of them lies below plain rounding; fails where one lies above it",
+        rule="paired, 95 % for all of them together: each lies below plain rounding; fails where one lies above it",
         answer=settings_lose_less,
         across=True,
     ),

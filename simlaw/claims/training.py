@@ -2,21 +2,22 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.analysis import PRECISIONS
+from simlaw.analysis import full_precision, role_contest
 from simlaw.claims.growth import COVERAGE
 from simlaw.claims.paired import stratified
 from simlaw.claims.verdict import Answer, Finding, decided
 from simlaw.errors import SimlawError
-from simlaw.fitting.contest import contest
-from simlaw.fitting.fit import Fit, fit
-from simlaw.fitting.holdout import LargestN, LowestBits
+from simlaw.fitting.certificate import Health
+from simlaw.fitting.fit import fit
+from simlaw.fitting.holdout import LargestN
 from simlaw.fitting.objective import predicted
 from simlaw.fitting.uncertainty import student, trunk_weights
-from simlaw.laws import PrecisionExponential
+from simlaw.laws import PrecisionExponential, PrecisionGrowing
 from simlaw.observations import Observations, quantized_training, usable
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations, weights_alone
 from simlaw.quantizations import quantized_as
@@ -33,34 +34,37 @@ Place = tuple[int, int, int]
 
 def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     """Whether N_eff of the weights' bits is identified and predicts the largest size (claim A7)."""
-    seen = precision_observations(table)
-    found = role_fit(seen, "P_w")
+    seen, held = precision_observations(table), full_precision(table)
+    mine = of_roles(seen, ("P_w",))
+    found = fit(PrecisionExponential, mine, trunk_weights(mine.trunk, mine.x["N"], draws=_DRAWS), fixed=held)
     assert found.draws is not None
-    names = ("g_w", "n_w")
-    ends = {name: _ends(np.asarray(found.draws.values[name])) for name in names}
+    ends = {name: _ends(np.asarray(found.draws.values[name])) for name in ("g_w", "n_w")}
     findings = [
         Finding(what=name, value=float(found.law.values[name]), low=low, high=high, judged=name == "g_w")
         for name, (low, high) in ends.items()
     ]
-    missed, noise = largest_missed(seen, "P_w")
+    missed = largest_missed(mine, held)
     findings += [
-        Finding(what="error on the largest size, nats per token", value=missed),
-        Finding(what="spread of a seed there", value=noise),
+        Finding(what="error on the largest size, nats per token", value=missed.error),
+        Finding(what="spread of a seed there", value=missed.noise),
     ]
     low, high = ends["g_w"]
-    narrow = found.health == "VALID" and low > 0 and high < _FINITE * low
-    rivals = contest(PRECISIONS, of_roles(seen, ("P_w",)), None, (LargestN(), LowestBits("P_w")), fixed={}, bounds={})
+    narrow = found.health == "VALID" == missed.health and low > 0 and high < _FINITE * low
+    rivals = role_contest(seen, "P_w", held)
+    findings += [exponent.finding(f"cost of bits, {exponent.of}", judged=False) for exponent in exponents(mine, held)]
     findings += [
         Finding(what=f"{entry.name}: behind the best, in errors", value=entry.behind, judged=False)
         for entry in rivals.entries
         if np.isfinite(entry.behind)
     ]
-    outcome = decided(narrow and missed < noise, narrow and missed > _BEATEN * noise)
-    fitted = "is identified" if narrow else f"is not identified ({found.health})"
+    times = missed.error / missed.noise
+    outcome = decided(narrow and times < 1, narrow and times > _BEATEN)
+    fitted = (
+        "is identified" if narrow else f"is not identified (all sizes: {found.health}, all but one: {missed.health})"
+    )
     return (
         outcome,
-        f"g_w {fitted}; the largest size is missed by {missed / noise:.1f} spreads of a seed; of the forms, "
-        f"{rivals.verdict}",
+        f"g_w {fitted}; the largest size is missed by {times:.1f} spreads of a seed; of the forms, {rivals.verdict}",
         findings,
     )
 
@@ -108,31 +112,72 @@ def inputs_matter_most(table: Table) -> Answer:
     return outcome, f"from the most costly: {', '.join(names[role] for role in order)}", [*judged, *findings]
 
 
-def role_fit(seen: Observations, role: str, *, draws: int = _DRAWS) -> Fit:
-    """N_eff fitted to the rows of one role alone."""
-    mine = of_roles(seen, (role,))
-    return fit(PrecisionExponential, mine, trunk_weights(mine.trunk, mine.x["N"], draws=draws))
+@dataclass(frozen=True, kw_only=True)
+class Exponent:
+    """An exponent of what bits of a role cost, with its interval, and what it is of: "gD" or "gN".
 
-
-def largest_missed(seen: Observations, role: str) -> tuple[float, float]:
-    """How far the means of cells of the largest size are from what the other sizes say of them, and a seed's spread.
-
-    Root mean squares over the cells, in nats per token, of what low precision in one role costs. Raises `SimlawError`
-    where there is no such cell.
+    `lost` is its value where bits take parameters, to first order in what is lost: 0 of D, alpha of N.
     """
-    mine = of_roles(seen, (role,))
-    away = LargestN().mask(mine)
-    held = mine.keep(away & mine.pairs)
-    if not len(held.y):
-        raise SimlawError(f"the largest size was not trained with {role}: add it to the precisions of its grid")
-    law = fit(PrecisionExponential, mine.keep(~away)).law
-    said = predicted(law, held)
-    cells, place = np.unique(np.stack([held.x["D"], held.x[role]]), axis=1, return_inverse=True)
+
+    of: str
+    value: float
+    low: float
+    high: float
+    lost: float
+
+    @property
+    def as_lost(self) -> bool:
+        """Whether the interval holds the value of lost parameters."""
+        return self.low <= self.lost <= self.high
+
+    def finding(self, what: str, judged: bool = True) -> Finding:
+        """The exponent as a finding."""
+        return Finding(what=what, value=self.value, low=self.low, high=self.high, judged=judged)
+
+
+def exponents(seen: Observations, held: Mapping[str, float]) -> tuple[Exponent, Exponent]:
+    """The exponents gD and gN of what bits cost, D^gD / N^gN, for rows of one role; `held` is full precision.
+
+    Lost parameters cost in proportion to N^-alpha whatever the data, lost data to D^-beta whatever the size, and an
+    error that neither mends has exponents of 0. Raises `SimlawError` where the fit is not valid.
+    """
+    found = fit(PrecisionGrowing, seen, trunk_weights(seen.trunk, seen.x["N"], draws=_DRAWS), fixed=held)
+    if found.health != "VALID" or found.draws is None:
+        raise SimlawError(f"the fit of {type(found.law).__name__} is {found.health}: {found.sentence}; not identified")
+    each = []
+    for name, lost in (("gD", 0.0), ("gN", held["alpha"])):
+        low, high = _ends(np.asarray(found.draws.values[name]))
+        each.append(Exponent(of=name, value=float(found.law.values[name]), low=low, high=high, lost=lost))
+    return each[0], each[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """Root mean squares over cells, in nats per token: a prediction's `error`, and the `noise` of a seed there."""
+
+    error: float
+    noise: float
+    health: Health
+
+
+def largest_missed(seen: Observations, held: Mapping[str, float]) -> Missed:
+    """How far the means of cells of the largest size are from what the other sizes say of them by N_eff.
+
+    Of rows of one role; `held` is what is given of full precision. Raises `SimlawError` where there is no such cell.
+    """
+    away = LargestN().mask(seen)
+    rows = seen.keep(away & seen.pairs)
+    if not len(rows.y):
+        raise SimlawError("the largest size was not trained in low precision: add precisions to its grid")
+    rest = fit(PrecisionExponential, seen.keep(~away), fixed=held)
+    said = predicted(rest.law, rows)
+    bits = [rows.x[role] for role in BITS]
+    cells, place = np.unique(np.stack([rows.x["D"], *bits]), axis=1, return_inverse=True)
     place, count = place.reshape(-1), cells.shape[1]
     seeds = np.bincount(place, minlength=count)
-    missed = np.bincount(place, held.y - said, minlength=count) / seeds
-    noise = np.sqrt(np.bincount(place, held.sigma**2, minlength=count) / seeds)
-    return float(np.sqrt(np.mean(missed**2))), float(np.sqrt(np.mean(noise**2)))
+    missed = np.bincount(place, rows.y - said, minlength=count) / seeds
+    noise = np.sqrt(np.bincount(place, rows.sigma**2, minlength=count) / seeds)
+    return Missed(error=float(np.sqrt(np.mean(missed**2))), noise=float(np.sqrt(np.mean(noise**2))), health=rest.health)
 
 
 def mean_cost(pairs: Sequence[Pair], bits: Mapping[str, float], what: str, judged: bool = True) -> Finding:
@@ -151,10 +196,11 @@ def difference(
     return averaged([(place, cost - theirs[place]) for place, cost in mine if place in theirs], what, judged)
 
 
-def averaged(values: Sequence[tuple[Place, float]], what: str, judged: bool = True) -> Finding:
+def averaged(values: Sequence[tuple[Place, float]], what: str, judged: bool = True, *, among: int = 1) -> Finding:
     """The mean over sizes with its interval; a seed of a size counts once, with the mean over its token counts.
 
-    Raises `SimlawError` where there is nothing, and where a size has one seed.
+    The interval is as wide as 95 % for all of `among` comparisons together asks (Bonferroni). Raises `SimlawError`
+    where there is nothing, and where a size has one seed.
     """
     if not values:
         raise SimlawError(f"no run tells {what}: add its precisions to a grid with full precision and two seeds")
@@ -165,7 +211,7 @@ def averaged(values: Sequence[tuple[Place, float]], what: str, judged: bool = Tr
     for (size, _), each in seeds.items():
         sizes.setdefault(size, []).append(float(np.mean(each)))
     value, spread, freedom = stratified(sizes)
-    reach = student(freedom, COVERAGE) * spread
+    reach = student(freedom, 1 - (1 - COVERAGE) / among) * spread
     return Finding(what=what, value=value, low=value - reach, high=value + reach, judged=judged)
 
 

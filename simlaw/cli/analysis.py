@@ -41,7 +41,10 @@ def fit_report(analysis: Analysis) -> str:
 def precision_report(analysis: PrecisionAnalysis, rows: Table) -> str:
     """The chosen form of what low precision in training costs, the contests on each role and on all, and the rates."""
     names = {"P_w": "weights", "P_a": "inputs of block matrices", "P_kv": "keys and values"}
-    alone = [f"{names[role]} alone\n{found}" for role, found in analysis.roles.items()]
+    alone = [
+        f"{names[role]} alone{'' if family == 'int' else f', floats {family}'}\n{found}"
+        for (role, family), found in analysis.roles.items()
+    ]
     parts = [str(analysis.chosen), f"all roles\n{analysis.together}", *alone, rate_report(rows)]
     return "\n\n".join(part for part in parts if part)
 

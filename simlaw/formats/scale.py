@@ -16,7 +16,7 @@ class Float16(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Float32(Declared):
-    """32 bits: for scales that nobody stores, such as those of inputs in training, which may leave float16's range."""
+    """32 bits: for scales that nobody need store, as those of inputs in training, which may leave float16's range."""
 
     bits = 32
     tensor_bits = 0
