@@ -10,6 +10,7 @@ from simlaw.decision.bestbits import best_bits
 from simlaw.decision.choice import decide
 from simlaw.decision.cost import BITS, H200
 from simlaw.decision.resources import TIED
+from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.fitting.uncertainty import trunk_weights
 from simlaw.laws import PrecisionGrowing
@@ -19,6 +20,8 @@ from simlaw.table import Table
 
 #: The form that the sweep's law.json has.
 FORM = PrecisionGrowing
+#: The fewest bits that weights, inputs, keys and values have together.
+FEWEST = 3.0
 FORMATS = ("bf16", "int8", "int6 g128", "int5 g128", "int4 g128", "int3 g128")
 
 
@@ -30,11 +33,14 @@ def draw(table: Table) -> Figure:
     law = fit(FORM, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
     low, high = law.ranges["C"]
     flops = np.geomspace(low, 10 * high, 25)
-    found = best_bits(law, along="C", at=flops, training=TIED, cost=BITS, force=True)
+    bits = np.round(np.arange(FEWEST, 16.01, 0.1), 1)
+    found = best_bits(law, along="C", at=flops, training=TIED, cost=BITS, bits=bits, force=True)
     plot_best_bits(found, optimum, label="cost in proportion to bits")
     optimum.set_title("(a) W, A and KV alike")
     for ax, letter, cost in ((by_bits, "b", BITS), (by_device, "c", H200)):
         choices = [decide(law, flops=float(c), training=[TIED], cost=cost, formats=FORMATS, force=True) for c in flops]
+        if refused := [choice.sentence for choice in choices if not choice.candidates]:
+            raise SimlawError(refused[0])
         plot_gaps(choices, flops, ax)
         ax.set_title(f"({letter}) Costs: {cost.name}")
         ax.set_yscale("symlog", linthresh=0.03)

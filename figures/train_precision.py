@@ -6,6 +6,7 @@ simlaw figure train_precision --sweep train_precision
 import numpy as np
 from matplotlib.figure import Figure
 
+from simlaw.analysis import full_precision
 from simlaw.claims import judge
 from simlaw.fitting.fit import fit
 from simlaw.law import AbstractLossLaw
@@ -24,18 +25,18 @@ def draw(table: Table) -> Figure:
         height_ratios=(1.0, 1.05, 1.4, 0.27),
     )
     pairs, _ = pairs_of(table)
-    cells, seen = cost_cells(pairs), precision_observations(table)
+    cells, seen, held = cost_cells(pairs), precision_observations(table), full_precision(table)
     # the token count that most sizes have, and the largest of these
     sizes = {d: len({cell.params for cell in cells if cell.tokens == d}) for d in {cell.tokens for cell in cells}}
     tokens = max(sizes, key=lambda d: (sizes[d], d))
     for role, letter in zip(BITS, "abc", strict=True):
-        law = fit(PrecisionExponential, of_roles(seen, (role,))).law
+        law = fit(PrecisionExponential, of_roles(seen, (role,)), fixed=held).law
         assert isinstance(law, AbstractLossLaw)
         plot_costs(cells, role, law, axes[role], tokens=tokens)
         axes[role].set_title(f"({letter}) D = {count(tokens)}")
     axes["P_w"].legend(loc="upper right", fontsize=6.5)
     alone = np.isfinite([seen.x[role] for role in BITS]).sum(axis=0) < 2
-    law = fit(PrecisionExponential, seen.keep(alone)).law
+    law = fit(PrecisionExponential, seen.keep(alone), fixed=held).law
     assert isinstance(law, AbstractLossLaw)
     plot_together(cells, law, axes["together"])
     axes["together"].set_title("(d) Several roles together")

@@ -14,11 +14,11 @@ from simlaw.report import precision
 
 
 def plot_best_bits(found: BestBits, ax: Axes, *, label: str, ink: str = "#0072b2") -> list[Artist]:
-    """The artists of the best bits along an axis with their 90 % band; dashed where they lie outside the rows."""
+    """The artists of the best bits along an axis with their 90 % band; dashed outside the rows, and at a bound."""
     artists: list[Artist] = []
     if found.low is not None and found.high is not None:
         artists.append(ax.fill_between(found.at, found.low, found.high, color=ink, alpha=0.2, linewidth=0))
-    beyond = np.array([any(factor > 1.05 for factor in far.values()) for far in found.outside])
+    beyond = found.edge | [any(factor > 1.05 for factor in far.values()) for far in found.outside]
     artists += _within(found.at, found.bits, beyond, ax, ink, label)
     ax.set(xscale="log", xlabel="training cost, 16-bit FLOPs", ylabel="best bits in training")
     return artists
