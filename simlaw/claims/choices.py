@@ -134,7 +134,7 @@ def settings_lose_less(table: Table) -> Answer:
     if not judged:
         raise SimlawError("no run has learned steps, or is rotated, beside a plain one of as many bits: add both")
     findings = []
-    for what, values in sorted(each.items(), key=lambda pair: pair[0] not in judged):
+    for what, values in sorted(each.items(), key=lambda pair: (pair[0] not in judged, pair[0])):
         with contextlib.suppress(*() if what in judged else (SimlawError,)):  # of another one seed alone may be left
             findings.append(averaged(values, what, judged=what in judged, among=len(judged) if what in judged else 1))
     mine = [finding for finding in findings if finding.judged]

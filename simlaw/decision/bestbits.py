@@ -91,9 +91,9 @@ def best_bits(
     Quantized after training, or trained in the bits by a kind of `training` (`TIED`, `WEIGHTS`). Bits are idealised: P
     bits store P. A law without P_post takes a `penalty`. N is the best within the resources unless it is given. With
     `training=TIED`, `along="C"` and the table `BITS`, C = 6/16·N·D·P and the answer is Kumar et al.'s best precision
-    (2411.04330, 4.3). Bits outside those of a fit's rows are not tried. Raises `SimlawError` for places that are no
-    numbers above 0, where bits cost nothing (neither bytes nor a table that prices them), where no model fits, and
-    where N, D or C lies more than ten times outside the rows of the fit, unless `force`.
+    (2411.04330, 4.3). Bits below those of a fit's rows, role by role, are not tried. Raises `SimlawError` for places
+    that are no numbers above 0, where bits cost nothing (neither bytes nor a table that prices them), where no model
+    fits, and where N, D or C lies more than ten times outside the rows of the fit, unless `force`.
     """
     if along not in get_args(Axis):
         raise SimlawError(f"along={along!r}: the best bits are along one of {', '.join(get_args(Axis))}")

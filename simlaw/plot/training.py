@@ -70,7 +70,7 @@ def plot_findings(
         )
     labels = [(names or {}).get(one.what, one.what) for one in findings]
     ax.set_yticks([-i for i in range(len(findings))], labels, fontsize=6.5)
-    ax.set_ylim(0.6 - len(findings), 0.6)
+    ax.set_ylim(0.6 - max(len(findings), 1), 0.6)
     ax.tick_params(axis="y", length=0)
     values = np.array([[one.above, one.below] for one in findings if np.isfinite([one.above, one.below]).all()])
     if len(values):

@@ -3,7 +3,7 @@
 Question: integers round with one step (additive noise), floats with one share (multiplicative noise); does the one cost
 effective parameters and the other effective data, and which costs less, for weights and for inputs?
 Design: every float of 3 to 6 bits beside the integer of as many, weights per channel or inputs per token, at three
-sizes.
+sizes. `law.json` has the law of the integers, and the contests of both.
 Command: simlaw reproduce int_or_float --own
 """
 

@@ -3,7 +3,8 @@
 Question: is there a best share between rounding afterwards (none) and low precision from the first step (all), and is
 it exp(-6.73 / ln S), S tokens for each byte of weights (2509.22935)?
 Design: int2 and int3 weights per channel for the last 5, 20 (the cool-down), 35, 50 and 80 % of the tokens, on trunks
-of full precision, beside all of them and none, at two sizes and two token counts: the rule says 25 to 43 %.
+of full precision, beside all of them and none, at two sizes and two token counts: the rule says 25 to 43 %. Rates of
+both precisions were checked in `train_precision`.
 Command: simlaw reproduce qat_fraction --own
 """
 
