@@ -9,7 +9,7 @@ Command: simlaw reproduce stable_architecture --own
 """
 
 from simlaw.config import WSD, Precision, Text
-from simlaw.formats import Int, PerChannel, PerTensor, PerToken, Quantizer
+from simlaw.formats import Float32, Int, PerChannel, PerTensor, PerToken, Quantizer
 from simlaw.recipe import PRECISION_STABLE, Family, RateRule, Recipe
 from simlaw.sweep import Grid, Sweep, Tolerance
 
@@ -19,11 +19,14 @@ SEEDS = (0, 1, 2)
 
 
 def together(bits: int, inputs: PerToken | PerTensor) -> Precision:
-    """Weights per channel, inputs, keys and values per head and token, all of so many bits."""
+    """Weights per channel, inputs, keys and values per head and token, all of so many bits.
+
+    Scales of inputs in float16 diverge by themselves, without bounds, where these leave its range (train_precision).
+    """
     return Precision(
         weights=Quantizer(format=Int(bits=bits), granularity=PerChannel()),
-        activations=Quantizer(format=Int(bits=bits), granularity=inputs),
-        kv=Quantizer(format=Int(bits=bits), granularity=PerToken()),
+        activations=Quantizer(format=Int(bits=bits), granularity=inputs, scale=Float32()),
+        kv=Quantizer(format=Int(bits=bits), granularity=PerToken(), scale=Float32()),
     )
 
 

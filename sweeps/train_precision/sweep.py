@@ -78,8 +78,10 @@ CHOICES = (
         gradients=Quantizer(format=FLOATS["e4m3fn"], granularity=PerGroup(size=32), scale=PowerOfTwo())  # MXFP8
     ),
 )
-#: float16 cannot hold the scales that inputs of int3 training came to.
-WIDE = Precision(activations=Quantizer(format=Int(bits=3), granularity=PerToken(), scale=Float32()))
+#: float16 cannot hold the scales that inputs of int2 and int3 training came to.
+WIDE2, WIDE3 = (
+    Precision(activations=Quantizer(format=Int(bits=bits), granularity=PerToken(), scale=Float32())) for bits in (2, 3)
+)
 
 SWEEP = Sweep(
     corpus=Text(),
@@ -102,7 +104,8 @@ SWEEP = Sweep(
             rate_multiples=(0.5, 2.0),
         ),
         Grid(widths=(32,), tokens=(FIRST * 4,), seeds=SEEDS, precisions=CHOICES),
-        Grid(widths=(16, 32), tokens=(FIRST * 16,), seeds=SEEDS, precisions=(WIDE,)),
+        Grid(widths=(16, 32), tokens=(FIRST * 4,), seeds=SEEDS, precisions=(WIDE2,)),
+        Grid(widths=(16, 32), tokens=(FIRST * 16,), seeds=SEEDS, precisions=(WIDE3,)),
     ),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
