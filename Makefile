@@ -21,6 +21,8 @@ test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # a person's own sweeps keep their own style
+# Sweeps that have a figure of their name.
+DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction
 CODE := simlaw tests figures $(wildcard sweeps/*)
 
 lint: $(READY)  ## Style and types
@@ -35,6 +37,8 @@ format: $(READY)  ## Rewrite the code in the project's style
 figures: $(READY)  ## Redraw the committed figures from the committed tables
 	$(BIN)/simlaw figure headline --sweep quickstart
 	$(BIN)/simlaw figure collapse --sweep quickstart
+	$(BIN)/simlaw figure best_precision --sweep train_precision
+	for name in $(DRAWN); do $(BIN)/simlaw figure $$name --sweep $$name || exit; done
 
 bench: $(READY) $(BENCH_VENV)/ready  ## Measure against the peers, side by side; writes tests/benchmarks/results.md
 	$(BIN)/python tests/benchmarks/run.py --peer $(BENCH_VENV)/bin/python

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from figures.best_precision import FORM
 from simlaw.claims import judge
 from simlaw.cli.claims import verdicts_file
 from simlaw.compare import compare
@@ -54,7 +55,7 @@ TOKENS4 = Quantizer(format=Int(bits=4), granularity=PerToken())
 LOW = Precision(weights=Quantizer(format=Int(bits=4)), activations=TOKENS4, kv=TOKENS4)
 
 
-@pytest.mark.parametrize("name", ["ptq_grid", "schedule", "train_then_ptq"])
+@pytest.mark.parametrize("name", ["ptq_grid", "schedule", "train_precision", "train_then_ptq", "qat_fraction"])
 def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_committed_table(name):
     sha256 = hashlib.sha256((SWEEPS / name / "table.csv").read_bytes()).hexdigest()
     file = load_sweep(str(SWEEPS / name))
@@ -96,3 +97,11 @@ def test_rows_of_a_sweep_with_claims_reproduce(tmp_path, name, axes, methods, sh
     assert rows is not None
     found = compare(make_table(rows.values()), committed, file.sweep.tolerance)
     assert (found.shared, found.agrees) == (shared, True), found.sentence
+
+
+def test_the_best_precision_is_by_the_law_of_the_committed_table():
+    folder = SWEEPS / "train_precision"
+    assert json.loads((folder / "law.json").read_text())["form"] == FORM.__name__
+    sha256 = hashlib.sha256((folder / "table.csv").read_bytes()).hexdigest()
+    for kind in ("png", "svg"):
+        assert f"table {sha256}".encode() in (ROOT / "figures" / "out" / f"best_precision.{kind}").read_bytes()
