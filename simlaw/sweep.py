@@ -169,7 +169,7 @@ class Tolerance(Declared):
 
 #: What is made of a sweep's table: fits, a verdict and the headline; the best learning rates and their rule; or the
 #: forms of what training in low precision costs, alone or with rounding afterwards.
-Analysis = Literal["law", "rates", "precision", "unified"]
+Analysis = Literal["law", "rates", "claims", "precision", "unified"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ class Sweep(Declared):
     `averages` of the weights are evaluated beside the last ones; with `curvature` every evaluation has the Hessian's
     trace of its checkpoint, which is probed once for all of them. `analysis` is what `simlaw reproduce` makes of the
     table, of the rows that `where` (COLUMN=VALUE) accepts, and `claims` are what all of it is asked about; these are
-    no part of the sweep's identity.
+    no part of the sweep's identity. With "claims" for its analysis a sweep is judged, and no law is fitted.
     `unidentified` is the reason why it may be planned although its cells cannot hold the laws.
     """
 
@@ -211,8 +211,12 @@ class Sweep(Declared):
             )
         if self.analysis == "rates" and self.claims:
             raise SimlawError("Sweep.analysis is 'rates', which judges no Sweep.claims: leave one of them out")
-        if self.analysis == "rates" and self.budget is not None:
-            raise SimlawError("Sweep.analysis is 'rates', which answers no Sweep.budget: leave one of them out")
+        if self.analysis == "claims" and not self.claims:
+            raise SimlawError("Sweep.analysis is 'claims', and there are none: add Sweep(claims=(…)), or leave it out")
+        if self.analysis in ("rates", "claims") and self.budget is not None:
+            raise SimlawError(
+                f"Sweep.analysis is '{self.analysis}', which answers no Sweep.budget: leave one of them out"
+            )
         if not self.grids:
             raise SimlawError("Sweep.grids is empty, so there is nothing to run: give it at least one Grid")
         if self.eval_tokens < 2 * self.family.context:

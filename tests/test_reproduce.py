@@ -77,6 +77,21 @@ def test_a_sweep_of_learning_rates_ends_in_its_study_and_figure(call, store, tmp
     assert "committed study: RateRule(rate=7), and here no rule" in call("reproduce", "tiny").output
 
 
+def test_a_sweep_that_asks_claims_alone_is_judged_and_fits_no_law(call, store, tmp_path):
+    sweep = tmp_path / "sweeps" / "tiny" / "sweep.py"
+    sweep.write_text(RATES.replace('analysis="rates"', 'analysis="claims", claims=("A12",)'))
+    said = call("reproduce", "tiny", "--own")
+    assert said.exit_code == 0, said.output
+    assert "A12 NOT IDENTIFIED" in said.output
+    assert "the rows are of one architecture" in " ".join(said.output.split())
+    assert sorted(path.name for path in (store.root / "out" / "tiny").iterdir()) == ["table.csv", "verdicts.json"]
+    refused = call("fit", "tiny", "--own")
+    assert refused.exit_code == 2
+    assert refused.output == (
+        "simlaw: tiny asks claims alone, and its rows are for no law: `simlaw claims tiny` judges them\n"
+    )
+
+
 def test_what_is_made_of_a_table_is_no_part_of_a_sweeps_identity(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ids = []

@@ -66,6 +66,12 @@ def test_an_unknown_sweep_names_those_there_are(monkeypatch, tmp_path):
             'seeds=(0, 1), rate_multiples=(0.5, 1.0, 2.0)),), analysis="rates"',
             "Sweep.analysis is 'rates', which answers no Sweep.budget: leave one of them out",
         ),
+        ("batch=8", 'batch=8, analysis="claims"', r"Sweep.analysis is 'claims', and there are none: add Sweep\(claims"),
+        (
+            "batch=8",
+            'batch=8, analysis="claims", claims=("A1",)',
+            "Sweep.analysis is 'claims', which answers no Sweep.budget: leave one of them out",
+        ),
         ("BATCH_TOKENS = 8 * 16", "raise SystemExit(0)", "raises SystemExit: 0; mend the sweep file"),
         ("SWEEP = Sweep(", "OTHER = Sweep(", r"defines no SWEEP = Sweep\(...\): add one"),
         (

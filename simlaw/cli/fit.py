@@ -125,6 +125,9 @@ def command(context: click.Context, /, source: str, columns: tuple[str, ...], **
 
 def _fit_sweep(source: str, options: Mapping[str, Any]) -> None:
     found = open_source(source, options["own"], options["chosen"])
+    if found.file is not None and found.file.sweep.analysis == "claims":
+        name = found.file.name
+        raise SimlawError(f"{name} asks claims alone, and its rows are for no law: `simlaw claims {name}` judges them")
     if found.file is not None and found.file.sweep.analysis in OF_PRECISION:
         of_precision = OF_PRECISION[found.file.sweep.analysis](found.fitted)
         report, written = (

@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Plan, run what is missing, fit, draw and decide. Run again, it redoes nothing.
 
-    A sweep of learning rates, Sweep(analysis="rates"), gets its best rates and their rule, and no laws and verdict. One
+    A sweep of learning rates, Sweep(analysis="rates"), gets its best rates and their rule, and no laws and verdict; one
+    with analysis="claims" is judged and drawn alone. One
     with claims, Sweep(claims=…), gets a verdict on each, and the figure of its own name beside the headline.
 
     Rows of the committed table count as done, so a fresh clone redraws without training; with --own everything is
@@ -75,7 +76,7 @@ def command(
     mine = session.store.root / "out" / session.file.name
     write_file(mine / "table.csv", rows.to_csv().encode())
     click.echo(f"table: {mine / 'table.csv'}")
-    made = _rates if session.file.sweep.analysis == "rates" else _laws
+    made = {"rates": _rates, "claims": _claims}.get(session.file.sweep.analysis, _laws)
     end = made(session, select(rows, chosen), out or mine, mine, figure, own)
     if own and session.committed is not None and session.file.sweep.tolerance is not None:
         click.echo(f"committed table: {compare(rows, session.committed, session.file.sweep.tolerance).sentence}")
@@ -116,6 +117,15 @@ def _judged(session: Session, rows: Table, mine: Path) -> None:
         click.echo(f"{verdicts}\n")
         write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
         click.echo(f"verdicts: {mine / 'verdicts.json'}")
+
+
+def _claims(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
+    """Judge the sweep's claims by the rows, and draw them where there is a figure for it."""
+    _judged(session, rows, mine)
+    name = figure or session.file.figure
+    if figure or (folder(session.file) / f"{name}.py").is_file():
+        _draw(name, session, rows, out, own, lambda: analyse(rows))
+    return ""
 
 
 def _rates(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:

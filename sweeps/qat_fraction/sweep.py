@@ -46,6 +46,7 @@ SWEEP = Sweep(
     ptq=(PTQGrid(bits=BITS),),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
+    analysis="claims",
     claims=("A13",),
     unidentified="it asks from when on, and fits no law",
 )

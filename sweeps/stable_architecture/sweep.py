@@ -61,6 +61,7 @@ SWEEP = Sweep(
     ),
     eval_tokens=65_536,
     tolerance=Tolerance(loss=0.03, delta=5.0),
+    analysis="claims",
     claims=("A12",),
     unidentified="it asks where training holds, and fits no law",
 )
