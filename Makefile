@@ -20,9 +20,10 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# a person's own sweeps keep their own style
 # Sweeps that have a figure of their name.
-DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction
+DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction int_or_float stable_architecture
+
+# a person's own sweeps keep their own style
 CODE := simlaw tests figures $(wildcard sweeps/*)
 
 lint: $(READY)  ## Style and types

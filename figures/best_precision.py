@@ -1,4 +1,4 @@
-"""In how many bits to train, by the law of the sweep of training precisions, under two tables of costs.
+"""In how many bits to train weights, inputs, keys and values alike, by the law of the sweep, under two tables of costs.
 
 simlaw figure best_precision --sweep train_precision
 """
@@ -13,7 +13,7 @@ from simlaw.decision.resources import TIED
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.fitting.uncertainty import trunk_weights
-from simlaw.laws import PrecisionGrowing
+from simlaw.laws import PrecisionGrowing, PrecisionSum
 from simlaw.plot import plot_best_bits, plot_gaps
 from simlaw.precisions import precision_observations
 from simlaw.table import Table
@@ -33,10 +33,13 @@ def draw(table: Table) -> Figure:
     law = fit(FORM, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
     low, high = law.ranges["C"]
     flops = np.geomspace(low, 10 * high, 25)
-    bits = np.round(np.arange(FEWEST, 16.01, 0.1), 1)
-    found = best_bits(law, along="C", at=flops, training=TIED, cost=BITS, bits=bits, force=True)
-    plot_best_bits(found, optimum, label="cost in proportion to bits")
-    optimum.set_title("(a) W, A and KV alike")
+    bits = np.round(np.arange(FEWEST, 16.01, 0.1), 1).tolist()
+    other = fit(PrecisionSum, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
+    for one, label, ink in ((law, "costs grow with data", "#0072b2"), (other, "costs are constant", "#d55e00")):
+        found = best_bits(one, along="C", at=flops, training=TIED, cost=BITS, bits=bits, force=True)
+        plot_best_bits(found, optimum, label=label, ink=ink)
+    optimum.set_title("(a) Costs: bits")
+    optimum.legend(loc="upper left", fontsize=6.5, title="by the law in which", title_fontsize=6.5)
     for ax, letter, cost in ((by_bits, "b", BITS), (by_device, "c", H200)):
         choices = [decide(law, flops=float(c), training=[TIED], cost=cost, formats=FORMATS, force=True) for c in flops]
         if refused := [choice.sentence for choice in choices if not choice.candidates]:

@@ -21,7 +21,9 @@ def draw(table: Table) -> Figure:
     panels = top.subplots(1, len(places), sharey=True, squeeze=False)[0]
     for ax, letter, (n, d) in zip(panels, "abcdefgh", places, strict=False):
         here = [one for one in found if (one.params, one.tokens) == (n, d)]
-        bars = plot_means([one.curve for one in here], ax, xlabel="share of the tokens", ylabel="cost (nats per token)")
+        bars = plot_means(
+            [one.curve for one in here], ax, xlabel="share in low precision", ylabel="cost (nats per token)"
+        )
         for one, bar in zip(here, bars, strict=True):  # the rule's share, at the foot of the axes
             ax.plot(one.best, 0.02, marker="^", color=bar.lines[0].get_color(), transform=ax.get_xaxis_transform())
         ax.set_yscale("symlog", linthresh=0.03)
@@ -29,7 +31,7 @@ def draw(table: Table) -> Figure:
         ax.set_title(f"({letter}) N = {count(n)}, D = {count(d)}", fontsize=7.5)
         ax.tick_params(axis="x", labelsize=6.5)
         ax.label_outer()
-    panels[0].legend(loc="upper right", fontsize=6.5, title="weights; ▲ rule", title_fontsize=6.5)
+    panels[0].legend(loc="upper right", fontsize=6.5, title="0: rounded after; ▲ rule", title_fontsize=6.5)
     verdicts = judge(table, ("A13",))
     ax = middle.subplots()
     plot_findings([one for one in verdicts.each[0].findings if one.judged], ax)

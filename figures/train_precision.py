@@ -3,7 +3,7 @@
 simlaw figure train_precision --sweep train_precision
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,12 +16,12 @@ from simlaw.fitting.fit import fit
 from simlaw.law import AbstractLossLaw
 from simlaw.laws import PrecisionExponential
 from simlaw.plot import plot_costs, plot_findings, plot_means, plot_together, plot_verdicts
-from simlaw.precisions import BITS, Pair, cost_cells, of_roles, pairs_of, precision_observations
+from simlaw.precisions import BITS, Pair, cost_cells, of_roles, pairs_of, precision_observations, together
 from simlaw.report import count
 from simlaw.table import Table
 
-#: What is drawn against tokens.
-SHOWN = {"int4 inputs": ("P_a", 4), "int3 weights": ("P_w", 3), "int3 keys and values": ("P_kv", 3)}
+#: What is drawn against tokens and size.
+SHOWN = (("int4 inputs", "P_a", 4), ("int3 weights", "P_w", 3), ("int3 keys and values", "P_kv", 3))
 
 
 def draw(table: Table) -> Figure:
@@ -40,41 +40,45 @@ def draw(table: Table) -> Figure:
         plot_costs(cells, role, law, ax, tokens=tokens)
         ax.set_title(f"({letter}) D = {count(tokens)}; lines: N_eff")
     panels[0].legend(loc="upper right", fontsize=6.5)
-    together, growing = second.subplots(1, 2)
-    alone = np.isfinite([seen.x[role] for role in BITS]).sum(axis=0) < 2
-    law = fit(PrecisionExponential, seen.keep(alone), fixed=held).law
-    assert isinstance(law, AbstractLossLaw)
-    plot_together(cells, law, together)
-    together.set_title("(d) Several roles together")
-    together.legend(loc="upper left", fontsize=6.5)
+    joint, growing, falling = second.subplots(1, 3)
+    plot_together(together(cells, held), joint)
+    joint.set_title("(d) Several roles together")
+    joint.legend(loc="upper left", fontsize=6.5)
     params = min({pair.low["params_blocks"] for pair in pairs}, key=lambda n: abs(n - 3e4))
-    curves = [_against_tokens(pairs, params, name, *shown) for name, shown in SHOWN.items()]
-    plot_means(curves, growing, xlabel="training tokens, D", ylabel="cost (nats per token)")
-    growing.set(xscale="log", yscale="log")
-    for axis in (growing.xaxis, growing.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axis.set_minor_formatter(NullFormatter())
-    growing.xaxis.set_major_formatter(lambda value, _: count(value))
-    growing.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    growing.set_title(f"(e) N = {count(params)}")
-    growing.legend(loc="upper left", fontsize=6.5)
+    for ax, letter, column, axis, place in (
+        (growing, "e", "tokens", "training tokens, D", {"params_blocks": params}),
+        (falling, "f", "params_blocks", "block parameters, N", {"tokens": tokens}),
+    ):
+        plot_means([_against(pairs, column, place, *one) for one in SHOWN], ax, xlabel=axis, ylabel="cost (nats)")
+        ax.set(xscale="log", yscale="log")
+        for each in (ax.xaxis, ax.yaxis):
+            each.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            each.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(lambda value, _: count(value))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ((name, value),) = place.items()
+        ax.set_title(f"({letter}) {'N' if name == 'params_blocks' else 'D'} = {count(value)}")
+    sizes_there = sorted({cell.params for cell in cells})
+    lost = [0.05 * (n / sizes_there[0]) ** -held["alpha"] for n in sizes_there]
+    falling.plot(sizes_there, lost, color="0.4", linestyle=":", linewidth=1.0, label="slope of lost parameters")
+    falling.legend(loc="lower left", fontsize=6.0)
     verdicts = judge(table, ("A7", "A10", "A14"))
     order, settings = third.subplots(1, 2)
     plot_findings(verdicts.each[1].findings, order)
-    order.set_title("(f) Costs and differences")
+    order.set_title("(g) Costs and differences")
     plot_findings(verdicts.each[2].findings, settings)
-    settings.set_title("(g) Settings less plain")
-    for ax in (order, settings):
-        ax.set_xlabel("nats per token, 95 %; black: judged")
+    settings.set_title("(h) Settings: cost above plain")
+    order.set_xlabel("nats per token, 95 %; black: judged")
+    settings.set_xlabel("nats per token; black: judged together")
     plot_verdicts(verdicts, bottom.subplots())
     return figure
 
 
-def _against_tokens(pairs: Sequence[Pair], params: int, name: str, role: str, bits: int) -> Curve:
-    """What one precision costs at a size, against tokens."""
+def _against(pairs: Sequence[Pair], column: str, place: Mapping[str, int], name: str, role: str, bits: int) -> Curve:
+    """What one precision costs at a place, against another column."""
     wanted = {**dict.fromkeys(BITS, np.inf), role: bits}
     costs: dict[float, list[float]] = {}
     for pair in pairs:
-        if pair.bits == wanted and pair.low["params_blocks"] == params:
-            costs.setdefault(pair.low["tokens"], []).append(pair.cost)
+        if pair.bits == wanted and all(pair.low[key] == value for key, value in place.items()):
+            costs.setdefault(pair.low[column], []).append(pair.cost)
     return curve_of(name, costs)

@@ -17,7 +17,6 @@ from simlaw.table import Table
 
 #: Training precisions by what is quantized in them.
 WEIGHTS = ("16 bit", "W2", "W3", "W4", "W6")
-XLABEL = "bits after rounding"
 OTHERS = ("16 bit", "A3", "A4", "KV3", "KV4", "W4 A4 KV4")
 
 
@@ -25,23 +24,24 @@ def draw(table: Table) -> Figure:
     """The figure of a sweep of roundings after training in low precision."""
     figure = Figure(figsize=(7.2, 6.8))
     axes = figure.subplot_mosaic(
-        [["weights", "others"], ["loss", "paired"], ["claims", "claims"]], height_ratios=(1.0, 1.0, 0.1)
+        [["small", "large"], ["others", "paired"], ["claims", "claims"]], height_ratios=(1.0, 1.0, 0.1)
     )
     table = table.where(lambda row: row["status"] == "done")
     quantized = table.where(lambda row: row["ptq_bits"] is not None and row["train_weights_bits"] is not None)
-    size = max(row["params_blocks"] for row in quantized)
-    tokens = max(row["tokens"] for row in quantized if row["params_blocks"] == size)
-    where = f"N = {count(size)}, D = {count(tokens)}"
-    added, losses = (rounded_curves(table, size, tokens, column) for column in ("delta", "loss"))
-    for name, letter, chosen in (("weights", "a", WEIGHTS), ("others", "b", OTHERS)):
-        plot_means(_named(added, chosen), axes[name], xlabel=XLABEL, ylabel=r"$\delta_{PTQ}$ (nats per token)")
+    sizes = sorted({row["params_blocks"] for row in quantized})
+    tokens = max(row["tokens"] for row in quantized if row["params_blocks"] == sizes[-1])
+    for name, letter, size, chosen in (
+        ("small", "a", sizes[0], WEIGHTS),
+        ("large", "b", sizes[-1], WEIGHTS),
+        ("others", "c", sizes[len(sizes) // 2], OTHERS),
+    ):
+        curves = _named(rounded_curves(table, size, tokens), chosen)
+        plot_means(curves, axes[name], xlabel="bits after rounding", ylabel=r"$\delta_{PTQ}$ (nats per token)")
         axes[name].xaxis.set_major_locator(MultipleLocator(1))
-        axes[name].set_yscale("symlog", linthresh=0.003)
+        axes[name].set_yscale("symlog", linthresh=0.01)
         axes[name].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes[name].set_title(f"({letter}) {where}")
+        axes[name].set_title(f"({letter}) N = {count(size)}, D = {count(tokens)}")
         axes[name].legend(loc="upper right", fontsize=6.5, title="trained at", title_fontsize=6.5)
-    plot_means(_named(losses, WEIGHTS), axes["loss"], xlabel=XLABEL, ylabel="loss after rounding (nats per token)")
-    axes["loss"].set_title(f"(c) {where}")
     verdicts = judge(table, ("A8",))
     findings = verdicts.each[0].findings
     names = {
@@ -52,6 +52,9 @@ def draw(table: Table) -> Figure:
     }
     plot_findings(findings, axes["paired"], names=names)
     axes["paired"].set_title("(d) Penalty less that after 16 bits")
+    axes["paired"].set_xscale("symlog", linthresh=0.03)
+    axes["paired"].set_xlim(right=0.03)
+    axes["paired"].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes["paired"].set_xlabel("nats per token, 95 % intervals; black: judged")
     plot_verdicts(verdicts, axes["claims"])
     return figure

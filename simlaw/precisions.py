@@ -5,7 +5,7 @@ noisy than either loss.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -269,6 +269,39 @@ def cost_cells(pairs: Sequence[Pair]) -> tuple[CostCell, ...]:
                 error=float(noise.of(mean)[0] / np.sqrt(len(cell))),
             )
         )
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """What several roles cost at one place, measured, and what the costs of each alone say of it, in nats per token.
+
+    `total` is their sum. `product` has the shares of N that each alone amounts to multiply: N_eff = N times them, with
+    the A and alpha of full precision.
+    """
+
+    cost: float
+    error: float
+    total: float
+    product: float
+
+
+def together(cells: Sequence[CostCell], held: Mapping[str, float]) -> tuple[Together, ...]:
+    """The cells with several roles of which each was measured alone too; `held` has A and alpha of full precision."""
+    alone = {
+        (cell.params, cell.tokens, cell.roles[0], cell.bits[cell.roles[0]]): cell.cost
+        for cell in cells
+        if len(cell.roles) == 1
+    }
+    found = []
+    for cell in cells:
+        parts = [alone.get((cell.params, cell.tokens, role, cell.bits[role])) for role in cell.roles]
+        each = [part for part in parts if part is not None]
+        if len(parts) > 1 and len(each) == len(parts):
+            # a share s of N costs a (s^-alpha - 1), where a is what the size costs at full precision
+            a = held["A"] / cell.params ** held["alpha"]
+            product = a * (float(np.prod([1 + part / a for part in each])) - 1)
+            found.append(Together(cost=cell.cost, error=cell.error, total=sum(each), product=product))
     return tuple(found)
 
 

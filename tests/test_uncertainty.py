@@ -41,6 +41,13 @@ def test_one_trunk_has_no_spread():
         trunk_weights(TRUNKS[:4], SIZES[:4], draws=5)
 
 
+def test_students_quantiles_far_out_are_exact():
+    for coverage in (0.96, 1 - 0.05 / 12, 0.9999):  # closed forms of 1 and 2 degrees of freedom
+        assert student(1, coverage) == pytest.approx(np.tan(np.pi * coverage / 2), rel=1e-6)
+        assert student(2, coverage) == pytest.approx(coverage * (2 / (1 - coverage**2)) ** 0.5, rel=1e-6)
+    assert student(8, 0.99) == pytest.approx(3.3554, abs=1e-4)
+
+
 @pytest.mark.parametrize(("freedom", "quantile"), [(2, 2.920), (3, 2.353), (6, 1.943), (10, 1.812), (40, 1.684)])
 def test_students_quantiles_are_those_of_tables(freedom, quantile):
     assert student(freedom) == pytest.approx(quantile, abs=0.01)

@@ -93,20 +93,20 @@ def best_share_follows_the_tokens(table: Table) -> Answer:
             if share != near:
                 each.setdefault((one.bits, share), []).extend(one.difference(near, share))
     judged = [key for key in each if key[1] > 0]
-    last = min(share for _, share in judged)
-    findings = [
-        averaged(
+    ends = {(bits, share) for bits, _ in each for share in (1.0, min(s for b, s in judged if b == bits))}
+    found = {
+        (bits, share): averaged(
             each[bits, share],
             f"int{bits}: cost at the rule's share - {_named(share)}",
             judged=share > 0,
             among=len(judged) if share > 0 else 1,
         )
         for bits, share in sorted(each)
-    ]
-    ends = [one for one, (_, share) in zip(findings, sorted(each), strict=True) if share in (1.0, last)]
+    }
+    findings = list(found.values())
     mine = [one for one in findings if one.judged]
     less, more = sum(one.below < 0 for one in mine), sum(one.above > 0 for one in mine)
-    outcome = decided(not more and all(one.below < 0 for one in ends), more > 0)
+    outcome = decided(not more and all(found[key].below < 0 for key in ends), more > 0)
     return outcome, f"the rule's share loses less than another in {less} of {len(mine)} cases, more in {more}", findings
 
 
@@ -135,8 +135,11 @@ def settings_lose_less(table: Table) -> Answer:
         raise SimlawError("no run has learned steps, or is rotated, beside a plain one of as many bits: add both")
     findings = []
     for what, values in sorted(each.items(), key=lambda pair: (pair[0] not in judged, pair[0])):
-        with contextlib.suppress(*() if what in judged else (SimlawError,)):  # of another one seed alone may be left
-            findings.append(averaged(values, what, judged=what in judged, among=len(judged) if what in judged else 1))
+        if what in judged:
+            findings.append(averaged(values, what, among=len(judged)))
+            continue
+        with contextlib.suppress(SimlawError):  # one seed alone may be left
+            findings.append(averaged(values, what, judged=False))
     mine = [finding for finding in findings if finding.judged]
     less, more = sum(f.below < 0 for f in mine), sum(f.above > 0 for f in mine)
     sentence = f"less is lost in {less} of {len(mine)} cases, more in {more}"

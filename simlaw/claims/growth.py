@@ -35,9 +35,9 @@ class Slope:
     reach: float
     drawn: Float[np.ndarray, " k"] = field(repr=False, compare=False)
 
-    def finding(self, what: str, judged: bool = True) -> Finding:
-        """The exponent with its interval."""
-        half = student(self.freedom, COVERAGE) * self.spread
+    def finding(self, what: str, judged: bool = True, *, among: int = 1) -> Finding:
+        """The exponent with its interval, of 95 % for `among` of them together (Bonferroni)."""
+        half = student(self.freedom, 1 - (1 - COVERAGE) / among) * self.spread
         return Finding(what=what, value=self.value, low=self.value - half, high=self.value + half, judged=judged)
 
 

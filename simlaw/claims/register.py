@@ -331,16 +331,16 @@ _REGISTER = (
     Claim(
         name="A11",
         says="in training integers cost parameters (additive noise), and floats something else (multiplicative noise)",
-        rule="weights and inputs apart, cost D^gD / N^gN: for integers the intervals hold 0 and alpha, and gN is above "
-        "0; for floats e2m0 to e2m3 one does not; fails where one is the other way",
+        rule="weights and inputs apart, cost D^gD / N^gN, 95 % for all together: for integers gD and gN - alpha may be "
+        "0, and gN may not; for floats e2m0 to e2m3 one of the first is not 0; fails where one is the other way",
         answer=integers_cost_parameters_and_floats_data,
         across=True,
     ),
     Claim(
         name="A12",
         says="more norms and bounded inputs let training hold at fewer bits and higher rates",
-        rule="of the trunks in low precision of which one architecture alone diverges (equal size, rate, precision and "
-        "seed), the plain one's share is above a half, exact interval; fails where it is below",
+        rule="of the cells in low precision (size, rate and bits) of which one architecture alone loses most seeds, "
+        "the plain one's share is above a half, exact interval as if cells were independent; fails where it is below",
         answer=stable_parts_hold_at_fewer_bits,
         across=True,
     ),
@@ -348,7 +348,8 @@ _REGISTER = (
         name="A13",
         says="the best share of the tokens to train weights in low precision for is exp(-6.73 / ln S), S tokens a byte",
         rule="paired, for each number of bits, 95 % for all comparisons together: the tried share next to it loses "
-        "less than all of the tokens and than the smallest share, and no share loses less; fails where one does",
+        "less than all of the tokens and than the smallest share, and no share loses less; fails where one does (three "
+        "seeds hold large differences alone)",
         answer=best_share_follows_the_tokens,
         across=True,
     ),

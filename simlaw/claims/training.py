@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.analysis import full_precision, role_contest
+from simlaw.analysis import PRECISIONS, full_precision, role_contest
+from simlaw.claims.exponents import exponents
 from simlaw.claims.growth import COVERAGE
 from simlaw.claims.paired import stratified
 from simlaw.claims.verdict import Answer, Finding, decided
@@ -17,7 +18,8 @@ from simlaw.fitting.fit import fit
 from simlaw.fitting.holdout import LargestN
 from simlaw.fitting.objective import predicted
 from simlaw.fitting.uncertainty import student, trunk_weights
-from simlaw.laws import PrecisionExponential, PrecisionGrowing
+from simlaw.law import AbstractLossLaw
+from simlaw.laws import PrecisionExponential
 from simlaw.observations import Observations, quantized_training, usable
 from simlaw.precisions import BITS, Pair, of_roles, pairs_of, precision_observations, weights_alone
 from simlaw.quantizations import quantized_as
@@ -51,7 +53,16 @@ def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     low, high = ends["g_w"]
     narrow = found.health == "VALID" == missed.health and low > 0 and high < _FINITE * low
     rivals = role_contest(seen, "P_w", held)
-    findings += [exponent.finding(f"cost of bits, {exponent.of}", judged=False) for exponent in exponents(mine, held)]
+    slopes = exponents(mine, held)
+    findings += [
+        slope.finding(f"cost D^gD / N^gN: {name}", judged=False)
+        for name, slope in (("gD", slopes.gD), ("gN", slopes.gN), ("gN - alpha", slopes.beyond))
+    ]
+    for form in PRECISIONS:
+        if form is not PrecisionExponential:
+            other = largest_missed(mine, held, form)
+            what = f"{form.__name__}: error on the largest size, in spreads of a seed"
+            findings.append(Finding(what=what, value=other.error / other.noise, judged=False))
     findings += [
         Finding(what=f"{entry.name}: behind the best, in errors", value=entry.behind, judged=False)
         for entry in rivals.entries
@@ -113,45 +124,6 @@ def inputs_matter_most(table: Table) -> Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exponent:
-    """An exponent of what bits of a role cost, with its interval, and what it is of: "gD" or "gN".
-
-    `lost` is its value where bits take parameters, to first order in what is lost: 0 of D, alpha of N.
-    """
-
-    of: str
-    value: float
-    low: float
-    high: float
-    lost: float
-
-    @property
-    def as_lost(self) -> bool:
-        """Whether the interval holds the value of lost parameters."""
-        return self.low <= self.lost <= self.high
-
-    def finding(self, what: str, judged: bool = True) -> Finding:
-        """The exponent as a finding."""
-        return Finding(what=what, value=self.value, low=self.low, high=self.high, judged=judged)
-
-
-def exponents(seen: Observations, held: Mapping[str, float]) -> tuple[Exponent, Exponent]:
-    """The exponents gD and gN of what bits cost, D^gD / N^gN, for rows of one role; `held` is full precision.
-
-    Lost parameters cost in proportion to N^-alpha whatever the data, lost data to D^-beta whatever the size, and an
-    error that neither mends has exponents of 0. Raises `SimlawError` where the fit is not valid.
-    """
-    found = fit(PrecisionGrowing, seen, trunk_weights(seen.trunk, seen.x["N"], draws=_DRAWS), fixed=held)
-    if found.health != "VALID" or found.draws is None:
-        raise SimlawError(f"the fit of {type(found.law).__name__} is {found.health}: {found.sentence}; not identified")
-    each = []
-    for name, lost in (("gD", 0.0), ("gN", held["alpha"])):
-        low, high = _ends(np.asarray(found.draws.values[name]))
-        each.append(Exponent(of=name, value=float(found.law.values[name]), low=low, high=high, lost=lost))
-    return each[0], each[1]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Missed:
     """Root mean squares over cells, in nats per token: a prediction's `error`, and the `noise` of a seed there."""
 
@@ -160,8 +132,10 @@ class Missed:
     health: Health
 
 
-def largest_missed(seen: Observations, held: Mapping[str, float]) -> Missed:
-    """How far the means of cells of the largest size are from what the other sizes say of them by N_eff.
+def largest_missed(
+    seen: Observations, held: Mapping[str, float], form: type[AbstractLossLaw] = PrecisionExponential
+) -> Missed:
+    """How far the means of cells of the largest size are from what the other sizes say of them by a form.
 
     Of rows of one role; `held` is what is given of full precision. Raises `SimlawError` where there is no such cell.
     """
@@ -169,7 +143,7 @@ def largest_missed(seen: Observations, held: Mapping[str, float]) -> Missed:
     rows = seen.keep(away & seen.pairs)
     if not len(rows.y):
         raise SimlawError("the largest size was not trained in low precision: add precisions to its grid")
-    rest = fit(PrecisionExponential, seen.keep(~away), fixed=held)
+    rest = fit(form, seen.keep(~away), fixed=held)
     said = predicted(rest.law, rows)
     bits = [rows.x[role] for role in BITS]
     cells, place = np.unique(np.stack([rows.x["D"], *bits]), axis=1, return_inverse=True)

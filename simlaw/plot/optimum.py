@@ -14,11 +14,15 @@ from simlaw.report import precision
 
 
 def plot_best_bits(found: BestBits, ax: Axes, *, label: str, ink: str = "#0072b2") -> list[Artist]:
-    """The artists of the best bits along an axis with their 90 % band; dashed outside the rows, and at a bound."""
+    """The artists of the best bits along an axis with their 90 % band; dashed, without a band, outside the rows.
+
+    Dashed too where a bound of the bits is the best.
+    """
     artists: list[Artist] = []
-    if found.low is not None and found.high is not None:
-        artists.append(ax.fill_between(found.at, found.low, found.high, color=ink, alpha=0.2, linewidth=0))
     beyond = found.edge | [any(factor > 1.05 for factor in far.values()) for far in found.outside]
+    if found.low is not None and found.high is not None:
+        band = ax.fill_between(found.at, found.low, found.high, where=~beyond, color=ink, alpha=0.2, linewidth=0)
+        artists.append(band)
     artists += _within(found.at, found.bits, beyond, ax, ink, label)
     ax.set(xscale="log", xlabel="training cost, 16-bit FLOPs", ylabel="best bits in training")
     return artists
@@ -27,7 +31,7 @@ def plot_best_bits(found: BestBits, ax: Axes, *, label: str, ink: str = "#0072b2
 def plot_gaps(choices: Sequence[Choice], flops: Float[np.ndarray, " c"], ax: Axes) -> list[Artist]:
     """The artists of what each precision loses to the best of its budget, at its own best size, with 90 % intervals.
 
-    One format stands for its bits; dashed where the best of the budget lies outside the rows of the law.
+    One format stands for its bits; dashed, without a band, where the best of the budget lies outside the rows.
     """
     artists: list[Artist] = []
     beyond = np.array([any(factor > 1.05 for factor in choice.outside.values()) for choice in choices])
@@ -40,7 +44,7 @@ def plot_gaps(choices: Sequence[Choice], flops: Float[np.ndarray, " c"], ax: Axe
         ends = [one.gap_interval or (gap, gap) for (one, _), gap in zip(kept, gaps, strict=True)]
         low, high = np.array(ends).T
         at, ink = flops[there], colour(b)
-        artists.append(ax.fill_between(at, low, high, color=ink, alpha=0.2, linewidth=0))
+        artists.append(ax.fill_between(at, low, high, where=~beyond[there], color=ink, alpha=0.2, linewidth=0))
         artists += _within(at, gaps, beyond[there], ax, ink, precision(b), marker(i))
     ax.set(xscale="log", xlabel="training cost, 16-bit FLOPs", ylabel="loss above the best (nats per token)")
     return artists

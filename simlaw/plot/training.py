@@ -13,7 +13,7 @@ from simlaw.claims.verdict import Finding
 from simlaw.curve import Curve
 from simlaw.law import AbstractLossLaw
 from simlaw.plot.palette import GREY, line, marker, shade
-from simlaw.precisions import CostCell
+from simlaw.precisions import CostCell, Together
 from simlaw.report import count
 
 #: Wong's colours with a mark and a line each, for readers of grey; an arm has its own everywhere.
@@ -82,22 +82,18 @@ def plot_findings(
 def plot_costs(
     cells: Sequence[CostCell], role: str, law: AbstractLossLaw, ax: Axes, *, tokens: int
 ) -> list[Artist | ErrorbarContainer]:
-    """The artists of what bits of one role cost at a token count, one line a size: measured, and by a law of N_eff.
-
-    Costs that are not above zero have no place on the axis.
-    """
+    """The artists of what bits of one role cost at a token count, one line a size: measured, and by a law of N_eff."""
     artists: list[Artist | ErrorbarContainer] = []
     here = [cell for cell in cells if cell.roles == (role,) and cell.tokens == tokens]
     sizes = sorted({cell.params for cell in here})
     for i, size in enumerate(sizes):
         mine = sorted((cell for cell in here if cell.params == size), key=lambda cell: cell.bits[role])
-        shown = [cell for cell in mine if cell.cost > 0]
         ink = shade(i, len(sizes))
         artists.append(
             ax.errorbar(
-                [cell.bits[role] for cell in shown],
-                [cell.cost for cell in shown],
-                [min(cell.error, 0.9 * cell.cost) for cell in shown],
+                [cell.bits[role] for cell in mine],
+                [cell.cost for cell in mine],
+                [cell.error for cell in mine],
                 color=ink,
                 marker=marker(i),
                 markersize=3.5,
@@ -109,42 +105,32 @@ def plot_costs(
         bits = np.linspace(min(cell.bits[role] for cell in mine), max(cell.bits[role] for cell in mine), 60)
         rise = law.loss(N=size, D=tokens, **{role: bits}) - law.loss(N=size, D=tokens)
         artists += ax.plot(bits, rise, color=ink, linestyle=line(i), linewidth=0.9)
-    ax.set(yscale="log", xlabel=f"bits, {_ROLES[role]}", ylabel="cost (nats per token)")
+    ax.set(xlabel=f"bits, {_ROLES[role]}", ylabel="cost (nats per token)")
+    ax.set_yscale("symlog", linthresh=0.01)
     ax.xaxis.set_major_locator(MultipleLocator(1))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
     return artists
 
 
-def plot_together(cells: Sequence[CostCell], law: AbstractLossLaw, ax: Axes) -> list[Artist | ErrorbarContainer]:
-    """The artists of what several roles cost against what a law of one role each says, and against their plain sum."""
-    several = [cell for cell in cells if len(cell.roles) > 1 and cell.cost > 0]
-    alone = {
-        (cell.params, cell.tokens, cell.roles[0], cell.bits[cell.roles[0]]): cell.cost
-        for cell in cells
-        if len(cell.roles) == 1
-    }
-    said = [
-        float(law.loss(N=cell.params, D=cell.tokens, **cell.bits) - law.loss(N=cell.params, D=cell.tokens))
-        for cell in several
-    ]
+def plot_together(found: Sequence[Together], ax: Axes) -> list[Artist | ErrorbarContainer]:
+    """The artists of what several roles cost against the sum of what each costs alone, and the product of shares."""
     artists: list[Artist | ErrorbarContainer] = []
-    y, error = [cell.cost for cell in several], [cell.error for cell in several]
-    ink, mark, _ = _ARMS["cooled down"]
+    y, error = [one.cost for one in found], [one.error for one in found]
     how: dict[str, Any] = {"markersize": 3.2, "elinewidth": 0.7, "linestyle": "none"}
-    artists.append(ax.errorbar(said, y, error, color=ink, marker=mark, label="product of N_eff", **how))
-    sums = []
-    for cell in several:
-        parts = [alone.get((cell.params, cell.tokens, role, cell.bits[role])) for role in cell.roles]
-        sums.append(sum(part for part in parts if part is not None) if None not in parts else np.nan)
-    ink, mark, _ = _ARMS["constant rate"]
-    artists.append(ax.errorbar(sums, y, error, color=ink, marker=mark, fillstyle="none", label="sum of costs", **how))
-    ends = [0.8 * min(y), 1.2 * max(y)] if y else [0.01, 1.0]
+    for said, name, label in (
+        ([one.product for one in found], "cooled down", "shares of N multiply"),
+        ([one.total for one in found], "constant rate", "costs add up"),
+    ):
+        ink, mark, _ = _ARMS[name]
+        fill = "none" if name == "constant rate" else "full"
+        artists.append(ax.errorbar(said, y, error, color=ink, marker=mark, fillstyle=fill, label=label, **how))
+    ends = [0.0, 1.2 * max([*y, 0.01])]
     artists += ax.plot(ends, ends, color="0.2", linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="predicted from one role each", ylabel="cost of several roles (nats)")
-    for axis in (ax.xaxis, ax.yaxis):
+    ax.set(xlabel="predicted from each role alone (nats)", ylabel="cost of several roles (nats)")
+    for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        scale("symlog", linthresh=0.03)
         axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(NullFormatter())
     return artists
 
 

@@ -5,7 +5,7 @@ C_w, C_a and C_kv, which no paper gives.
 Design: runs of `train_precision` (where their rates were checked), each rounded, and quantized by GPTQ, to 2 to 8
 bits: with that sweep's runs in the store nothing is trained.
 Command: simlaw reproduce train_then_ptq --own
-Cost: 507 runs, 6,591 rows, 2.3e14 FLOPs; about 40 minutes on two CPU cores by the plan's estimate.
+Cost: 507 runs, 6,591 rows, 1.9e14 FLOPs; about 40 minutes on two CPU cores by the plan's estimate.
 Expected: A8 is not identified. Trained at int4, rounding to int3 costs 0.05 nats less (95 %: 0.02 to 0.09) than after
 16 bits, at int3 to int2 0.74 less; int6 to int5 is not told from 0. In the unified law, with full precision's
 parameters given, C_w is 1.27 ± 0.06, C_a 1.34 ± 0.05, and C_kv has no upper end: keys and values prepare for nothing.
