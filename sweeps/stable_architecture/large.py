@@ -2,7 +2,7 @@
 
 Every grid of `sweep.py` at widths (64, 128), with a table of its own.
 Command: simlaw run stable_architecture/large --device gpu
-Cost: about 14.2 hours on two CPU cores by the plan's estimate.
+Cost: about 10.7 hours on two CPU cores by the plan's estimate.
 """
 
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 Question: with norms before every projection and of queries and keys, and inputs of block matrices within ±4, at how few
 bits and at which rates does training still hold, and what do bits cost there?
-Design: both architectures at one, two, four and eight times the rate; weights, inputs, keys and values together, at 6
+Design: both architectures at one, three and nine times the rate; weights, inputs, keys and values together, at 6
 bits and fewer with a scale for each token, at 8 and fewer with one for the batch; two sizes, the larger one at half of
 the tokens.
 Command: simlaw reproduce stable_architecture --own
@@ -38,13 +38,13 @@ PRECISIONS = (
 
 
 def grid(width: int, *tokens: int) -> Grid:
-    """Every precision in both architectures at four rates."""
+    """Every precision in both architectures at three rates."""
     return Grid(
         widths=(width,),
         tokens=tokens,
         seeds=SEEDS,
         precisions=PRECISIONS,
-        rate_multiples=(1.0, 2.0, 4.0, 8.0),
+        rate_multiples=(1.0, 3.0, 9.0),
         recipes=(Recipe(), Recipe(architecture=PRECISION_STABLE)),
     )
 
