@@ -31,10 +31,10 @@ def draw(table: Table) -> Figure:
     verdicts = judge(table, ("A11",))
     findings = verdicts.each[0].findings
     slopes, costs = middle.subplots(1, 2)
-    plot_findings([one for one in findings if one.judged], slopes)
+    compared = [one for one in findings if one.what.startswith("cost of")]
+    plot_findings([one for one in findings if one not in compared], slopes)
     slopes.set_title("(c) Exponents of the cost, D^gD / N^gN")
-    slopes.set_xlabel("95 % intervals")
-    compared = [one for one in findings if not one.judged]
+    slopes.set_xlabel("95 % intervals, of all judged (black) together")
     plot_findings(compared, costs, names={one.what: one.what.removeprefix("cost of ") for one in compared})
     costs.set_title("(d) Floats less integers")
     costs.set_xlabel("cost in nats per token, 95 %")

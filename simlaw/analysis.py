@@ -115,12 +115,13 @@ def analyse_precision(table: Table, *, draws: int = 400) -> PrecisionAnalysis:
 
     All forms take full precision as `full_precision` has it; the simplest within the noise of the best is fitted with
     all of its parameters free where that fit is valid. Of a role with fewer than three bit-widths there is no contest;
-    without runs that have several roles quantized the forms of all roles predict the largest size alone. Raises
-    `SimlawError` where nothing is paired with full precision.
+    without runs that have several roles quantized the forms of all roles predict the largest size and the lowest bits
+    of each role. Raises `SimlawError` where nothing is paired with full precision.
     """
     seen, held = precision_observations(table), full_precision(table)
     meet = (np.isfinite([seen.x[name] for name in BITS]).sum(axis=0) > 1).any()
-    away = (SeveralRoles(), LargestN()) if meet else (LargestN(),)
+    lowest = (LowestBits(role) for role in BITS if _many(seen, role))
+    away = (SeveralRoles(), LargestN()) if meet else (LargestN(), *lowest)
     together = contest(PRECISIONS, seen, None, away, fixed=held, bounds={})
     roles = {(role, "int"): role_contest(seen, role, held) for role in BITS if _many(seen, role)}
     with contextlib.suppress(SimlawError):  # no floats

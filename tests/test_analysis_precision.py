@@ -59,11 +59,11 @@ def test_holding_out_several_roles_leaves_one_role_and_none():
     assert str(SeveralRoles()) == "several roles together"
 
 
-def test_forms_of_roles_that_never_meet_are_asked_for_the_largest_size_alone(monkeypatch):
+def test_forms_of_roles_that_never_meet_are_asked_for_the_largest_size_and_the_lowest_bits(monkeypatch):
     monkeypatch.setattr("simlaw.analysis.PRECISIONS", RIVALS[:2])
     found = analyse_precision(planted_precisions(**SMALL, precisions=FEW[:5]), draws=20)
     assert type(found.chosen.law) is PrecisionExponential
-    assert {len(entry.held_out) for entry in found.together.entries} == {1}
+    assert [str(holdout) for holdout in found.together.holdouts] == ["largest N", "lowest P_w"]
     with pytest.raises(SimlawError, match="no run has several tensor roles quantized, so none is held out"):
         SeveralRoles().mask(found.observations)
 

@@ -34,7 +34,9 @@ def ax():
 
 
 def test_the_best_bits_are_solid_within_the_rows_and_dashed_beyond(law, ax):
-    found = best_bits(law, along="C", at=FLOPS, training=TIED, cost=BITS, bits=[float(b) for b in range(3, 17)], force=True)
+    found = best_bits(
+        law, along="C", at=FLOPS, training=TIED, cost=BITS, bits=[float(b) for b in range(3, 17)], force=True
+    )
     _, solid, dashed = plot_best_bits(found, ax, label="W A KV")
     beyond = np.array([bool(far) for far in found.outside]) | found.edge
     assert beyond.any()
