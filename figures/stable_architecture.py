@@ -33,7 +33,7 @@ def draw(table: Table) -> Figure:
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g} ×")
         ax.set_title(f"({letter}) N = {count(size)}, D = {count(tokens)}, those that hold")
         ax.label_outer()
-    losses[0].legend(loc="upper left", fontsize=6.5)
+    losses[0].legend(loc="center left", bbox_to_anchor=(0.0, 0.6), fontsize=6.5)
     verdicts = judge(table, ("A12",))
     costs = third.subplots()
     findings = [one for one in verdicts.each[0].findings if one.what.startswith("cost of")]

@@ -56,7 +56,16 @@ LOW = Precision(weights=Quantizer(format=Int(bits=4)), activations=TOKENS4, kv=T
 
 
 @pytest.mark.parametrize(
-    "name", ["ptq_grid", "schedule", "train_precision", "train_then_ptq", "qat_fraction", "int_or_float"]
+    "name",
+    [
+        "ptq_grid",
+        "schedule",
+        "train_precision",
+        "train_then_ptq",
+        "qat_fraction",
+        "int_or_float",
+        "stable_architecture",
+    ],
 )
 def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_committed_table(name):
     sha256 = hashlib.sha256((SWEEPS / name / "table.csv").read_bytes()).hexdigest()
