@@ -402,7 +402,7 @@ def test_the_overview_lists_every_command():
         (("decide", "smoke", "--bytes", "1"), "simlaw: no measured size fits 1 bytes: the smallest takes "),
         (
             ("figure", "none", "--sweep", "smoke"),
-            "simlaw: there is no figure script figures/none.py: the figures here are collapse, headline",
+            "simlaw: there is no figure script figures/none.py: the figures here are best_precision, collapse",
         ),
         (
             ("health", "smoke", "--gamma", "0.5"),
