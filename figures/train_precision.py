@@ -69,7 +69,7 @@ def draw(table: Table) -> Figure:
     plot_findings(verdicts.each[2].findings, settings)
     settings.set_title("(h) Settings: cost above plain")
     order.set_xlabel("nats per token, 95 %; black: judged")
-    settings.set_xlabel("nats per token; black: judged together")
+    settings.set_xlabel("nats; black: judged together")
     plot_verdicts(verdicts, bottom.subplots())
     return figure
 
