@@ -30,11 +30,11 @@ def draw(table: Table) -> Figure:
     figure = Figure(figsize=(7.2, 3.3))
     optimum, by_bits, by_device = figure.subplots(1, 3)
     seen = precision_observations(table)
-    law = fit(FORM, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
+    weights = trunk_weights(seen.trunk, seen.x["N"], draws=400)
+    law, other = fit(FORM, seen, weights), fit(PrecisionSum, seen, weights)
     low, high = law.ranges["C"]
     flops = np.geomspace(low, 10 * high, 25)
     bits = np.round(np.arange(FEWEST, 16.01, 0.1), 1).tolist()
-    other = fit(PrecisionSum, seen, trunk_weights(seen.trunk, seen.x["N"], draws=400))
     for one, label, ink in ((law, "costs grow with data", "#0072b2"), (other, "costs are constant", "#d55e00")):
         found = best_bits(one, along="C", at=flops, training=TIED, cost=BITS, bits=bits, force=True)
         plot_best_bits(found, optimum, label=label, ink=ink)

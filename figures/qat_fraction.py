@@ -6,7 +6,7 @@ simlaw figure qat_fraction --sweep qat_fraction
 from matplotlib.figure import Figure
 
 from simlaw.claims import judge
-from simlaw.claims.choices import shares_of
+from simlaw.claims.shares import shares_of
 from simlaw.plot import plot_findings, plot_means, plot_verdicts
 from simlaw.report import count
 from simlaw.table import Table
@@ -22,7 +22,7 @@ def draw(table: Table) -> Figure:
     for ax, letter, (n, d) in zip(panels, "abcdefgh", places, strict=False):
         here = [one for one in found if (one.params, one.tokens) == (n, d)]
         bars = plot_means(
-            [one.curve for one in here], ax, xlabel="share in low precision", ylabel="cost (nats per token)"
+            [one.means for one in here], ax, xlabel="share in low precision", ylabel="cost (nats per token)"
         )
         for one, bar in zip(here, bars, strict=True):  # the rule's share, at the foot of the axes
             ax.plot(one.best, 0.02, marker="^", color=bar.lines[0].get_color(), transform=ax.get_xaxis_transform())

@@ -6,7 +6,7 @@ simlaw figure stable_architecture --sweep stable_architecture
 from matplotlib.figure import Figure
 
 from simlaw.claims import judge
-from simlaw.claims.formats import architectures, held, rate_curves
+from simlaw.claims.architectures import architectures, held, rate_curves
 from simlaw.plot import plot_findings, plot_held, plot_means, plot_verdicts
 from simlaw.report import count
 from simlaw.table import Table

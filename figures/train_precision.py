@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from simlaw.analysis import full_precision
 from simlaw.claims import judge
-from simlaw.curve import Curve, curve_of
 from simlaw.fitting.fit import fit
 from simlaw.law import AbstractLossLaw
 from simlaw.laws import PrecisionExponential
-from simlaw.plot import plot_costs, plot_findings, plot_means, plot_together, plot_verdicts
+from simlaw.means import Means, means_at
+from simlaw.plot import by_counts, plot_costs, plot_findings, plot_means, plot_together, plot_verdicts
 from simlaw.precisions import BITS, Pair, cost_cells, of_roles, pairs_of, precision_observations, together
 from simlaw.report import count
 from simlaw.table import Table
@@ -50,12 +49,7 @@ def draw(table: Table) -> Figure:
         (falling, "f", "params_blocks", "block parameters, N", {"tokens": tokens}),
     ):
         plot_means([_against(pairs, column, place, *one) for one in SHOWN], ax, xlabel=axis, ylabel="cost (nats)")
-        ax.set(xscale="log", yscale="log")
-        for each in (ax.xaxis, ax.yaxis):
-            each.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-            each.set_minor_formatter(NullFormatter())
-        ax.xaxis.set_major_formatter(lambda value, _: count(value))
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        by_counts(ax)
         ((name, value),) = place.items()
         ax.set_title(f"({letter}) {'N' if name == 'params_blocks' else 'D'} = {count(value)}")
     sizes_there = sorted({cell.params for cell in cells})
@@ -74,11 +68,11 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def _against(pairs: Sequence[Pair], column: str, place: Mapping[str, int], name: str, role: str, bits: int) -> Curve:
+def _against(pairs: Sequence[Pair], column: str, place: Mapping[str, int], name: str, role: str, bits: int) -> Means:
     """What one precision costs at a place, against another column."""
     wanted = {**dict.fromkeys(BITS, np.inf), role: bits}
     costs: dict[float, list[float]] = {}
     for pair in pairs:
         if pair.bits == wanted and all(pair.low[key] == value for key, value in place.items()):
             costs.setdefault(pair.low[column], []).append(pair.cost)
-    return curve_of(name, costs)
+    return means_at(name, costs)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from simlaw.claims import judge
-from simlaw.curve import Curve
+from simlaw.means import Means
 from simlaw.plot import plot_findings, plot_means, plot_verdicts
 from simlaw.precisions import rounded_curves
 from simlaw.report import count
@@ -60,5 +60,5 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def _named(curves: Sequence[Curve], names: Sequence[str]) -> list[Curve]:
+def _named(curves: Sequence[Means], names: Sequence[str]) -> list[Means]:
     return [curve for name in names for curve in curves if curve.name == name]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
+from simlaw.means import Means, means_at
 from simlaw.observations import Observations, precision_name, quantized_training, usable
 from simlaw.quantizations import quantized_as
 from simlaw.schema import TRAINING_PRECISION
@@ -305,7 +305,7 @@ def together(cells: Sequence[CostCell], held: Mapping[str, float]) -> tuple[Toge
     return tuple(found)
 
 
-def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta") -> tuple[Curve, ...]:
+def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta") -> tuple[Means, ...]:
     """What rounding per channel gives at one size and token count, a curve for each training precision; full first.
 
     Only to fewer bits than the weights were trained at, and to as many.
@@ -321,4 +321,4 @@ def rounded_curves(table: Table, params: int, tokens: int, column: str = "delta"
     for row in rows:
         found.setdefault(precision_name(row), {}).setdefault(row["ptq_bits"], []).append(row[column])
     order = sorted(found, key=lambda name: (name != "16 bit", len(name.split()), name))
-    return tuple(curve_of(name, found[name]) for name in order)
+    return tuple(means_at(name, found[name]) for name in order)

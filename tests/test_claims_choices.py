@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simlaw.claims import judge
-from simlaw.claims.choices import best_share, shares_of
+from simlaw.claims.shares import best_share, shares_of
 from simlaw.config import Precision
 from simlaw.errors import SimlawError
 from simlaw.formats import Float32, Int, Percentile, PerChannel, PerTensor, PerToken, Quantizer
@@ -90,10 +90,10 @@ def test_shares_have_the_costs_of_rounding_and_of_the_whole_run_at_their_ends():
         (n, bits) for n in SIZES[:2] for _ in range(2) for bits in (2, 3)
     ]
     for one in found:
-        assert one.curve.x == (0.0, 0.05, 0.2, 0.35, 0.5, 0.8, 1.0)
-        assert one.curve.mean[0] == pytest.approx(0.4)
-        assert one.curve.mean[-1] - one.curve.mean[1] == pytest.approx(0.3 * 0.95, abs=0.01)
-        assert 0 < one.curve.error[3] < 0.05
+        assert one.means.x == (0.0, 0.05, 0.2, 0.35, 0.5, 0.8, 1.0)
+        assert one.means.mean[0] == pytest.approx(0.4)
+        assert one.means.mean[-1] - one.means.mean[1] == pytest.approx(0.3 * 0.95, abs=0.01)
+        assert 0 < one.means.error[3] < 0.05
     with pytest.raises(SimlawError, match="no run has plainly rounded weights from a later step on"):
         shares_of(planted_precisions(**PLACES))
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from simlaw.claims import judge
+from simlaw.claims.architectures import rate_curves, share_interval
 from simlaw.claims.arms import arms_of
-from simlaw.claims.formats import cost_curves, rate_curves, share_interval
+from simlaw.claims.formats import cost_curves
 from simlaw.errors import SimlawError
 from simlaw.fitting.fit import fit
 from simlaw.laws import PrecisionExponential, PrecisionGrowing, PrecisionSum, StepPenalty

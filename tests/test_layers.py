@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "lawfile",
             "notebook",
         ),
-        *("rates", "claims", "quantizations", "precisions", "seednoise", "curve"),
+        *("rates", "claims", "quantizations", "precisions", "seednoise", "means"),
     ),
     ("run", "loaded", "plot", "designs"),
     ("cli", "__main__", "__init__"),
@@ -62,7 +62,7 @@ TRAINING = {
 LAWS = {
     *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle"),
     *("fitting", "isoflops", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
-    *("rates", "claims", "quantizations", "precisions", "seednoise", "curve", "plot", "designs"),
+    *("rates", "claims", "quantizations", "precisions", "seednoise", "means", "plot", "designs"),
 }
 PACKAGE = ROOT / "simlaw"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

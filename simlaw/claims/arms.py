@@ -8,8 +8,8 @@ from typing import Any
 from simlaw.claims.growth import difference, growth
 from simlaw.claims.paired import ratio_of
 from simlaw.claims.verdict import Answer, Finding, decided
-from simlaw.curve import Curve, curve_of
 from simlaw.errors import SimlawError
+from simlaw.means import Means, means_at
 from simlaw.observations import quantized_training
 from simlaw.quantizations import quantized_as
 from simlaw.table import Row, Table
@@ -87,7 +87,7 @@ def arms_of(table: Table, bits: tuple[int, ...]) -> Arms:
     return Arms(each={arm: Table(rows=tuple(each)) for arm, each in found.items()}, decay=decay)
 
 
-def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tuple[Curve, ...]:
+def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tuple[Means, ...]:
     """A column against tokens, at one size and bit-width, of the arms that differ in how the rate falls alone."""
     found = []
     for arm, rows in sorted(arms.each.items(), key=lambda pair: _order(pair[0], arms.decay)):
@@ -95,7 +95,7 @@ def arm_curves(arms: Arms, params: int, bits: int, column: str = "delta") -> tup
         if arm.rate_multiple != 1 or arm.weight_decay != arms.decay or not here:
             continue
         tokens = {row["tokens"] for row in here}
-        found.append(curve_of(arm.falls, {d: [row[column] for row in here if row["tokens"] == d] for d in tokens}))
+        found.append(means_at(arm.falls, {d: [row[column] for row in here if row["tokens"] == d] for d in tokens}))
     return tuple(found)
 
 

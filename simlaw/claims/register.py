@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from simlaw.analysis import PENALTIES
+from simlaw.claims.architectures import stable_parts_hold_at_fewer_bits
 from simlaw.claims.arms import QUADRATIC, grows_as_the_rate_falls
-from simlaw.claims.choices import best_share_follows_the_tokens, settings_lose_less
-from simlaw.claims.formats import integers_cost_parameters_and_floats_data, stable_parts_hold_at_fewer_bits
+from simlaw.claims.formats import integers_cost_parameters_and_floats_data
 from simlaw.claims.growth import Growth, Slope, growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio
+from simlaw.claims.settings import settings_lose_less
+from simlaw.claims.shares import best_share_follows_the_tokens
 from simlaw.claims.training import (
     fewer_bits_are_fewer_parameters,
     inputs_matter_most,

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from simlaw.analysis import PRECISIONS, full_precision, role_contest
 from simlaw.claims.exponents import exponents
@@ -17,7 +16,7 @@ from simlaw.fitting.certificate import Health
 from simlaw.fitting.fit import fit
 from simlaw.fitting.holdout import LargestN
 from simlaw.fitting.objective import predicted
-from simlaw.fitting.uncertainty import student, trunk_weights
+from simlaw.fitting.uncertainty import interval, student, trunk_weights
 from simlaw.law import AbstractLossLaw
 from simlaw.laws import PrecisionExponential
 from simlaw.observations import Observations, quantized_training, usable
@@ -40,7 +39,10 @@ def fewer_bits_are_fewer_parameters(table: Table) -> Answer:
     mine = of_roles(seen, ("P_w",))
     found = fit(PrecisionExponential, mine, trunk_weights(mine.trunk, mine.x["N"], draws=_DRAWS), fixed=held)
     assert found.draws is not None
-    ends = {name: _ends(np.asarray(found.draws.values[name])) for name in ("g_w", "n_w")}
+    ends = {
+        name: [float(end) for end in interval(np.asarray(found.draws.values[name]), COVERAGE)]
+        for name in ("g_w", "n_w")
+    }
     findings = [
         Finding(what=name, value=float(found.law.values[name]), low=low, high=high, judged=name == "g_w")
         for name, (low, high) in ends.items()
@@ -187,12 +189,6 @@ def averaged(values: Sequence[tuple[Place, float]], what: str, judged: bool = Tr
     value, spread, freedom = stratified(sizes)
     reach = student(freedom, 1 - (1 - COVERAGE) / among) * spread
     return Finding(what=what, value=value, low=value - reach, high=value + reach, judged=judged)
-
-
-def _ends(drawn: Float[np.ndarray, " k"]) -> tuple[float, float]:
-    """The ends of the central interval of `COVERAGE`."""
-    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], method="inverted_cdf")
-    return float(low), float(high)
 
 
 def place_of(row: Row) -> Place:

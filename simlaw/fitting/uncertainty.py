@@ -21,9 +21,9 @@ from simlaw.errors import SimlawError
 COVERAGE = 0.90
 #: Fewer draws have no spread to speak of.
 LEAST_DRAWS = 20
-#: The two-sided quantile of `COVERAGE` of a normal number.
-#: Two-sided probability beyond which an expansion about the normal quantile does not do.
+#: Two-sided probability, a little above 95 %, beyond which an expansion about the normal quantile does not do.
 _FAR = 0.951
+#: The two-sided quantile of `COVERAGE` of a normal number.
 _NORMAL = 1.6448536269514722
 
 
@@ -79,9 +79,9 @@ def _strata(trunk: Sequence[str], size: Float[np.ndarray, " n"]) -> dict[tuple[f
     return strata
 
 
-def interval(drawn: Float[np.ndarray, "k ..."]) -> tuple[Any, Any]:
-    """The ends of the central interval of `COVERAGE` over the first axis; draws may be infinite."""
-    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0, method="inverted_cdf")
+def interval(drawn: Float[np.ndarray, "k ..."], coverage: float = COVERAGE) -> tuple[Any, Any]:
+    """The ends of the central interval over the first axis; draws may be infinite."""
+    low, high = np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0, method="inverted_cdf")
     return low, high
 
 

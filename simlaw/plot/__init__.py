@@ -18,6 +18,7 @@ from simlaw.plot.rates import plot_given_away as plot_given_away
 from simlaw.plot.rates import plot_rate_curves as plot_rate_curves
 from simlaw.plot.residuals import plot_residuals as plot_residuals
 from simlaw.plot.surface import plot_surface as plot_surface
+from simlaw.plot.training import by_counts as by_counts
 from simlaw.plot.training import plot_arms as plot_arms
 from simlaw.plot.training import plot_costs as plot_costs
 from simlaw.plot.training import plot_findings as plot_findings

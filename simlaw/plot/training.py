@@ -10,8 +10,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 
 from simlaw.claims.verdict import Finding
-from simlaw.curve import Curve
 from simlaw.law import AbstractLossLaw
+from simlaw.means import Means
 from simlaw.plot.palette import GREY, line, marker, shade
 from simlaw.precisions import CostCell, Together
 from simlaw.report import count
@@ -35,21 +35,25 @@ _OTHER = (GREY, "x", "-")
 
 
 def plot_arms(
-    curves: Sequence[Curve], ax: Axes, *, ylabel: str = r"$\delta_{PTQ}$ (nats per token)", yscale: str = "log"
+    curves: Sequence[Means], ax: Axes, *, ylabel: str = r"$\delta_{PTQ}$ (nats per token)", yscale: str = "log"
 ) -> list[Artist | ErrorbarContainer]:
     """The artists of penalties, or of another column, against tokens: a line an arm, standard errors over seeds."""
     artists: list[Artist | ErrorbarContainer] = []
     for curve in curves:
         artists.append(_line(curve, ax, _ARMS.get(curve.name, _OTHER)))
-    ax.set(xscale="log", yscale=yscale, xlabel="training tokens, D", ylabel=ylabel)
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    ax.xaxis.set_major_formatter(lambda value, _: count(value))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if yscale == "log":
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="training tokens, D", ylabel=ylabel)
+    by_counts(ax, yscale=yscale)
     return artists
+
+
+def by_counts(ax: Axes, *, yscale: str = "log") -> None:
+    """Nothing; makes the axes those of counts (logarithmic, 1k and 3k) and of numbers, logarithmic unless said."""
+    ax.set(xscale="log", yscale=yscale)
+    for axis in (ax.xaxis, ax.yaxis) if yscale == "log" else (ax.xaxis,):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(lambda value, _: count(value))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def plot_findings(
@@ -134,7 +138,7 @@ def plot_together(found: Sequence[Together], ax: Axes) -> list[Artist | Errorbar
     return artists
 
 
-def plot_means(curves: Sequence[Curve], ax: Axes, *, xlabel: str, ylabel: str) -> list[Artist | ErrorbarContainer]:
+def plot_means(curves: Sequence[Means], ax: Axes, *, xlabel: str, ylabel: str) -> list[Artist | ErrorbarContainer]:
     """The artists of means with their errors: a line, a colour and a mark for each curve, in their order."""
     artists: list[Artist | ErrorbarContainer] = [
         _line(curve, ax, _LOOKS[i % len(_LOOKS)]) for i, curve in enumerate(curves)
@@ -164,7 +168,7 @@ def _share(held: tuple[int, int] | None) -> float:
     return np.nan if held is None else held[0] / held[1]
 
 
-def _line(curve: Curve, ax: Axes, look: tuple[str, str, Any]) -> ErrorbarContainer:
+def _line(curve: Means, ax: Axes, look: tuple[str, str, Any]) -> ErrorbarContainer:
     """The artist of means with their errors, in a colour, with a mark and a line."""
     ink, mark, dashes = look
     how: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.0, "elinewidth": 0.8}

@@ -1,4 +1,4 @@
-"""A line of means over seeds along an axis, with what it is called."""
+"""Means over seeds along an axis, with what they are called."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class Means:
     """Means over seeds at places `x`, with their standard errors, 0 of one value."""
 
     name: str
@@ -16,11 +16,11 @@ class Curve:
     error: tuple[float, ...]
 
 
-def curve_of(name: str, values: Mapping[float, Sequence[float]]) -> Curve:
-    """The curve of the values at each place."""
+def means_at(name: str, values: Mapping[float, Sequence[float]]) -> Means:
+    """The means of the values at each place."""
     places = sorted(values)
     each = [np.asarray(values[place], np.float64) for place in places]
-    return Curve(
+    return Means(
         name=name,
         x=tuple(places),
         mean=tuple(float(one.mean()) for one in each),
