@@ -14,22 +14,33 @@ from jaxtyping import Array, Float, Int, Key
 
 from simlaw.arithmetic import Place, Plain
 from simlaw.config import Dtype, ModelSpec
+from simlaw.counted import window_means
 from simlaw.model import Params, losses, matrices, with_matrices
 
 #: Tokens of one step: a second derivative keeps several times what a loss does.
 _PART_TOKENS = 1024
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 5))
+@functools.partial(jax.jit, static_argnums=(0, 1, 5, 6))
 def traces(
-    model: ModelSpec, dtype: Dtype, params: Params, windows: Int[Array, "m w"], key: Key[Array, ""], probes: int
+    model: ModelSpec,
+    dtype: Dtype,
+    params: Params,
+    windows: Int[Array, "m w"],
+    key: Key[Array, ""],
+    probes: int,
+    left_out: tuple[int, ...] = (),
 ) -> dict[Place, Float[Array, " k"]]:
-    """The estimates of each probe for every block matrix, of the mean loss of the windows in nats per token."""
+    """The estimates of each probe for every block matrix, of the mean loss of the windows in nats per token.
+
+    Predictions of the tokens `left_out` are not counted.
+    """
     each = next(n for n in range(max(1, _PART_TOKENS // model.context), 0, -1) if windows.shape[0] % n == 0)
     parts = windows.reshape(-1, each, windows.shape[1])
 
     def loss(given: dict[Place, Array], part: Int[Array, "b w"]) -> Float[Array, ""]:
-        return losses(model, with_matrices(params, given), part, Plain(dtype=dtype)).mean()
+        each = losses(model, with_matrices(params, given), part, Plain(dtype=dtype))
+        return window_means(each, part, left_out).mean()
 
     def of_part(part: Int[Array, "b w"]) -> dict[Place, Float[Array, " k"]]:
         found: dict[Place, Array] = hutchinson(lambda given: loss(given, part), matrices(params), key, probes)

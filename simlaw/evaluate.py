@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
 from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, Precision, RunSpec
+from simlaw.counted import window_means
 from simlaw.curvature import traces
 from simlaw.lowprecision import STEPS, arithmetic_of, as_inputs_are, certain, levels_of, on_formats
 from simlaw.model import Params, losses, matrices, with_matrices
@@ -100,6 +101,7 @@ def measure(
     trained, stacks, order = as_trained(run, params), [], []
     plain, arithmetic, together = trained.params, trained.arithmetic, trained.windows
     params = {name: group for name, group in params.items() if name != STEPS}
+    left_out = run.corpus.left_out
     found: dict[int, Float[np.ndarray, " m"]] = {}
     said: dict[int, Mapping[Place, Diagnosis]] = {}
     for kind, at in kinds.items():
@@ -119,11 +121,11 @@ def measure(
             stacks.append({place: as_inputs_are(trained.kind, site.w) for place, site in made.sites.items()})
             order += at
         else:
-            each = _on_formats(run.model, own, made, arithmetic, jnp.asarray(windows), together)
+            each = _on_formats(run.model, own, made, arithmetic, jnp.asarray(windows), together, left_out)
             found |= dict(zip(at, np.asarray(each, np.float64), strict=True))
     alone = jax.tree.map(lambda w: w[None], matrices(plain))
     # float64 from here on: differences of nearly equal losses
-    each = _losses(run.model, arithmetic, params, (alone, *stacks), jnp.asarray(windows), together)
+    each = _losses(run.model, arithmetic, params, (alone, *stacks), jnp.asarray(windows), together, left_out)
     losses = np.asarray(each, np.float64)
     base = losses[0]
     found |= dict(zip(order, losses[1:], strict=True))
@@ -153,7 +155,7 @@ def _curvatures(
         if how is not None:
             own = plain if outliers is None else planted(run.model, plain, outliers)
             seen, key = jnp.asarray(windows[: how.windows]), jax.random.key(how.seed)
-            each = traces(run.model, run.dtype, own, seen, key, how.probes)
+            each = traces(run.model, run.dtype, own, seen, key, how.probes, run.corpus.left_out)
             found[how, outliers] = {place: np.asarray(trace, np.float64) for place, trace in each.items()}
     return found
 
@@ -206,7 +208,7 @@ def _made(
     return jax.vmap(make)(given) if seen is None else jax.lax.map(make, given)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _losses(
     model: ModelSpec,
     arithmetic: AbstractArithmetic,
@@ -214,17 +216,18 @@ def _losses(
     stacks: tuple[dict[Place, Array], ...],
     windows: Int[Array, "m w"],
     together: int | None,
+    left_out: tuple[int, ...],
 ) -> Float[Array, "v m"]:
     """The mean loss of every window with each of the stacked sets of matrices in turn."""
     every = jax.tree.map(lambda *each: jnp.concatenate(each), *stacks)
 
     def of(one: dict[Place, Array]) -> Float[Array, " m"]:
-        return _window_losses(model, with_matrices(params, one), arithmetic, windows, together)
+        return _window_losses(model, with_matrices(params, one), arithmetic, windows, together, left_out)
 
     return jax.lax.map(of, every)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _on_formats(
     model: ModelSpec,
     params: Params,
@@ -232,26 +235,35 @@ def _on_formats(
     trained: AbstractArithmetic,
     windows: Int[Array, "m w"],
     together: int | None,
+    left_out: tuple[int, ...],
 ) -> Float[Array, "v m"]:
     """The mean loss of every window in each of the stacked arithmetics in turn."""
 
     def of(made: OnFormats) -> Float[Array, " m"]:
-        return _window_losses(model, params, replace(made, trained=trained), windows, together)
+        return _window_losses(model, params, replace(made, trained=trained), windows, together, left_out)
 
     return jax.lax.map(of, stacked)
 
 
 def _window_losses(
-    model: ModelSpec, params: Params, arithmetic: AbstractArithmetic, windows: Int[Array, "m w"], together: int | None
+    model: ModelSpec,
+    params: Params,
+    arithmetic: AbstractArithmetic,
+    windows: Int[Array, "m w"],
+    together: int | None,
+    left_out: tuple[int, ...],
 ) -> Float[Array, " m"]:
+    def means(batch: Int[Array, "b w"]) -> Float[Array, " b"]:
+        return window_means(losses(model, params, batch, arithmetic), batch, left_out)
+
     if together is None:
         return jax.lax.map(
-            lambda window: losses(model, params, window[None], arithmetic)[0].mean(),
+            lambda window: means(window[None])[0],
             windows,
             batch_size=max(1, PART_TOKENS // model.context),
         )
     # the last batch is filled up by the first windows, and what they give there is dropped
     filled = jnp.resize(windows, (-(-windows.shape[0] // together) * together, windows.shape[1]))
     batches = filled.reshape(-1, together, windows.shape[1])
-    each = jax.lax.map(lambda batch: losses(model, params, batch, arithmetic).mean(axis=1), batches)
+    each = jax.lax.map(means, batches)
     return each.reshape(-1)[: windows.shape[0]]

@@ -15,6 +15,7 @@ from simlaw.arithmetic import AbstractArithmetic
 from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
+from simlaw.counted import counted
 from simlaw.errors import SimlawError
 from simlaw.evaluate import arithmetic_as_trained, as_trained
 from simlaw.files import write_file
@@ -79,7 +80,8 @@ class LoadedModel:
         """The mean loss in nats per token of a text or of tokens, the first of which is given.
 
         A long one is cut into windows, each predicted from its own tokens alone, as evaluations are; an array (m, w) is
-        m windows of context + 1 tokens. Raises `SimlawError` where there is nothing to predict.
+        m windows of context + 1 tokens. Tokens that the corpus leaves out do not count. Raises `SimlawError` where
+        there is nothing to predict.
         """
         tokens, context = self.tokenizer.encode(what), self.spec.model.context
         if tokens.ndim not in (1, 2) or tokens.shape[-1] < 2 or (tokens.ndim == 2 and tokens.shape[1] > context + 1):
@@ -100,7 +102,11 @@ class LoadedModel:
             [_LOSSES(self.spec.model, self.weights, part, self.arithmetic) for part in _parts(windows)]
         )
         # float64 from here on, as in an evaluation
-        found = each[: len(windows)].astype(np.float64)[np.arange(context) < lengths[:, None]]
+        count = np.arange(context) < lengths[:, None]
+        some = counted(windows, self.spec.corpus.left_out)
+        found = each[: len(windows)].astype(np.float64)[count if some is None else count & some]
+        if not found.size:
+            raise SimlawError(f"none of these tokens counts: no loss is taken of {self.spec.corpus.left_out}")
         return float(found.mean())
 
     def sample(

@@ -14,7 +14,6 @@ from simlaw.config import (
     CalibrationText,
     Corpus,
     Curvature,
-    Graph,
     Method,
     Optimizer,
     Outliers,
@@ -227,8 +226,8 @@ class Sweep(Declared):
 
     @property
     def vocab(self) -> int:
-        """The vocabulary of the corpus: its nodes, or the 256 bytes."""
-        return self.corpus.nodes if isinstance(self.corpus, Graph) else 256
+        """The vocabulary of the corpus."""
+        return self.corpus.vocab
 
     def optimizer(self, recipe: Recipe, width: int, precision: Precision, rate_multiple: float) -> Optimizer:
         """The optimizer of a size in a recipe."""

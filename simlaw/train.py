@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, Key
 from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, Precision, RunSpec, TrunkSpec
 from simlaw.corpora import AbstractCorpus, Stream
+from simlaw.counted import window_means
 from simlaw.devices import along_pack, everywhere, filled, over_data, place, shardings
 from simlaw.history import History
 from simlaw.lowprecision import (
@@ -284,7 +285,8 @@ def _gradient(
         # what is minimised, and the cross-entropy, which is all that histories and evaluations hold
         arithmetic = arithmetic_of(kind, member.levels, shape.dtype, key)
         each, normalizers = losses_and_normalizers(shape.model, params, windows, arithmetic, remat)
-        loss = each.mean()
+        left_out = shape.corpus.left_out
+        loss = window_means(each, windows, left_out).mean() if left_out else each.mean()
         return (loss + shape.z_loss * (normalizers * normalizers).mean() if shape.z_loss else loss), loss
 
     def of_used(

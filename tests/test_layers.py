@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
+        *("accounting", "counted", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq", "packed", "lowprecision"),
         *("averages", "devices", "sharded", "columns", "export", "table", "matrices"),
         "losscurves",
@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
-    "memory",
+    *("memory", "counted"),
     *(
         "product",
         "arithmetic",

@@ -240,7 +240,7 @@ def test_a_text_is_counted_as_often_as_it_is_there(tmp_path, store, monkeypatch,
     for i in range(20):
         (tmp_path / f"{i}.txt").write_text("some line\n" * 10_000)
     text = open_corpus(Text(folder=str(tmp_path), suffixes=(".txt",), held_out=0.2))
-    size = text.epoch_tokens(FAMILY.context)
+    size = text.train.nbytes
 
     def needed():
         layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1, mesh=mesh), store, 1e15)

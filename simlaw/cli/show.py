@@ -9,6 +9,7 @@ import numpy as np
 
 from simlaw.config import Graph, RunSpec
 from simlaw.corpora import open_corpus
+from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import Trained, as_trained
@@ -172,5 +173,5 @@ def _sample(spec: RunSpec, trained: Trained, length: int) -> str:
     window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
     begun = [int(token) for token in window]
     drawn = sample(spec.model, trained.params, begun, length, arithmetic=trained.arithmetic)
-    before, after = (bytes(tokens).decode("utf-8", "replace") for tokens in (window.tolist(), drawn))
-    return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"
+    tokenizer = tokenizer_of(spec.corpus, spec.model.vocab)
+    return f"a held-out window:\n{tokenizer.decode(begun)}\n--- and how the model goes on:\n{tokenizer.decode(drawn)}"

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
+from simlaw.config import Corpus
+from simlaw.counted import window_means
+
 #: Whatever `batch` needs of a corpus: a tree of arrays.
 Data = Any
 
@@ -13,9 +16,15 @@ Data = Any
 class AbstractCorpus(abc.ABC):
     """A source of windows of `context + 1` tokens, of which the last `context` are predicted."""
 
+    spec: Corpus
+    """What was declared: its `vocab`, and the tokens that no loss counts, `left_out`."""
     fingerprint: str
     """Hash of everything that decides the tokens; part of every run's identity."""
-    vocab: int
+
+    @property
+    def vocab(self) -> int:
+        """How many tokens there are: every token is below it."""
+        return self.spec.vocab
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -54,6 +63,24 @@ class AbstractCorpus(abc.ABC):
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """The evaluation windows, the same for every run; raises `SimlawError` where there are too few."""
 
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of what all runs read, where they are worth a thought."""
+        return 0
+
+    @property
+    def entropy(self) -> float | None:
+        """The entropy of the source in nats per token that counts, in closed form; None where nobody knows it."""
+        return None
+
     @abc.abstractmethod
+    def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"] | None:
+        """The exact Bayes loss of each predicted token in nats: -log p(token | the tokens of its window before it).
+
+        None where nobody knows it. Raises `SimlawError` for tokens that the source cannot give, named by position.
+        """
+
     def floor(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, " m"] | None:
-        """The exact Bayes loss of each window in nats per token, or None where it is not known."""
+        """The exact Bayes loss of each window in nats per token that counts, or None where it is not known."""
+        each = self.floor_nll(windows)
+        return None if each is None else window_means(each, windows, self.spec.left_out)

@@ -27,7 +27,6 @@ class GraphCorpus(AbstractCorpus):
     probabilities: Float[np.ndarray, " k"]
     stationary: Float[np.ndarray, " v"]
     fingerprint: str
-    vocab: int
 
     @classmethod
     def build(cls, spec: Graph) -> "GraphCorpus":
@@ -44,7 +43,6 @@ class GraphCorpus(AbstractCorpus):
             probabilities=probabilities,
             stationary=_stationary(transition),
             fingerprint=digest(spec, "walks", _WALKS),
-            vocab=spec.nodes,
         )
 
     @property
@@ -102,10 +100,10 @@ class GraphCorpus(AbstractCorpus):
         own = jax.random.key_data(jax.random.fold_in(jax.random.key(_HELD_OUT), _WALKS))
         return np.asarray(self.batch(self.shared_data(), own, jnp.int32(0), windows, context))
 
-    def floor(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, " m"]:
-        """The exact Bayes loss of each window: the next node depends on the present one alone."""
+    def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
+        """The exact Bayes loss of each step: the next node depends on the present one alone."""
         hit = self.successors[windows[:, :-1]] == windows[:, 1:, None]
-        return -np.log(np.sum(hit * self.probabilities, axis=2)).mean(axis=1)
+        return -np.log(np.sum(hit * self.probabilities, axis=2))
 
 
 def _stationary(transition: Float[np.ndarray, "v v"]) -> Float[np.ndarray, " v"]:

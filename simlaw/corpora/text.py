@@ -51,7 +51,6 @@ class TextCorpus(AbstractCorpus):
     train: UInt8[np.ndarray, " n"]
     test: UInt8[np.ndarray, " m"]
     fingerprint: str
-    vocab: int = 256
 
     @classmethod
     def read(cls, spec: Text) -> "TextCorpus":
@@ -135,6 +134,11 @@ class TextCorpus(AbstractCorpus):
         return (self.train.size - 1) // context * context
 
     @property
+    def resident_bytes(self) -> int:
+        """The training bytes."""
+        return self.train.nbytes
+
+    @property
     def streamed(self) -> bool:
         """Whether the training bytes are too many to lie on a device."""
         return self.train.size > RESIDENT_BYTES
@@ -180,7 +184,7 @@ class TextCorpus(AbstractCorpus):
         start = order(0, there)[:wanted] * context
         return self.test[start[:, None] + np.arange(context + 1)].astype(np.int32)
 
-    def floor(self, windows: Int[np.ndarray, "m w"]) -> None:
+    def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> None:
         """None: nobody knows the entropy of real text."""
         del windows
 

@@ -75,6 +75,31 @@ class Nodes(AbstractTokenizer):
         return [int(token) for token in self.checked(tokens)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Names(AbstractTokenizer):
+    """Tokens by the names that a corpus gives them, with spaces between."""
+
+    names: tuple[str, ...]
+
+    def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
+        """The tokens of names with spaces between, or tokens as they are."""
+        if not isinstance(what, str):
+            return self.checked(what)
+        known = {name: token for token, name in enumerate(self.names)}
+        for name in what.split():
+            if name not in known:
+                raise SimlawError(
+                    f"{name!r} names no token of this corpus: its tokens are {', '.join(self.names[:8])}, …"
+                )
+        return np.array([known[name] for name in what.split()], np.int32)
+
+    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str:
+        """The names with spaces between."""
+        return " ".join(self.names[token] for token in self.checked(tokens))
+
+
 def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
     """The tokenizer of a declared corpus; its files need not be there."""
+    if corpus.names is not None:
+        return Names(vocab=vocab, names=corpus.names)
     return Nodes(vocab=vocab) if isinstance(corpus, Graph) else Bytes(vocab=vocab)

@@ -119,7 +119,7 @@ def lay_out(
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
-    text = corpus.epoch_tokens(family.context) or 0
+    text = corpus.resident_bytes
     # a text is held as files and joined; an accelerator has it once more, a mesh for every shape on each of its devices
     copies = 0 if engine.device == "cpu" else 1
     if engine.mesh:
