@@ -27,4 +27,5 @@ def window_means(each: Float[Any, "b t"], windows: Int[Any, "b w"], left_out: tu
     count = counted(windows, left_out)
     if count is None:
         return each.mean(axis=1)
-    return (each * count).sum(axis=1) / count.sum(axis=1).clip(1).astype(each.dtype)
+    weight = count.astype(each.dtype)
+    return (each * weight).sum(axis=1) / weight.sum(axis=1).clip(1)
