@@ -1,8 +1,10 @@
 """What is to be computed: corpus, model, precision, training, run and evaluation, as values with an identity."""
 
+from simlaw.config.corpus import ZRHM as ZRHM
 from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph
 from simlaw.config.corpus import Text as Text
+from simlaw.config.corpus import ZFact as ZFact
 from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec
 from simlaw.config.evaluation import eval_id as eval_id

@@ -66,4 +66,119 @@ class Graph(AbstractSource):
         return self.nodes
 
 
-Corpus = Text | Graph
+@dataclass(frozen=True, kw_only=True)
+class ZFact(AbstractSource):
+    """Facts of entities that are asked about by Zipf's law (2102.04074, 2404.05405): `<fact>` name relation value.
+
+    Entity k of `entities` has a probability proportional to k^-(1 + `exponent`), and a name of the digits of k - 1 to
+    the `base`; the value of an entity's relation is drawn once, by the seed. A model that stores the commonest facts it
+    has room for has an excess loss of about N^-a, one that knows all facts it has seen about D^-(a / (1 + a)), where a
+    is the exponent.
+    """
+
+    entities: Annotated[int, Between(2, 2**22)] = 65_536
+    relations: Annotated[int, Between(1, 4096)] = 4
+    values: Annotated[int, Between(2, 65_536)] = 256
+    exponent: Annotated[float, Between(-1)] = 1.0
+    base: Annotated[int, Between(2, 4096)] = 16
+    seed: Natural = 0
+
+    @property
+    def name_tokens(self) -> int:
+        """Digits of a name."""
+        digits, most = 1, self.base
+        while most < self.entities:
+            digits, most = digits + 1, most * self.base
+        return digits
+
+    @property
+    def item(self) -> int:
+        """Tokens of one fact: its marker, name, relation and value."""
+        return self.name_tokens + 3
+
+    @property
+    def vocab(self) -> int:
+        """The marker, digits, relations and values."""
+        return 1 + self.base + self.relations + self.values
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The marker before every fact."""
+        return (0,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call each token."""
+        kinds = (("n", self.base), ("r", self.relations), ("v", self.values))
+        return ("<fact>", *(f"{kind}{i}" for kind, count in kinds for i in range(count)))
+
+    def check(self) -> None:
+        if self.entities & (self.entities - 1):
+            low = 1 << (self.entities.bit_length() - 1)
+            raise SimlawError(
+                f"ZFact.entities is {self.entities}: it must be a power of two, so that every probability is exact; "
+                f"take {low} or {2 * low}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZRHM(AbstractSource):
+    """Strings of a random hierarchy of rules (2307.02129, 2406.00048), each behind a `<bos>`; their loss is exact.
+
+    At each of `levels` levels every one of `symbols` symbols has `rules` rules of `branching` symbols each, all of them
+    distinct, so that a string has one derivation. The k-th rule of a symbol has a probability proportional to
+    k^-(1 + `skew`), or all have the same.
+    """
+
+    symbols: Annotated[int, Between(2, 4096)] = 32
+    rules: Count = 4
+    branching: Annotated[int, Between(2, 8)] = 2
+    levels: Annotated[int, Between(1, 12)] = 4
+    skew: Annotated[float, Between(0)] | None = None
+    seed: Natural = 0
+
+    @property
+    def length(self) -> int:
+        """Symbols of a string, T."""
+        return self.branching**self.levels
+
+    @property
+    def item(self) -> int:
+        """Tokens of a string with its marker."""
+        return self.length + 1
+
+    @property
+    def vocab(self) -> int:
+        """The marker and the symbols."""
+        return 1 + self.symbols
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The marker before every string."""
+        return (0,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call each token."""
+        return ("<bos>", *map(str, range(self.symbols)))
+
+    def check(self) -> None:
+        tuples = self.symbols**self.branching
+        if self.rules * self.symbols > tuples:
+            most = self.symbols ** (self.branching - 1)
+            raise SimlawError(
+                f"ZRHM.rules is {self.rules}: {self.symbols} symbols in strings of {self.branching} leave at most "
+                f"{most} distinct rules for each (rules <= symbols^(branching - 1)); lower it, or take more symbols"
+            )
+        if tuples > _MOST_TUPLES or self.length > _LONGEST:
+            raise SimlawError(
+                f"ZRHM has {tuples} strings of {self.branching} symbols at a level, and {self.length} symbols in all: "
+                f"at most {_MOST_TUPLES} and {_LONGEST} are worked out; lower symbols, branching or levels"
+            )
+
+
+#: What of a hierarchy of rules is worked out: its tables have so many entries, its strings so many symbols.
+_MOST_TUPLES = 2**22
+_LONGEST = 2**14
+
+Corpus = Text | Graph | ZFact | ZRHM

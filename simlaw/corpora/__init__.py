@@ -1,12 +1,22 @@
 """Corpora: where training batches and held-out windows come from. `open_corpus` gives the one that a spec declares."""
 
-from simlaw.config import Corpus, Graph
+from simlaw.config import ZRHM, Corpus, Graph, Text, ZFact
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
 from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.text import TextCorpus as TextCorpus
+from simlaw.corpora.zfact import ZFactCorpus as ZFactCorpus
+from simlaw.corpora.zrhm import ZRHMCorpus as ZRHMCorpus
 
 
 def open_corpus(spec: Corpus) -> AbstractCorpus:
     """The corpus that `spec` declares; raises `SimlawError` where its files are missing or too few."""
-    return GraphCorpus.build(spec) if isinstance(spec, Graph) else TextCorpus.read(spec)
+    match spec:
+        case Text():
+            return TextCorpus.read(spec)
+        case Graph():
+            return GraphCorpus.build(spec)
+        case ZFact():
+            return ZFactCorpus.build(spec)
+        case ZRHM():
+            return ZRHMCorpus.build(spec)

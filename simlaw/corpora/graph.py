@@ -5,21 +5,20 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from simlaw.config import Graph
-from simlaw.corpora.abstract import AbstractCorpus, Data
+from simlaw.corpora.abstract import Data
+from simlaw.corpora.fresh import AbstractFresh
 from simlaw.corpora.order import order
-from simlaw.declared import canonical, digest
-from simlaw.errors import SimlawError
+from simlaw.declared import digest
 
-_HELD_OUT = 2**31 - 1  # a stream that no training seed below 2^31 - 1 shares
 #: Keeps the walks of a seed apart from the initial parameters, which are drawn from the same seed.
 _WALKS = 0x77616C6B
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphCorpus(AbstractCorpus):
+class GraphCorpus(AbstractFresh):
     """Walks that start in the stationary distribution; the k-th successor has probability proportional to 1/k."""
 
     spec: Graph
@@ -46,6 +45,16 @@ class GraphCorpus(AbstractCorpus):
         )
 
     @property
+    def apart(self) -> int:
+        """What keeps the walks of a seed apart."""
+        return _WALKS
+
+    @property
+    def shortest(self) -> int:
+        """One step."""
+        return 1
+
+    @property
     def entropy(self) -> float:
         """Nats per token of the source: every node has the same successor probabilities, so theirs."""
         return float(-np.sum(self.probabilities * np.log(self.probabilities)))
@@ -57,31 +66,15 @@ class GraphCorpus(AbstractCorpus):
             f"per token, fresh tokens without end, fingerprint {self.fingerprint}"
         )
 
-    def listing(self) -> str:
-        """The declaration that decides every walk."""
-        return canonical(self.spec) + "\n"
-
-    def epoch_tokens(self, context: int) -> None:
-        """None: every step draws fresh walks."""
-        del context
-
     def shared_data(self) -> Data:
         """Successors and cumulative probabilities."""
         steps = np.cumsum(self.probabilities)[:-1].astype(np.float32)
         start = np.cumsum(self.stationary)[:-1].astype(np.float32)
         return {"successors": jnp.asarray(self.successors), "steps": jnp.asarray(steps), "start": jnp.asarray(start)}
 
-    def seed_data(self, seed: int, context: int) -> Data:
-        """The key of the seed's stream."""
-        del context
-        if seed >= _HELD_OUT:
-            raise SimlawError(f"the seed {seed} is the held-out stream's or above it: take one below {_HELD_OUT}")
-        return jax.random.key_data(jax.random.fold_in(jax.random.key(seed), _WALKS))
-
-    def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
-        """Fresh walks for one step."""
-        key = jax.random.fold_in(jax.random.wrap_key_data(own), step)
-        draws = jax.random.uniform(key, (context + 1, batch))
+    def draw(self, shared: Data, key: Key[Array, ""], windows: int, length: int) -> Int[Array, "b w"]:
+        """Fresh walks."""
+        draws = jax.random.uniform(key, (length, windows))
 
         def walk(node: Array, draw: Array) -> tuple[Array, Array]:
             choice = jnp.searchsorted(shared["steps"], draw, side="right")
@@ -91,14 +84,6 @@ class GraphCorpus(AbstractCorpus):
         first = jnp.searchsorted(shared["start"], draws[0], side="right").astype(jnp.int32)
         _, rest = jax.lax.scan(walk, first, draws[1:])
         return jnp.concatenate([first[None], rest]).T
-
-    def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
-        """Walks of a stream of their own."""
-        windows = tokens // context
-        if windows < 1:
-            raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
-        own = jax.random.key_data(jax.random.fold_in(jax.random.key(_HELD_OUT), _WALKS))
-        return np.asarray(self.batch(self.shared_data(), own, jnp.int32(0), windows, context))
 
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
         """The exact Bayes loss of each step: the next node depends on the present one alone."""
