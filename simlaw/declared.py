@@ -217,6 +217,8 @@ def _name(hint: Any) -> str:
         return f"a number {typing.get_args(hint)[1]}"
     if typing.get_origin(hint) is tuple:
         return f"a tuple of {_name(typing.get_args(hint)[0])}"
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if hint is types.NoneType:
         return "None"
     return {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}.get(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from simlaw.accounting import leaves, parameters
 from simlaw.config import EMA, SGD, EvalSpec, ModelSpec, RunSpec
+from simlaw.corpora.array import small
 from simlaw.devices import DeviceMesh, held
 from simlaw.evaluate import PART_TOKENS
 from simlaw.lowprecision import changes
@@ -76,7 +77,8 @@ def need_of(
     shape = replace(shape_of(spec), batch=batch or spec.batch)
     tokens = part_tokens(shape, side_by_side) / mesh.data
     inside = activations(spec.model, remat) * (1 - _DIVIDED + _DIVIDED / mesh.model)
-    windows = 3 * DISPATCH_STEPS * shape.batch * (spec.model.context + 1) if streamed else 0
+    token = small(spec.model.vocab).itemsize if streamed else 0
+    windows = 3 * DISPATCH_STEPS * shape.batch * (spec.model.context + 1) * token
     rounded = changes(spec.precision)
     ptq = sum(e.ptq is not None for e in evals) // max(1, len({e.average for e in evals}))
     return Need(

@@ -247,7 +247,7 @@ def test_a_text_is_counted_as_often_as_it_is_there(tmp_path, store, monkeypatch,
         return layout.worker_bytes, layout.pack_size
 
     resident, members = needed()
-    monkeypatch.setattr("simlaw.corpora.text.RESIDENT_BYTES", text.train.size - 1)
+    monkeypatch.setattr("simlaw.corpora.array.RESIDENT_BYTES", text.train.size - 1)
     windows = members * 3 * 64 * 8 * 17  # steps, sequences of a batch, context and one more
     assert windows < size / 2
     assert copies * size - windows <= resident - needed()[0] <= copies * size

@@ -62,7 +62,7 @@ def test_an_evaluation_takes_what_is_estimated():
         {place: jax.ShapeDtypeStruct((n, *w.shape), jnp.float32) for place, w in matrices(tree).items()} for n in (1, 7)
     )
     windows = jax.ShapeDtypeStruct((64, 65), jnp.int32)
-    found = _losses.lower(MODEL, FLOAT32, tree, stacks, windows, None).compile().memory_analysis()
+    found = _losses.lower(MODEL, FLOAT32, tree, stacks, windows, None, ()).compile().memory_analysis()
     evals = (tiny_eval(), *(tiny_eval(ptq=ptq) for ptq in PTQS))
     within(need_of(SPEC, evals).evaluation, found.temp_size_in_bytes)
 

@@ -55,7 +55,7 @@ def test_a_streamed_text_trains_to_the_same_bits(text, monkeypatch):
         return program, jax.tree.map(np.asarray, state), np.concatenate(seen, axis=1)
 
     _, resident, losses = train()
-    monkeypatch.setattr("simlaw.corpora.text.RESIDENT_BYTES", text.train.size - 1)
+    monkeypatch.setattr("simlaw.corpora.array.RESIDENT_BYTES", text.train.size - 1)
     program, streamed, same = train()
     assert program.shared == ()
     assert np.array_equal(losses, same)

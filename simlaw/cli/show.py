@@ -174,4 +174,8 @@ def _sample(spec: RunSpec, trained: Trained, length: int) -> str:
     begun = [int(token) for token in window]
     drawn = sample(spec.model, trained.params, begun, length, arithmetic=trained.arithmetic)
     tokenizer = tokenizer_of(spec.corpus, spec.model.vocab)
-    return f"a held-out window:\n{tokenizer.decode(begun)}\n--- and how the model goes on:\n{tokenizer.decode(drawn)}"
+    before, after = (
+        found if isinstance(found, str) else " ".join(map(str, found))
+        for found in map(tokenizer.decode, (begun, drawn))
+    )
+    return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"

@@ -4,6 +4,7 @@ from simlaw.config.corpus import ZRHM as ZRHM
 from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph
 from simlaw.config.corpus import Text as Text
+from simlaw.config.corpus import Tokens as Tokens
 from simlaw.config.corpus import ZFact as ZFact
 from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec

@@ -1,7 +1,7 @@
 """Where tokens come from, as declared."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from simlaw.declared import Between, Count, Declared, Fraction, Natural, Positive
 from simlaw.errors import SimlawError
@@ -10,10 +10,11 @@ from simlaw.errors import SimlawError
 class AbstractSource(Declared):
     """What every declared corpus has besides its fields."""
 
-    @property
-    def vocab(self) -> int:
-        """How many tokens there are: every token is below it."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # a dataclass would take it for the default of a field of that name
+
+        @property
+        def vocab(self) -> int:
+            """How many tokens there are: every token is below it."""
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -43,6 +44,22 @@ class Text(AbstractSource):
     def vocab(self) -> int:
         """The bytes."""
         return 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(AbstractSource):
+    """A person's own tokens, as two files: one to train on, and one held out.
+
+    A `.bin` file is little-endian integers of `dtype` (by default uint16 where `vocab` is at most 65,536, else uint32),
+    with or without the header of llm.c, which says it too; a `.npy` file is one dimension of any integers. Where the
+    files lie, and in which form, is no part of a run's identity: their tokens and `vocab` are. `epochs` is as in Text.
+    """
+
+    train: str = field(default="train.bin", metadata={"identity": False})
+    held_out: str = field(default="val.bin", metadata={"identity": False})
+    vocab: Annotated[int, Between(2, 2**31)]
+    dtype: Literal["uint8", "uint16", "uint32"] | None = field(default=None, metadata={"identity": False})
+    epochs: Positive = field(default=1.0, metadata={"identity": False})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,4 +198,4 @@ class ZRHM(AbstractSource):
 _MOST_TUPLES = 2**22
 _LONGEST = 2**14
 
-Corpus = Text | Graph | ZFact | ZRHM
+Corpus = Text | Tokens | Graph | ZFact | ZRHM

@@ -1,10 +1,11 @@
 """Corpora: where training batches and held-out windows come from. `open_corpus` gives the one that a spec declares."""
 
-from simlaw.config import ZRHM, Corpus, Graph, Text, ZFact
+from simlaw.config import ZRHM, Corpus, Graph, Text, Tokens, ZFact
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
 from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.text import TextCorpus as TextCorpus
+from simlaw.corpora.tokens import TokenCorpus as TokenCorpus
 from simlaw.corpora.zfact import ZFactCorpus as ZFactCorpus
 from simlaw.corpora.zrhm import ZRHMCorpus as ZRHMCorpus
 
@@ -14,6 +15,8 @@ def open_corpus(spec: Corpus) -> AbstractCorpus:
     match spec:
         case Text():
             return TextCorpus.read(spec)
+        case Tokens():
+            return TokenCorpus.read(spec)
         case Graph():
             return GraphCorpus.build(spec)
         case ZFact():

@@ -63,10 +63,19 @@ class AbstractCorpus(abc.ABC):
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """The evaluation windows, the same for every run; raises `SimlawError` where there are too few."""
 
+    def check_apart(self) -> None:
+        """Nothing; a corpus of given parts raises `SimlawError` where the held-out one is in the training one too."""
+        return
+
     @property
     def resident_bytes(self) -> int:
         """Bytes of what all runs read, where they are worth a thought."""
         return 0
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes of the host's memory that a process takes for it: what it is made of, and what all runs read."""
+        return 2 * self.resident_bytes
 
     @property
     def entropy(self) -> float | None:

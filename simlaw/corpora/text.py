@@ -1,7 +1,6 @@
 """Text: a person's own UTF-8 files as bytes; by default the Python standard library's source on this machine."""
 
 import csv
-import functools
 import hashlib
 import io
 import os
@@ -10,21 +9,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import UInt8
 
 from simlaw.config import Text
-from simlaw.corpora.abstract import AbstractCorpus, Data
-from simlaw.corpora.order import order
+from simlaw.corpora.array import AbstractArrayCorpus
 from simlaw.errors import SimlawError
 
 #: Parts of a Python installation that are not the standard library, or that differ between builds of one version.
 _NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__")
 _BUILD_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
-#: Training bytes beyond this stay on the host and are streamed; below it, 32-bit positions are enough for all of them.
-RESIDENT_BYTES = 2**30
 _SEPARATOR = b"\x00"  # no text file holds it, so a model can tell where a file begins
 #: JAX takes an array that begins at a multiple of so many bytes for one of the CPU's, and copies any other.
 _ALIGNED = 64
@@ -41,7 +35,7 @@ class TextFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextCorpus(AbstractCorpus):
+class TextCorpus(AbstractArrayCorpus):
     """Bytes of text files; the held-out part is whole files, chosen by the hash of their paths."""
 
     spec: Text
@@ -110,6 +104,21 @@ class TextCorpus(AbstractCorpus):
             fingerprint=hashlib.sha256(hashed.encode()).hexdigest()[:16],
         )
 
+    @property
+    def unit(self) -> str:
+        """Bytes."""
+        return "bytes"
+
+    @property
+    def more(self) -> tuple[str, str]:
+        """More files."""
+        return "add text", "add files, raise Text(held_out=…)"
+
+    @property
+    def held_out_part(self) -> str:
+        """Whole files."""
+        return "the held-out part (whole files, chosen by the hash of their paths)"
+
     def describe(self) -> str:
         """One clause for people: what it holds, how much, and its fingerprint."""
         what = "Python standard library" if self.spec.folder is None else self.folder
@@ -128,65 +137,6 @@ class TextCorpus(AbstractCorpus):
         writer.writerows((f.path, f.size, f.sha256, "held out" if f.held_out else "train") for f in self.files)
         writer.writerows((path, "", "", why) for path, why in self.skipped)
         return out.getvalue()
-
-    def epoch_tokens(self, context: int) -> int:
-        """Training tokens before any repeats: whole windows, each token predicted once."""
-        return (self.train.size - 1) // context * context
-
-    @property
-    def resident_bytes(self) -> int:
-        """The training bytes."""
-        return self.train.nbytes
-
-    @property
-    def streamed(self) -> bool:
-        """Whether the training bytes are too many to lie on a device."""
-        return self.train.size > RESIDENT_BYTES
-
-    def shared_data(self) -> Data:
-        """The training bytes, one array for all programs; nothing where they are streamed."""
-        return () if self.streamed else self._resident
-
-    @functools.cached_property
-    def _resident(self) -> UInt8[Array, " n"]:
-        return jax.device_put(self.train)
-
-    def seed_data(self, seed: int, context: int) -> Data:
-        """The order in which the seed sees the training windows."""
-        windows = self.epoch_tokens(context) // context
-        if windows < 1:
-            raise SimlawError(
-                f"the corpus has {self.train.size} bytes to train on, less than one window of {context + 1}: add text"
-            )
-        return order(seed, windows)
-
-    def batch(self, shared: Data, own: Data, step: Int[Array, ""], batch: int, context: int) -> Int[Array, "b w"]:
-        """The windows of one step; an epoch is one pass in the seed's order, and the next repeats it."""
-        place = (step * batch + jnp.arange(batch)) % own.shape[0]
-        start = own[place] * context
-        return shared[start[:, None] + jnp.arange(context + 1)[None, :]].astype(jnp.int32)
-
-    def gather(self, own: Data, step: int, steps: int, batch: int, context: int) -> UInt8[np.ndarray, "s b w"]:
-        """The bytes of the windows that `batch` gives for so many steps from `step` on."""
-        place = (step * batch + np.arange(steps * batch)) % own.shape[0]
-        every = np.lib.stride_tricks.sliding_window_view(self.train, context + 1)  # a view: no position is written out
-        return every[own[place].astype(np.int64) * context].reshape(steps, batch, context + 1)
-
-    def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
-        """The evaluation windows, spread over the held-out files; the same for every run."""
-        wanted, there = tokens // context, max(0, (self.test.size - 1) // context)
-        if not 0 < wanted <= there:
-            raise SimlawError(
-                f"the evaluation wants {tokens} tokens in windows of {context}, and the held-out part (whole files, "
-                f"chosen by the hash of their paths) has {there * context}: add files, raise Text(held_out=…), or "
-                "evaluate on fewer tokens"
-            )
-        start = order(0, there)[:wanted] * context
-        return self.test[start[:, None] + np.arange(context + 1)].astype(np.int32)
-
-    def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> None:
-        """None: nobody knows the entropy of real text."""
-        del windows
 
 
 def _walk(folder: Path, suffixes: tuple[str, ...], library: bool) -> list[tuple[str, ...]]:

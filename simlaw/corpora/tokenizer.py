@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from simlaw.config import Corpus, Graph
+from simlaw.config import Corpus, Graph, Tokens
 from simlaw.errors import SimlawError
 
 
@@ -61,17 +61,19 @@ class Bytes(AbstractTokenizer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nodes(AbstractTokenizer):
-    """The numbers of a graph's nodes, as they are."""
+class Numbers(AbstractTokenizer):
+    """Numbers as they are, such as a graph's nodes; `why` no text will do."""
+
+    why: str
 
     def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
-        """The nodes as an array."""
+        """The numbers as an array."""
         if isinstance(what, str | bytes):
-            raise SimlawError(f"{what!r} is text, and this model walks on a graph: give nodes, such as [0, 3, 7]")
+            raise SimlawError(f"{what!r} is text, and {self.why}, such as [0, 3, 7]")
         return self.checked(what)
 
     def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> list[int]:
-        """The nodes as a list."""
+        """The numbers as a list."""
         return [int(token) for token in self.checked(tokens)]
 
 
@@ -102,4 +104,8 @@ def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
     """The tokenizer of a declared corpus; its files need not be there."""
     if corpus.names is not None:
         return Names(vocab=vocab, names=corpus.names)
-    return Nodes(vocab=vocab) if isinstance(corpus, Graph) else Bytes(vocab=vocab)
+    if isinstance(corpus, Graph):
+        return Numbers(vocab=vocab, why="this model walks on a graph: give nodes")
+    if isinstance(corpus, Tokens):
+        return Numbers(vocab=vocab, why="this model was trained on token files: give tokens of their tokenizer")
+    return Bytes(vocab=vocab)

@@ -120,13 +120,13 @@ def lay_out(
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
     text = corpus.resident_bytes
-    # a text is held as files and joined; an accelerator has it once more, a mesh for every shape on each of its devices
+    # an accelerator has a text once more than the host, a mesh for every shape on each of its devices
     copies = 0 if engine.device == "cpu" else 1
     if engine.mesh:
         copies = len(shapes) * (math.prod(engine.mesh) if engine.device == "cpu" else 1)
     shared = _Shared(bytes=0.0 if corpus.streamed else float(copies * text), streamed=corpus.streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
-        shared = replace(shared, bytes=shared.bytes + 2 * text + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
+        shared = replace(shared, bytes=shared.bytes + corpus.host_bytes + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
 
     def largest(members: int | Mapping[Shape, int]) -> float:
         return max(

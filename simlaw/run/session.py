@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from simlaw.config import Text
+from simlaw.config import Text, Tokens
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
@@ -40,7 +40,10 @@ class Session:
         for seed in {cell.spec.seed for cell in plan.cells}:
             corpus.seed_data(seed, file.sweep.family.context)
         _enough(file.sweep, corpus, plan)
-        return cls(file=file, corpus=corpus, plan=plan, store=Store(root=default_root()))
+        store = Store(root=default_root())
+        if not store.has("corpus", corpus.fingerprint):  # what is in the store was looked through before
+            corpus.check_apart()
+        return cls(file=file, corpus=corpus, plan=plan, store=store)
 
     @property
     def committed(self) -> Table | None:
@@ -76,7 +79,7 @@ class Session:
 def _enough(sweep: Sweep, corpus: AbstractCorpus, plan: Plan) -> None:
     """Raise `SimlawError` where the longest run takes more passes over the text than the corpus declares."""
     epoch = corpus.epoch_tokens(sweep.family.context)
-    if epoch is None or not isinstance(sweep.corpus, Text):
+    if epoch is None or not isinstance(sweep.corpus, Text | Tokens):
         return
     wanted = max(cell.spec.tokens for cell in plan.cells)
     if wanted > epoch * sweep.corpus.epochs:
@@ -86,5 +89,5 @@ def _enough(sweep: Sweep, corpus: AbstractCorpus, plan: Plan) -> None:
         raise SimlawError(
             f"the longest run wants {wanted} tokens of the text, and {passes} "
             f"{int(epoch * sweep.corpus.epochs)}: plan fewer tokens, add text, or allow repeats with "
-            f"Text(epochs={math.ceil(100 * wanted / epoch) / 100:g})"
+            f"{type(sweep.corpus).__name__}(epochs={math.ceil(100 * wanted / epoch) / 100:g})"
         )
