@@ -7,8 +7,9 @@ import numpy as np
 
 from simlaw.arithmetic import Place
 from simlaw.config import EvalSpec, RateDistortion
+from simlaw.details import Detail
 from simlaw.evaluate import Measurement
-from simlaw.matrices import COLUMNS, MatrixRow
+from simlaw.matrices import COLUMNS
 from simlaw.table import Row
 
 
@@ -44,9 +45,9 @@ def diagnosed(evaluation: EvalSpec, found: Measurement | None, shapes: Mapping[P
     }
 
 
-def of_matrices(run: str, evaluation: str, found: Measurement, shapes: Mapping[Place, Any]) -> list[MatrixRow]:
+def of_matrices(run: str, evaluation: str, found: Measurement, shapes: Mapping[Place, Any]) -> list[Detail]:
     """The rows of the matrices of one evaluation, named by its run and itself; none where nothing is known of them."""
-    rows: list[MatrixRow] = []
+    rows: list[Detail] = []
     for place, leaf in shapes.items():
         one, trace = found.matrices.get(place), found.traces.get(place)
         if one is None and trace is None:

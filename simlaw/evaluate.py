@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
 from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, Precision, RunSpec
+from simlaw.corpora import Stratum
 from simlaw.counted import window_means
 from simlaw.curvature import traces
 from simlaw.lowprecision import STEPS, arithmetic_of, as_inputs_are, certain, levels_of, on_formats
@@ -22,6 +23,15 @@ from simlaw.ptq import Diagnosis, Numbers, OnFormats, examined, numbers_of, plan
 PART_TOKENS = 2048
 #: Kinds of quantization whose programs are kept: a process crashes at more than 65,530 pieces of memory on Linux.
 _KINDS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The mean loss of the tokens of a stratum in nats per token, with its standard error over them."""
+
+    tokens: int
+    loss: float
+    loss_se: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,8 @@ class Measurement:
     """The diagnosis of each block matrix, as plain numbers, where it was quantized."""
     traces: Mapping[Place, Float[np.ndarray, " k"]] = field(default_factory=dict)
     """The probes of the Hessian's trace in each block matrix, where its curvature was wanted."""
+    parts: tuple[Part, ...] = ()
+    """The losses of the corpus's strata."""
 
     @property
     def finite(self) -> bool:
@@ -85,13 +97,15 @@ def measure(
     evals: Sequence[EvalSpec],
     floor: Float[np.ndarray, " m"] | None,
     calibration: Callable[[CalibrationText], Int[np.ndarray, "b t"]] | None = None,
+    strata: Sequence[Stratum] = (),
 ) -> tuple[Measurement, ...]:
     """The measurement of each evaluation; each kind is made in one dispatch.
 
     A run that trained in low precision is "as trained" with every role so, and what a quantization does not touch stays
     as it was trained; curvature is that of the weights as trained between inputs as they are. Standard errors are over
     windows, whose tokens are not independent; there are two windows at least. `floor` is the exact Bayes loss of each
-    window, `calibration` gives the windows that a method looks at, where any does. Raises `SimlawError` where outliers
+    window, `calibration` gives the windows that a method looks at, where any does; the `strata` are measured besides.
+    Raises `SimlawError` where outliers
     are to be planted that would change what the model computes.
     """
     kinds: dict[PTQ, list[int]] = {}
@@ -103,6 +117,8 @@ def measure(
     params = {name: group for name, group in params.items() if name != STEPS}
     left_out = run.corpus.left_out
     found: dict[int, Float[np.ndarray, " m"]] = {}
+    parts: dict[int, tuple[Part, ...]] = {}
+    apart = _Apart.of(strata)
     said: dict[int, Mapping[Place, Diagnosis]] = {}
     for kind, at in kinds.items():
         given: Numbers = jax.tree.map(lambda *each: np.stack(each), *(numbers_of(_ptq(evals[i])) for i in at))
@@ -123,12 +139,20 @@ def measure(
         else:
             each = _on_formats(run.model, own, made, arithmetic, jnp.asarray(windows), together, left_out)
             found |= dict(zip(at, np.asarray(each, np.float64), strict=True))
+            if apart is not None:
+                every = _on_formats(run.model, own, made, arithmetic, apart.windows, together, None)
+                parts |= dict(zip(at, apart.parts(every), strict=True))
     alone = jax.tree.map(lambda w: w[None], matrices(plain))
     # float64 from here on: differences of nearly equal losses
     each = _losses(run.model, arithmetic, params, (alone, *stacks), jnp.asarray(windows), together, left_out)
     losses = np.asarray(each, np.float64)
     base = losses[0]
     found |= dict(zip(order, losses[1:], strict=True))
+    of_base: tuple[Part, ...] = ()
+    if apart is not None:
+        every = _losses(run.model, arithmetic, params, (alone, *stacks), apart.windows, together, None)
+        of_base, *others = apart.parts(every)
+        parts |= dict(zip(order, others, strict=True))
     weights = with_matrices(plain, {p: as_inputs_are(trained.kind, w) for p, w in matrices(plain).items()})
     curved = _curvatures(run, weights, windows, evals)
     return tuple(
@@ -136,9 +160,42 @@ def measure(
             _measurement(found.get(i, base), base, floor),
             matrices=said.get(i, {}),
             traces=curved.get(_curved(spec), {}),
+            parts=parts.get(i, of_base),
         )
         for i, spec in enumerate(evals)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Apart:
+    """The windows of all strata together, and where the tokens of each lie."""
+
+    windows: Int[Array, "m w"]
+    looked_at: tuple[tuple[slice, Bool[np.ndarray, "_ t"]], ...]
+
+    @classmethod
+    def of(cls, strata: Sequence[Stratum]) -> "_Apart | None":
+        """None where there are no strata."""
+        if not strata:
+            return None
+        ends = np.cumsum([len(stratum.windows) for stratum in strata]).tolist()
+        places = [slice(end - len(stratum.windows), end) for end, stratum in zip(ends, strata, strict=True)]
+        return cls(
+            windows=jnp.asarray(np.concatenate([stratum.windows for stratum in strata])),
+            looked_at=tuple((place, stratum.looked_at) for place, stratum in zip(places, strata, strict=True)),
+        )
+
+    def parts(self, each: Float[Array, "v m t"]) -> list[tuple[Part, ...]]:
+        """What each variant's losses are in every stratum."""
+        return [
+            tuple(_part(variant[place][tokens]) for place, tokens in self.looked_at)
+            for variant in np.asarray(each, np.float64)
+        ]
+
+
+def _part(losses: Float[np.ndarray, " n"]) -> Part:
+    error = _standard_error(losses) if losses.size > 1 else float("nan")
+    return Part(tokens=losses.size, loss=float(losses.mean()), loss_se=error)
 
 
 def _curved(spec: EvalSpec) -> tuple[Curvature | None, Outliers | None]:
@@ -216,12 +273,15 @@ def _losses(
     stacks: tuple[dict[Place, Array], ...],
     windows: Int[Array, "m w"],
     together: int | None,
-    left_out: tuple[int, ...],
-) -> Float[Array, "v m"]:
-    """The mean loss of every window with each of the stacked sets of matrices in turn."""
+    left_out: tuple[int, ...] | None,
+) -> Float[Array, "v m *t"]:
+    """The mean loss of every window with each of the stacked sets of matrices in turn.
+
+    Where `left_out` is None, the loss of each of its tokens.
+    """
     every = jax.tree.map(lambda *each: jnp.concatenate(each), *stacks)
 
-    def of(one: dict[Place, Array]) -> Float[Array, " m"]:
+    def of(one: dict[Place, Array]) -> Float[Array, "m *t"]:
         return _window_losses(model, with_matrices(params, one), arithmetic, windows, together, left_out)
 
     return jax.lax.map(of, every)
@@ -235,11 +295,11 @@ def _on_formats(
     trained: AbstractArithmetic,
     windows: Int[Array, "m w"],
     together: int | None,
-    left_out: tuple[int, ...],
-) -> Float[Array, "v m"]:
-    """The mean loss of every window in each of the stacked arithmetics in turn."""
+    left_out: tuple[int, ...] | None,
+) -> Float[Array, "v m *t"]:
+    """The mean loss of every window, or of each of its tokens, in each of the stacked arithmetics in turn."""
 
-    def of(made: OnFormats) -> Float[Array, " m"]:
+    def of(made: OnFormats) -> Float[Array, "m *t"]:
         return _window_losses(model, params, replace(made, trained=trained), windows, together, left_out)
 
     return jax.lax.map(of, stacked)
@@ -251,10 +311,11 @@ def _window_losses(
     arithmetic: AbstractArithmetic,
     windows: Int[Array, "m w"],
     together: int | None,
-    left_out: tuple[int, ...],
-) -> Float[Array, " m"]:
-    def means(batch: Int[Array, "b w"]) -> Float[Array, " b"]:
-        return window_means(losses(model, params, batch, arithmetic), batch, left_out)
+    left_out: tuple[int, ...] | None,
+) -> Float[Array, "m *t"]:
+    def means(batch: Int[Array, "b w"]) -> Float[Array, "b *t"]:
+        each = losses(model, params, batch, arithmetic)
+        return each if left_out is None else window_means(each, batch, left_out)
 
     if together is None:
         return jax.lax.map(
@@ -266,4 +327,4 @@ def _window_losses(
     filled = jnp.resize(windows, (-(-windows.shape[0] // together) * together, windows.shape[1]))
     batches = filled.reshape(-1, together, windows.shape[1])
     each = jax.lax.map(means, batches)
-    return each.reshape(-1)[: windows.shape[0]]
+    return each.reshape(-1, *each.shape[2:])[: windows.shape[0]]

@@ -28,6 +28,7 @@ from simlaw.config import (
     run_id,
     trunk_id,
 )
+from simlaw.corpora import Stratum
 from simlaw.declared import canonical
 from simlaw.diagnosed import diagnosed, of_matrices
 from simlaw.evaluate import Measurement
@@ -36,6 +37,7 @@ from simlaw.matrices import Matrices
 from simlaw.model import matrices
 from simlaw.plan import shapes_of
 from simlaw.schema import QUANTIZATION
+from simlaw.strata import Strata
 from simlaw.table import Row
 from simlaw.train import last_rate
 from simlaw.version import __version__
@@ -60,6 +62,29 @@ def matrix_rows(spec: RunSpec, fingerprint: str, evals: Sequence[EvalSpec], foun
     run, shapes = run_id(spec, fingerprint), matrices(shapes_of(spec.model))
     each = (of_matrices(run, eval_id(run, e), m, shapes) for e, m in zip(evals, found, strict=True) if m.finite)
     return Matrices(rows=tuple(row for rows in each for row in rows))
+
+
+def stratum_rows(
+    spec: RunSpec, fingerprint: str, evals: Sequence[EvalSpec], found: Sequence[Measurement], strata: Sequence[Stratum]
+) -> Strata:
+    """What each evaluation's loss is on the items of each stratum."""
+    run = run_id(spec, fingerprint)
+    return Strata(
+        rows=tuple(
+            {
+                "run_id": run,
+                "eval_id": eval_id(run, evaluation),
+                **{name: getattr(stratum, name) for name in ("axis", "low", "high", "items")},
+                "tokens": part.tokens,
+                "loss": part.loss,
+                "loss_se": part.loss_se if part.tokens > 1 else None,
+                "floor": stratum.floor,
+            }
+            for evaluation, measured in zip(evals, found, strict=True)
+            if measured.finite
+            for stratum, part in zip(strata, measured.parts, strict=True)
+        )
+    )
 
 
 def diverged_rows(

@@ -269,6 +269,11 @@ class SweepFile:
         return self._place / "curves.csv"
 
     @property
+    def strata(self) -> Path:
+        """The losses of its committed rows on items of one kind, where its corpus has kinds."""
+        return self._place / "strata.csv"
+
+    @property
     def law(self) -> Path:
         """Its committed fit."""
         return self._place / "law.json"

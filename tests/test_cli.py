@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.cli.show import rows_shown
 from simlaw.losscurves import read_curves
-from simlaw.matrices import parse_matrices
+from simlaw.matrices import Matrices
 from simlaw.run.journal import TIMED
 from simlaw.run.session import Session
 from simlaw.table import read_table
@@ -104,7 +104,7 @@ def test_matrices_are_written_layer_by_layer(call, project, tmp_path):
     said = call("table", "smoke", "--own", "--matrices", str(path))
     assert said.exit_code == 0, said.output
     quantized = [row for row in read_table(project / ".simlaw" / "out" / "smoke" / "table.csv") if row["ptq_bits"]]
-    found = parse_matrices(path.read_text())
+    found = Matrices.parse(path.read_text())
     assert said.output == f"{len(found)} matrices of 108 evaluations in {path}; the table has 108 quantized rows\n"
     assert {row["eval_id"] for row in found.rows} == {row["eval_id"] for row in quantized}
     one = [row for row in found.rows if row["eval_id"] == quantized[0]["eval_id"]]

@@ -28,7 +28,7 @@ from simlaw.curvature import hutchinson, traces
 from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
 from simlaw.formats import FLOATS, NF4, Float, Int, PerGroup, PerToken, PowerOfTwo, Quantizer
-from simlaw.matrices import parse_matrices
+from simlaw.matrices import Matrices
 from simlaw.model import init, logits, losses, matrices, with_matrices
 from simlaw.ptq import calibration_windows, examined, numbers_of, planted
 from simlaw.ptq.diagnosis import diagnosis
@@ -269,7 +269,7 @@ def test_rows_say_what_was_done_to_the_matrices(corpus):
     assert inputs["delta_quadratic"] is None
     table = make_table(rows)
     of_matrices = matrix_rows(tiny_run(), "f", evals, found)
-    assert parse_matrices(of_matrices.to_csv()) == of_matrices
+    assert Matrices.parse(of_matrices.to_csv()) == of_matrices
     mine = [row for row in of_matrices.rows if row["eval_id"] == rtn["eval_id"]]
     assert [row["matrix"] for row in mine] == ["qkv", "out", "gate_up", "down"]
     assert sum(row["hessian_trace"] for row in mine) == pytest.approx(rtn["hessian_trace"], rel=1e-5)

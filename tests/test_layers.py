@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("accounting", "counted", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
         *("store", "checkpoint", "history", "ptq", "packed", "lowprecision"),
-        *("averages", "devices", "sharded", "columns", "export", "table", "matrices"),
+        *("averages", "devices", "sharded", "columns", "export", "table", "details", "matrices", "strata"),
         "losscurves",
     ),
     (

@@ -120,3 +120,20 @@ def test_refusals(make, words):
 
 def wrong_value():
     return 7 + (facts(**SMALL).values[5, 2] + 1) % 7
+
+
+def test_strata_are_facts_of_octaves_of_ranks_and_look_at_their_values():
+    corpus = facts()
+    strata = corpus.strata(15)  # two facts, and a marker over
+    assert [(each.low, each.high) for each in strata[:3]] == [(1, 1), (2, 3), (4, 7)]
+    assert (strata[-1].low, strata[-1].high) == (32_768, 65_536)
+    assert sum(each.items for each in strata) == 65_536 * 4
+    for each in strata:
+        assert each.windows.shape[1] == 16
+        assert each.looked_at.sum() == min(each.items, 128)
+        window, place = np.nonzero(each.looked_at)
+        known = np.stack([each.windows[window, place + 1 - j] for j in range(6, -1, -1)], axis=1)
+        assert len(np.unique(known, axis=0)) == len(known)
+        assert (corpus.floor_nll(known)[:, -1] == each.floor).all()  # facts of this corpus, whose values follow
+        rank = 1 + (known[:, 1:5] - 1) @ 16 ** np.arange(3, -1, -1)
+        assert ((rank >= each.low) & (rank <= each.high)).all()

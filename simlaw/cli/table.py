@@ -7,9 +7,11 @@ import click
 from simlaw.cli.options import own_option, sweep_argument
 from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
+from simlaw.matrices import Matrices
 from simlaw.run.curves import stored_curves
 from simlaw.run.session import Session
-from simlaw.run.work import stored_matrices
+from simlaw.run.work import stored_details
+from simlaw.strata import Strata
 from simlaw.table import Table
 
 
@@ -31,7 +33,8 @@ def command(sweep: str, own: bool, write: bool, out: Path | None, matrices: Path
     Of matrices the table has means; --matrices writes their own numbers, of the rows that were made in this store.
 
     With --write, committed rows that do not match (another corpus, an older definition) stay in the file, and the loss
-    curves of the runs whose histories are in this store go into curves.csv beside it; `simlaw health` reads them.
+    curves of the runs whose histories are in this store go into curves.csv beside it; `simlaw health` reads them. Where
+    the corpus has items of several kinds, the losses on each go into strata.csv.
 
     \b
     Example:
@@ -58,11 +61,13 @@ def command(sweep: str, own: bool, write: bool, out: Path | None, matrices: Path
     )
     if write:
         click.echo(_write_curves(session, rows, own))
+        if said := _write_strata(session, rows):
+            click.echo(said)
 
 
 def _write_matrices(session: Session, rows: Table, path: Path) -> str:
     """What to say of the matrices of these rows; writes them, where there are any."""
-    found = stored_matrices(session.store, rows)
+    found = stored_details(session.store, rows, Matrices)
     told, asked = len({row["eval_id"] for row in found.rows}), sum(row["ptq_bits"] is not None for row in rows)
     if not told:
         raise SimlawError(
@@ -71,6 +76,20 @@ def _write_matrices(session: Session, rows: Table, path: Path) -> str:
         )
     found.write(path)
     return f"{len(found)} matrices of {told} evaluations in {path}; the table has {asked} quantized rows"
+
+
+def _write_strata(session: Session, rows: Table) -> str:
+    """What to say of the strata of these rows; writes those of the store, and those that were written before."""
+    path = session.file.strata
+    here = stored_details(session.store, rows, Strata)
+    known = {row["eval_id"] for row in here.rows}
+    before = Strata.parse(path.read_text()).of(row["eval_id"] for row in rows) if path.is_file() else Strata()
+    whole = Strata(rows=(*(row for row in before.rows if row["eval_id"] not in known), *here.rows))
+    if not len(whole):
+        return ""
+    place = {row["eval_id"]: i for i, row in enumerate(rows)}
+    Strata(rows=tuple(sorted(whole.rows, key=lambda row: place[row["eval_id"]]))).write(path)
+    return f"strata of {len({row['eval_id'] for row in whole.rows})} of {len(rows)} rows in {path}"
 
 
 def _write_curves(session: Session, rows: Table, own: bool) -> str:

@@ -2,6 +2,7 @@
 
 from simlaw.config import ZRHM, Corpus, Graph, Text, Tokens, ZFact
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
+from simlaw.corpora.abstract import Stratum as Stratum
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
 from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.text import TextCorpus as TextCorpus

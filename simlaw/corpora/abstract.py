@@ -1,16 +1,35 @@
 """What every corpus offers: batches as a pure function of (seed, step), held-out windows, and a floor where known."""
 
 import abc
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from simlaw.config import Corpus
 from simlaw.counted import window_means
 
 #: Whatever `batch` needs of a corpus: a tree of arrays.
 Data = Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum:
+    """Windows of items of one kind, and which of their predicted tokens are looked at.
+
+    Items differ along an `axis` such as rank, and these have from `low` to `high` of it; the source has `items` of
+    them, None where they are too many to count.
+    """
+
+    axis: str
+    low: int
+    high: int
+    items: int | None
+    windows: Int[np.ndarray, "m w"]
+    looked_at: Bool[np.ndarray, "m t"]
+    floor: float
+    """The exact Bayes loss of the tokens that are looked at, in nats per token."""
 
 
 class AbstractCorpus(abc.ABC):
@@ -93,3 +112,8 @@ class AbstractCorpus(abc.ABC):
         """The exact Bayes loss of each window in nats per token that counts, or None where it is not known."""
         each = self.floor_nll(windows)
         return None if each is None else window_means(each, windows, self.spec.left_out)
+
+    def strata(self, context: int) -> tuple[Stratum, ...]:
+        """The kinds of items that every evaluation is also measured on, one by one: none, unless a corpus has some."""
+        del context
+        return ()

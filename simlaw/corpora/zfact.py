@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from simlaw.config import ZFact
-from simlaw.corpora.abstract import Data
+from simlaw.corpora.abstract import Data, Stratum
 from simlaw.corpora.fresh import AbstractFresh, impossible, known
-from simlaw.corpora.order import hashed
+from simlaw.corpora.order import hashed, order
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
 
+#: The most facts of an octave of ranks that are looked at.
+_FACTS = 128
 #: What an entity's weight is counted in, so that every later step is arithmetic of whole numbers.
 _UNIT = 2.0**50
 
@@ -109,6 +111,35 @@ class ZFactCorpus(AbstractFresh):
         first = 1 + spec.base
         parts = (xp.zeros_like(entity), *name, first + relation, first + spec.relations + value)
         return xp.stack(parts, axis=-1)
+
+    def strata(self, context: int) -> tuple[Stratum, ...]:
+        """The values of facts by octaves of their entities' ranks, from 1: which facts a model knows."""
+        spec, last = self.spec, self.spec.entities.bit_length() - 1
+        found = []
+        for octave in range(last):
+            low, high = 2**octave, 2 ** (octave + 1) - 1 if octave < last - 1 else spec.entities
+            each = (high - low + 1) * spec.relations
+            drawn = order(spec.seed * last + octave, each)[:_FACTS]
+            entity, relation = low - 1 + drawn // spec.relations, drawn % spec.relations
+            windows, place = self._in_windows(self.facts(entity, relation), context)
+            found.append(
+                Stratum(axis="rank", low=low, high=high, items=each, windows=windows, looked_at=place, floor=0.0)
+            )
+        return tuple(found)
+
+    def _in_windows(
+        self, facts: Int[np.ndarray, "n i"], context: int
+    ) -> tuple[Int[np.ndarray, "m w"], Bool[np.ndarray, "m t"]]:
+        """Facts one behind the other in windows, and where their values are predicted; the rest are markers."""
+        item = self.spec.item
+        held = context // item
+        windows = np.zeros((-(-len(facts) // held), context + 1), np.int32)
+        value = np.zeros((len(windows), context), bool)
+        for place in range(held):
+            some = facts[place::held]
+            windows[: len(some), place * item : (place + 1) * item] = some
+            value[: len(some), (place + 1) * item - 2] = True
+        return windows, value
 
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
         """The exact Bayes loss of each token: of digits by sums over the names that begin so, of values 0."""

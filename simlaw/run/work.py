@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,15 @@ from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
 from simlaw.declared import digest, encode
+from simlaw.details import AbstractDetails, Detail
 from simlaw.errors import SimlawError
 from simlaw.evaluate import forget, measure
 from simlaw.history import History, divergence, join, no_history, pack_history, unknown
-from simlaw.matrices import Matrices, MatrixRow, parse_matrices
+from simlaw.matrices import Matrices
 from simlaw.model import Params
 from simlaw.plan import Pack
 from simlaw.ptq import calibration_windows
-from simlaw.rows import diverged_rows, done_rows, matrix_rows
+from simlaw.rows import diverged_rows, done_rows, matrix_rows, stratum_rows
 from simlaw.run.clock import timed
 from simlaw.run.machine import Machine
 from simlaw.run.message import Message
@@ -37,11 +39,14 @@ from simlaw.run.team import AnyStore
 from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
 from simlaw.schema import KINDS
+from simlaw.strata import Strata
 from simlaw.table import Row, Table, make_table, parse_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, kept_shapes, members, shape_of, start
 
 #: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
 STATE_STEPS = 512
+
+_Details = TypeVar("_Details", bound=AbstractDetails)
 
 
 class Stopped(Exception):
@@ -86,15 +91,15 @@ def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
     return found
 
 
-def stored_matrices(store: AnyStore, table: Table) -> Matrices:
-    """What the store holds of the matrices of the evaluations in a table."""
-    found: list[MatrixRow] = []
+def stored_details(store: AnyStore, table: Table, kind: type[_Details]) -> _Details:
+    """What the store holds of one kind of detail of the evaluations in a table."""
+    found: list[Detail] = []
     for run in dict.fromkeys(row["run_id"] for row in table):
         for key in store.keys("rows", run):
             files = store.get("rows", key) or {}
-            if "matrices.csv" in files:
-                found += parse_matrices(files["matrices.csv"].decode()).rows
-    return Matrices(rows=tuple(found)).of(row["eval_id"] for row in table)
+            if (name := f"{kind.KIND}.csv") in files:
+                found += kind.parse(files[name].decode()).rows
+    return kind(rows=tuple(found)).of(row["eval_id"] for row in table)
 
 
 def stored_steps(store: AnyStore, ids: Sequence[str]) -> list[tuple[int, str]]:
@@ -231,9 +236,10 @@ class _Job:
         status = json.loads(files["status.json"])
         if status["status"] == "diverged":
             rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
-            of_matrices = Matrices()
+            details: tuple[AbstractDetails, ...] = ()
         else:
-            rows, parts = [], list[MatrixRow]()
+            rows, of_matrices, of_strata = [], list[Detail](), list[Detail]()
+            strata = corpus.strata(spec.model.context)
             self.desk.watch.evaluates(spec)
             for average in dict.fromkeys(e.average for e in missing):
                 these = tuple(e for e in missing if e.average == average)
@@ -243,14 +249,17 @@ class _Job:
                 windows = corpus.held_out(base.tokens, spec.model.context)
                 with timed() as span:
                     weights = weights_of(spec, files, average, run)
-                    found = measure(spec, weights, windows, evals, corpus.floor(windows), self._calibration(spec))
+                    floor, calibration = corpus.floor(windows), self._calibration(spec)
+                    found = measure(spec, weights, windows, evals, floor, calibration, strata)
                 self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
-                parts += matrix_rows(spec, corpus.fingerprint, evals, found).rows
-            of_matrices = Matrices(rows=tuple(parts)).of(row["eval_id"] for row in rows)
+                of_matrices += matrix_rows(spec, corpus.fingerprint, evals, found).rows
+                of_strata += stratum_rows(spec, corpus.fingerprint, evals, found, strata).rows
+            details = (Matrices(rows=tuple(of_matrices)), Strata(rows=tuple(of_strata)))
         key = f"{run}/{digest(tuple(KINDS), tuple(row['eval_id'] for row in rows))}"
-        told = {"matrices.csv": of_matrices.to_csv().encode()} if len(of_matrices) else {}
+        own = [row["eval_id"] for row in rows]
+        told = {f"{each.KIND}.csv": each.of(own).to_csv().encode() for each in details if len(each.of(own))}
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode(), **told})
         self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
