@@ -14,6 +14,7 @@ from simlaw.accounting import parameters
 from simlaw.arithmetic import AbstractArithmetic
 from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
 from simlaw.corpora import open_corpus
+from simlaw.corpora.calibration import calibration_windows
 from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
 from simlaw.counted import counted
 from simlaw.errors import SimlawError
@@ -23,7 +24,7 @@ from simlaw.formats import Quantizer
 from simlaw.lowprecision import STEPS
 from simlaw.model import Params, logits, losses, matrices, with_matrices
 from simlaw.packed import Packed, from_bytes, to_bytes
-from simlaw.ptq import OnFormats, arithmetic_of, calibration_windows, numbers_of, planted, quantized
+from simlaw.ptq import OnFormats, arithmetic_of, numbers_of, planted, quantized
 from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of

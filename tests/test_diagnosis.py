@@ -24,13 +24,14 @@ from simlaw.config import (
     SmoothQuant,
     Tender,
 )
+from simlaw.corpora.calibration import calibration_windows
 from simlaw.curvature import hutchinson, traces
 from simlaw.errors import SimlawError
 from simlaw.evaluate import measure
 from simlaw.formats import FLOATS, NF4, Float, Int, PerGroup, PerToken, PowerOfTwo, Quantizer
 from simlaw.matrices import Matrices
 from simlaw.model import init, logits, losses, matrices, with_matrices
-from simlaw.ptq import calibration_windows, examined, numbers_of, planted
+from simlaw.ptq import examined, numbers_of, planted
 from simlaw.ptq.diagnosis import diagnosis
 from simlaw.ptq.rotation import hadamard
 from simlaw.ptq.walk import role_of, site_of

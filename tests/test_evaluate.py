@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from simlaw.config import GPTQ, PTQ, CalibrationText, EvalSpec, Precision, SmoothQuant
+from simlaw.corpora.calibration import calibration_windows
 from simlaw.evaluate import measure
 from simlaw.formats import FLOATS, Int, PerChannel, PerGroup, PerToken, Quantizer
 from simlaw.lowprecision import levels_of, on_formats
 from simlaw.model import init, losses
-from simlaw.ptq import calibration_windows, numbers_of, quantized
+from simlaw.ptq import numbers_of, quantized
 from simlaw.sample import sample
 from tests.conftest import MODEL, in_haste, tiny_run
 

@@ -12,7 +12,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "declared", "files", "formats", "report", "law"),
     ("config", "schema", "quantize", "laws", "published"),
     (
-        *("accounting", "counted", "corpora", "product", "arithmetic", "model", "optimizer", "recipe", "sweep"),
+        *(
+            "accounting",
+            "counted",
+            "corpora",
+            "product",
+            "arithmetic",
+            "model",
+            "teacher",
+            "optimizer",
+            "recipe",
+            "sweep",
+        ),
         *("store", "checkpoint", "history", "ptq", "packed", "lowprecision"),
         *("averages", "devices", "sharded", "columns", "export", "table", "details", "matrices", "strata"),
         "losscurves",
@@ -38,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
 )
 TRAINING = {
-    *("memory", "counted"),
+    *("memory", "counted", "teacher"),
     *(
         "product",
         "arithmetic",

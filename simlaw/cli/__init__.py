@@ -17,6 +17,7 @@ _COMMANDS = {
     "run": "Compute what is missing of a sweep.",
     "status": "Count a sweep's runs by condition: done, running, failed, missing.",
     "show": "Show a run's spec, history, rows and a text sample.",
+    "teach": "Sample a corpus with an exact floor from a trained model.",
     "table": "Print or write a sweep's table as CSV or Parquet.",
     "fit": "Fit laws to a sweep's table, or to a table of your own.",
     "health": "Say whether the loss curves of all sizes collapse on one.",

@@ -3,6 +3,7 @@
 from simlaw.config.corpus import ZRHM as ZRHM
 from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph
+from simlaw.config.corpus import Teach as Teach
 from simlaw.config.corpus import Text as Text
 from simlaw.config.corpus import Tokens as Tokens
 from simlaw.config.corpus import ZFact as ZFact

@@ -198,4 +198,20 @@ class ZRHM(AbstractSource):
 _MOST_TUPLES = 2**22
 _LONGEST = 2**14
 
-Corpus = Text | Tokens | Graph | ZFact | ZRHM
+
+@dataclass(frozen=True, kw_only=True)
+class Teach(AbstractSource):
+    """Windows that a small trained model wrote at temperature 1: its own loss is their exact floor.
+
+    `folder` is what `simlaw teach` made, and no part of a run's identity: the hashes of what is in it are. Nor are
+    `run`, the teacher that must be in it, and `epochs`, the passes that a run may take before it is refused. `vocab` is
+    the teacher's.
+    """
+
+    folder: str = field(metadata={"identity": False})
+    vocab: Count
+    run: str | None = field(default=None, metadata={"identity": False})
+    epochs: Positive = field(default=1.0, metadata={"identity": False})
+
+
+Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach

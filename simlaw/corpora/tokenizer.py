@@ -3,12 +3,14 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from simlaw.config import Corpus, Graph, Tokens
+from simlaw.config import Corpus, Graph, Teach, Tokens
+from simlaw.corpora.lessons import taught
 from simlaw.errors import SimlawError
 
 
@@ -101,7 +103,15 @@ class Names(AbstractTokenizer):
 
 
 def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
-    """The tokenizer of a declared corpus; its files need not be there."""
+    """The tokenizer of a declared corpus; its files need not be there.
+
+    What a teacher wrote is read as the teacher's own corpus; without its folder, as numbers.
+    """
+    if isinstance(corpus, Teach):
+        own = taught(Path(corpus.folder).expanduser())
+        if own is None:
+            return Numbers(vocab=vocab, why=f"the teacher in {corpus.folder} cannot be read: give tokens")
+        return tokenizer_of(own, vocab)
     if corpus.names is not None:
         return Names(vocab=vocab, names=corpus.names)
     if isinstance(corpus, Graph):

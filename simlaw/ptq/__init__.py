@@ -1,6 +1,5 @@
 """Post-training quantization: one file for each method, one walk through the model for all of them."""
 
-from simlaw.ptq.calibration import calibration_windows as calibration_windows
 from simlaw.ptq.diagnosis import Diagnosis as Diagnosis
 from simlaw.ptq.outliers import check_plantable as check_plantable
 from simlaw.ptq.outliers import planted as planted

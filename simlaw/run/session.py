@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from simlaw.config import Text, Tokens
+from simlaw.config import Teach, Text, Tokens
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
@@ -79,7 +79,7 @@ class Session:
 def _enough(sweep: Sweep, corpus: AbstractCorpus, plan: Plan) -> None:
     """Raise `SimlawError` where the longest run takes more passes over the text than the corpus declares."""
     epoch = corpus.epoch_tokens(sweep.family.context)
-    if epoch is None or not isinstance(sweep.corpus, Text | Tokens):
+    if epoch is None or not isinstance(sweep.corpus, Text | Tokens | Teach):
         return
     wanted = max(cell.spec.tokens for cell in plan.cells)
     if wanted > epoch * sweep.corpus.epochs:

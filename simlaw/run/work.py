@@ -21,6 +21,7 @@ from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus
+from simlaw.corpora.calibration import calibration_windows
 from simlaw.declared import digest, encode
 from simlaw.details import AbstractDetails, Detail
 from simlaw.errors import SimlawError
@@ -29,7 +30,6 @@ from simlaw.history import History, divergence, join, no_history, pack_history, 
 from simlaw.matrices import Matrices
 from simlaw.model import Params
 from simlaw.plan import Pack
-from simlaw.ptq import calibration_windows
 from simlaw.rows import diverged_rows, done_rows, matrix_rows, stratum_rows
 from simlaw.run.clock import timed
 from simlaw.run.machine import Machine

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Int
 
 from simlaw.config import CalibrationText
-from simlaw.corpora import AbstractCorpus
+from simlaw.corpora.abstract import AbstractCorpus
 
 #: Added to a calibration's seed, so that no run is trained in its order.
 _APART = 1_000_000
