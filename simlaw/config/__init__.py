@@ -21,6 +21,8 @@ from simlaw.config.precision import ROLES as ROLES
 from simlaw.config.precision import Estimator as Estimator
 from simlaw.config.precision import Precision as Precision
 from simlaw.config.precision import RoleName as RoleName
+from simlaw.config.problems import Digits as Digits
+from simlaw.config.problems import Step as Step
 from simlaw.config.ptq import AWQ as AWQ
 from simlaw.config.ptq import BLIND as BLIND
 from simlaw.config.ptq import GPTQ as GPTQ

@@ -1,30 +1,12 @@
 """Where tokens come from, as declared."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from simlaw.declared import Between, Count, Declared, Fraction, Natural, Positive
+from simlaw.config.problems import Step
+from simlaw.config.source import AbstractSource
+from simlaw.declared import Between, Count, Fraction, Natural, Positive
 from simlaw.errors import SimlawError
-
-
-class AbstractSource(Declared):
-    """What every declared corpus has besides its fields."""
-
-    if TYPE_CHECKING:  # a dataclass would take it for the default of a field of that name
-
-        @property
-        def vocab(self) -> int:
-            """How many tokens there are: every token is below it."""
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        """Tokens whose predictions no loss counts: markers at known places, which tell nothing."""
-        return ()
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """What people call each token, without spaces; None where tokens are bytes, or numbers as they are."""
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,4 +196,4 @@ class Teach(AbstractSource):
     epochs: Positive = field(default=1.0, metadata={"identity": False})
 
 
-Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach
+Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach | Step

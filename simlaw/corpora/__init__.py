@@ -1,9 +1,11 @@
 """Corpora: where training batches and held-out windows come from. `open_corpus` gives the one that a spec declares."""
 
-from simlaw.config import ZRHM, Corpus, Graph, Teach, Text, Tokens, ZFact
+from simlaw.config import ZRHM, Corpus, Graph, Step, Teach, Text, Tokens, ZFact
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
 from simlaw.corpora.abstract import Stratum as Stratum
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
+from simlaw.corpora.items import disjoint as disjoint
+from simlaw.corpora.step import StepCorpus as StepCorpus
 from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.teach import TeachCorpus as TeachCorpus
 from simlaw.corpora.text import TextCorpus as TextCorpus
@@ -27,3 +29,5 @@ def open_corpus(spec: Corpus) -> AbstractCorpus:
             return ZRHMCorpus.build(spec)
         case Teach():
             return TeachCorpus.read(spec)
+        case Step():
+            return StepCorpus.build(spec)

@@ -1,0 +1,168 @@
+"""Problems one behind the other in windows, and back; none that is held out is ever trained on.
+
+Every problem has one number that is drawn last, in training from some residues and in held-out sets from the others;
+which, a hash of all the rest says. So whoever does not know the hash learns nothing by it, and floors are those of the
+source without the split; a source conditioned on it would have ln(p - k) at that number, where floors have ln p.
+"""
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key, Shaped, UInt32, UInt64
+
+from simlaw.corpora.abstract import Data
+from simlaw.corpora.fresh import HELD_OUT, AbstractFresh, impossible
+from simlaw.errors import SimlawError
+
+#: The first token of every problem, and the one that fills a window up.
+QUESTION, PAD = 0, 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class AbstractProblems(AbstractFresh):
+    """A source of problems of several lengths, split into those of training and those held out."""
+
+    @property
+    @abc.abstractmethod
+    def mean_length(self) -> float:
+        """The mean number of tokens of a problem."""
+
+    @abc.abstractmethod
+    def problems(self, shared: Data, key: Key[Array, ""], count: int) -> tuple[Int[Array, "l n"], Int[Array, " n"]]:
+        """So many problems, one in each column, and their lengths; what lies below a length is arbitrary."""
+
+    @abc.abstractmethod
+    def split(self, held_out: bool) -> Int[np.ndarray, " 2"]:
+        """From which residue of the number drawn last on, and how many of them, are of training or held out."""
+
+    def draw(self, shared: Data, key: Key[Array, ""], windows: int, length: int) -> Int[Array, "b w"]:
+        """Problems from the start of each window on, the last cut off; filled up where too few were drawn.
+
+        A quarter more are drawn than fill a window on the average, and two, and how many does not depend on them.
+        """
+        items = int(1.25 * length / self.mean_length) + 2
+        tokens, lengths = self.problems(shared, key, windows * items)
+        return packed(tokens, lengths.reshape(windows, items), length)
+
+    def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
+        """Windows of problems that no training draws."""
+        self._whole(context)
+        windows = tokens // context
+        if windows < 1:
+            raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
+        shared = self.shared_data() | {"split": jnp.asarray(self.split(True))}
+        key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 0)
+        return np.asarray(jax.jit(self.draw, static_argnums=(2, 3))(shared, key, windows, context + 1))
+
+    def alone(self, count: int, seed: int) -> Int[np.ndarray, "m w"]:
+        """So many held-out problems of the stream `seed`, one in each window, filled up to the longest."""
+        key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 1)
+        shared = self.shared_data() | {"split": jnp.asarray(self.split(True))}
+
+        def draw(shared: Data, key: Key[Array, ""]) -> Int[Array, "b w"]:
+            tokens, lengths = self.problems(shared, key, count)
+            return packed(tokens, lengths[:, None], self.shortest)
+
+        return np.asarray(jax.jit(draw)(shared, jax.random.fold_in(key, seed)))
+
+
+def packed(tokens: Int[Array, "l n"], lengths: Int[Array, "b i"], length: int) -> Int[Array, "b w"]:
+    """Windows of `length` tokens of so many problems each, whose tokens are columns, in order."""
+    windows, items = lengths.shape
+    ends = jnp.cumsum(lengths, axis=1)
+    place = jnp.arange(length, dtype=jnp.int32)
+    behind = place[None, :, None] >= ends[:, None, :]
+    item = jnp.sum(behind, axis=2, dtype=jnp.int32)
+    start = jnp.max(jnp.where(behind, ends[:, None, :], 0), axis=2)
+    column = jnp.minimum(item, items - 1) + items * jnp.arange(windows, dtype=jnp.int32)[:, None]
+    row = jnp.minimum(place[None] - start, len(tokens) - 1)
+    found = tokens.reshape(-1)[row * (windows * items) + column]
+    return jnp.where(item < items, found, PAD)
+
+
+def parts(bits: UInt32[Array, "..."], bound: Int[Array, "..."] | int) -> Int[Array, "..."]:
+    """Whole numbers below `bound`, floor(bits * bound / 2^32): each as likely, to one in 2^32 / bound."""
+    bound = jnp.asarray(bound).astype(jnp.uint32)
+    low, high = bits & 0xFFFF, bits >> 16
+    # 32-bit numbers alone: the product by halves of both factors
+    middle = high * (bound & 0xFFFF) + ((low * (bound & 0xFFFF)) >> 16)
+    other = low * (bound >> 16) + (middle & 0xFFFF)
+    return (high * (bound >> 16) + (middle >> 16) + (other >> 16)).astype(jnp.int32)
+
+
+def mixed(x: Any) -> UInt32[Array, "..."]:
+    """A hash of 32 bits each, one to one (Wellons 2018, lowbias32)."""
+    x = jnp.asarray(x).astype(jnp.uint32)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def items(
+    windows: Int[np.ndarray, "m w"], longest: int
+) -> tuple[Int[np.ndarray, "n l"], Int[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
+    """The problems of windows, -1 behind their ends; where each begins (window, position); which may be cut off.
+
+    Raises `SimlawError` where a window does not begin with a problem, one is longer than the longest, or anything but
+    `<pad>` follows `<pad>`.
+    """
+    if (wrong := np.argwhere(windows[:, :1] != QUESTION)).size:
+        raise impossible(windows, wrong, "every window begins with <q>")
+    filled = (windows[:, :-1] == PAD) & (windows[:, 1:] != PAD)
+    if (wrong := np.argwhere(filled)).size:
+        raise impossible(windows, wrong + np.array([0, 1]), "behind <pad> comes <pad> alone")
+    at = np.argwhere(windows == QUESTION)
+    window, start = at.T
+    used = (windows != PAD).sum(axis=1)
+    last = np.append(window[1:] != window[:-1], True)
+    end = np.where(last, used[window], np.append(start[1:], 0))
+    beyond = end - start > longest
+    if beyond.any():
+        where = at[beyond][:1] + np.array([0, longest])
+        raise impossible(windows, where, f"a problem has at most {longest} tokens")
+    place = start[:, None] + np.arange(longest)
+    found = windows[window[:, None], np.minimum(place, windows.shape[1] - 1)]
+    return np.where(place < end[:, None], found, -1), at, end == windows.shape[1]
+
+
+def spread(
+    each: Shaped[np.ndarray, "n l"], at: Int[np.ndarray, "n 2"], shape: tuple[int, ...]
+) -> Shaped[np.ndarray, "m t"]:
+    """What each token of the problems that begin at `at` has, where it is predicted in the windows; 0 elsewhere."""
+    result = np.zeros(shape)
+    window, start = at.T
+    row, place = np.nonzero(each)
+    result[window[row], start[row] + place] = each[row, place]
+    return result[:, 1:]
+
+
+def refuse(wrong: Bool[np.ndarray, "n l"], at: Int[np.ndarray, "n 2"], windows: Int[np.ndarray, "m w"]) -> None:
+    """Nothing; raises `SimlawError` at the first token of a problem that is marked."""
+    if wrong.any():
+        row, place = map(int, np.argwhere(wrong)[0])
+        where = at[row : row + 1] + np.array([0, place])
+        raise impossible(windows, where, f"the problem that begins at position {at[row, 1]} cannot go on so")
+
+
+def hashes(codes: Int[np.ndarray, "n k"]) -> UInt64[np.ndarray, " n"]:
+    """A 64-bit hash of each row."""
+    result = np.zeros(len(codes), np.uint64)
+    for column in codes.T:
+        z = (result ^ column.astype(np.int64).view(np.uint64)) * _GOLDEN + _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        result = z ^ (z >> np.uint64(31))
+    return result
+
+
+def disjoint(training: UInt64[np.ndarray, " n"], evaluation: UInt64[np.ndarray, " m"]) -> None:
+    """Nothing; raises `SimlawError` where problems, as `canonical` has them, are in both sets."""
+    both = np.isin(evaluation, training)
+    if both.any():
+        raise SimlawError(
+            f"{int(both.sum())} of {both.size} problems of the evaluation are in training too, the first at place "
+            f"{int(np.argmax(both))}: draw them with `held_out` or `examples`, of the same seed of the source"
+        )
