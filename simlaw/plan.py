@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import PTQ, EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
+from simlaw.config import PTQ, Corpus, EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
 from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
 from simlaw.model import Params, shapes
@@ -22,6 +22,8 @@ class Cell:
     """One run of a plan with its evaluations, their identities and their cost in FLOPs."""
 
     run_id: str
+    fingerprint: str
+    """That of its corpus."""
     spec: RunSpec
     evals: tuple[EvalSpec, ...]
     eval_ids: tuple[str, ...]
@@ -35,7 +37,6 @@ class Cell:
 class Plan:
     """A sweep's cells in a fixed order, each run once."""
 
-    fingerprint: str
     cells: tuple[Cell, ...]
 
 
@@ -50,6 +51,11 @@ class Pack(Declared):
     evals: tuple[EvalSpec, ...]
     also: tuple[tuple[EvalSpec, ...], ...] = option(())
     """What to measure besides, of each of a member's runs in turn; empty where of all the same."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """The corpus of all its runs."""
+        return self.members[0][0].corpus
 
     def measured(self, rung: int) -> tuple[EvalSpec, ...]:
         """What to measure of a member's run with this number."""
@@ -66,11 +72,12 @@ class Pack(Declared):
                     )
 
 
-def expand(sweep: Sweep, fingerprint: str) -> Plan:
-    """The plan of a sweep on a corpus with this fingerprint.
+def expand(sweep: Sweep, fingerprint: str, others: Mapping[Corpus, str] = MappingProxyType({})) -> Plan:
+    """The plan of a sweep on a corpus with this fingerprint, and on the `others` that its grids have.
 
     Raises `SimlawError` where a size, token count or group does not fit.
     """
+    fingerprints = {**others, sweep.corpus: fingerprint}
     wanted: dict[RunSpec, dict[PTQ | None, None]] = {}
     for grid in sweep.grids:
         each = dict.fromkeys((None, *(ptq for quantized in (*sweep.ptq, *grid.ptq) for ptq in quantized.each)))
@@ -85,8 +92,8 @@ def expand(sweep: Sweep, fingerprint: str) -> Plan:
             for average in (None, *sweep.averages)
             for ptq in quantizations
         )
-        cells.append(_cell(spec, evals, fingerprint))
-    return Plan(fingerprint=fingerprint, cells=tuple(cells))
+        cells.append(_cell(spec, evals, fingerprints[spec.corpus]))
+    return Plan(cells=tuple(cells))
 
 
 def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
@@ -157,17 +164,18 @@ def shapes_of(model: ModelSpec) -> Params:
 
 def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
     recipes = grid.recipes or (sweep.recipe,)
-    axes = (recipes, grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.schedules or (None,))
-    for recipe, width, declared, multiple, seed, schedule in itertools.product(*axes):
+    corpora = grid.corpora or (sweep.corpus,)
+    axes = (corpora, recipes, grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.schedules or (None,))
+    for corpus, recipe, width, declared, multiple, seed, schedule in itertools.product(*axes):
         if recipe.needs:
             raise SimlawError(
                 f"the recipe needs a {recipe.needs}, which nothing in this version gives: take a recipe without needs"
             )
-        model = sweep.family.model(width, sweep.vocab, recipe.architecture, recipe.mup)
+        model = sweep.family.model(width, corpus.vocab, recipe.architecture, recipe.mup)
         precision = recipe.precision if declared == Precision() else declared
         for tokens in _tokens(grid, model, sweep.batch * model.context):
             yield RunSpec(
-                corpus=sweep.corpus,
+                corpus=corpus,
                 model=model,
                 precision=precision,
                 optimizer=sweep.optimizer(recipe, width, precision, multiple),
@@ -194,6 +202,7 @@ def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
     run = run_id(spec, fingerprint)
     return Cell(
         run_id=run,
+        fingerprint=fingerprint,
         spec=spec,
         evals=evals,
         eval_ids=tuple(eval_id(run, e) for e in evals),

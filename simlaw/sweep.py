@@ -121,7 +121,7 @@ class PTQGrid(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(Declared):
-    """One block of a sweep: every combination of its axes. Without `schedules` or `recipes`, the sweep's own.
+    """One block of a sweep: every combination of its axes. Of `schedules`, `recipes` and `corpora` None is the sweep's.
 
     Its runs are quantized as the sweep says, and by its own `ptq` besides.
     """
@@ -134,9 +134,10 @@ class Grid(Declared):
     rate_multiples: tuple[Positive, ...] = (1.0,)
     recipes: tuple[Recipe, ...] | None = option(None)
     ptq: tuple[PTQGrid, ...] = option(())
+    corpora: tuple[Corpus, ...] | None = option(None)
 
     def check(self) -> None:
-        for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples", "recipes"):
+        for axis in ("widths", "seeds", "schedules", "precisions", "rate_multiples", "recipes", "corpora"):
             if getattr(self, axis) == ():
                 raise SimlawError(f"Grid.{axis} is empty, so the grid holds no run: give it at least one value")
         if not (self.tokens.ratios if isinstance(self.tokens, TokensPerParameter) else self.tokens):
@@ -225,9 +226,9 @@ class Sweep(Declared):
             )
 
     @property
-    def vocab(self) -> int:
-        """The vocabulary of the corpus."""
-        return self.corpus.vocab
+    def corpora(self) -> tuple[Corpus, ...]:
+        """Its own corpus, and those that grids have besides."""
+        return tuple(dict.fromkeys((self.corpus, *(each for grid in self.grids for each in grid.corpora or ()))))
 
     def optimizer(self, recipe: Recipe, width: int, precision: Precision, rate_multiple: float) -> Optimizer:
         """The optimizer of a size in a recipe."""

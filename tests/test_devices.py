@@ -148,7 +148,7 @@ def test_a_whole_sweep_on_eight_devices_has_the_rows_of_one(store, monkeypatch, 
     todo, specs = packs(session.plan.cells, 1), [cell.spec for cell in session.plan.cells]
     assert {shape_of(spec) for spec in specs} == {shape_of(tiny_run())}
     other = Store(root=tmp_path / "other")
-    desk = Desk(store=other, corpus=session.corpus, tell=lambda _: None, stop=lambda: False)
+    desk = Desk(store=other, corpus=session.corpora[session.file.sweep.corpus], tell=lambda _: None, stop=lambda: False)
     for pack in todo:
         work(pack, desk, {shape_of(tiny_run()): program})
 

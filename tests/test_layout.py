@@ -46,7 +46,7 @@ def tell(store, spec, seconds, members=1, at=None, device="cpu", mesh=None, host
 @pytest.fixture
 def lay(corpus, store):
     def made(memory=None, engine=None, **change):
-        return lay_out(cells(**change), FAMILY, corpus, engine or Local(workers=4), store, memory)
+        return lay_out(cells(**change), FAMILY, (corpus,), engine or Local(workers=4), store, memory)
 
     return made
 
@@ -243,7 +243,7 @@ def test_a_text_is_counted_as_often_as_it_is_there(tmp_path, store, monkeypatch,
     size = text.train.nbytes
 
     def needed():
-        layout = lay_out(cells(), FAMILY, text, Local(device=device, workers=1, mesh=mesh), store, 1e15)
+        layout = lay_out(cells(), FAMILY, (text,), Local(device=device, workers=1, mesh=mesh), store, 1e15)
         return layout.worker_bytes, layout.pack_size
 
     resident, members = needed()

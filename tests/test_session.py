@@ -28,7 +28,8 @@ def test_a_text_shorter_than_the_longest_run_is_refused(write):
     sweep = write()
     with pytest.raises(SimlawError) as refusal:
         Session.open(sweep)
-    epoch = Session.open(write(epochs=100)).corpus.epoch_tokens(16)
+    (corpus,) = Session.open(write(epochs=100)).corpora.values()
+    epoch = corpus.epoch_tokens(16)
     assert 10_000 < epoch < 18_000
     passes = -(-100 * 400 * 128 // epoch) / 100
     assert str(refusal.value) == (

@@ -8,8 +8,10 @@ import socket
 import pytest
 
 from simlaw.accounting import flops_forward_per_token
-from simlaw.config import AdamW, trunk_id
+from simlaw.config import AdamW, Graph, ZFact, trunk_id
+from simlaw.corpora import open_corpus
 from simlaw.declared import canonical
+from simlaw.errors import SimlawError
 from simlaw.plan import expand, packs
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
@@ -45,6 +47,14 @@ def conditions(plan, store, committed=None):
     return [cell.condition for cell in status.cells], status
 
 
+def fingerprints(corpus):
+    return {SWEEP.corpus: corpus.fingerprint}
+
+
+def manifest(plan, corpus):
+    return Manifest(corpora=(SWEEP.corpus,), fingerprints=(corpus.fingerprint,), packs=packs(plan.cells, 1))
+
+
 def test_done_and_missing(done, store):
     found, status = conditions(done, store)
     assert found == ["done", "done", "missing", "missing"]
@@ -68,7 +78,7 @@ def test_rows_of_another_corpus_do_not_count(done, store, tmp_path):
 
 
 def test_running_is_a_live_lease(done, store):
-    key = trunk_id(done.cells[2].spec.trunk, done.fingerprint)
+    key = trunk_id(done.cells[2].spec.trunk, done.cells[2].fingerprint)
     assert store.claim(key)
     assert conditions(done, store)[0] == ["done", "done", "running", "running"]
     (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
@@ -103,7 +113,7 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
         raise MemoryError("no room")
 
     monkeypatch.setattr(worker, "work", explode)
-    path = submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    path = submit(store, manifest(plan, corpus))
     assert read_manifest(path).packs == packs(plan.cells, 1)
     assert not run_worker(store, path, None, None)
     assert len(tried) == 2
@@ -119,12 +129,12 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
     ]
     end = {"ended": True}
     assert said == [*failed, end, *failed, end, failed[1], end]
-    submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    submit(store, manifest(plan, corpus))
     assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
 
 
 def test_a_worker_takes_over_from_one_that_died(plan, corpus, store):
-    path = submit(store, Manifest(corpus=SWEEP.corpus, fingerprint=corpus.fingerprint, packs=packs(plan.cells, 1)))
+    path = submit(store, manifest(plan, corpus))
     key = trunk_id(plan.cells[0].spec.trunk, corpus.fingerprint)
     (store.root / "leases").mkdir(parents=True)
     (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
@@ -138,7 +148,7 @@ def test_an_estimate_counts_what_is_left(done, plan, store, corpus):
     def flops(sweep):
         cells = expand(sweep, corpus.fingerprint).cells
         todo = status_of(expand(sweep, corpus.fingerprint), store, None).todo
-        return estimate(packs(todo, 1), corpus.fingerprint, engine, store).flops, cells
+        return estimate(packs(todo, 1), fingerprints(corpus), engine, store).flops, cells
 
     left, cells = flops(SWEEP)
     one_seed = [cell for cell in cells if cell.spec.seed == 1]
@@ -152,14 +162,14 @@ def test_an_estimate_counts_what_is_left(done, plan, store, corpus):
 def test_an_estimate_takes_the_speed_of_this_host_and_device(done, store, corpus):
     cells = expand(SWEEP, corpus.fingerprint).cells
     todo = packs([cell for cell in cells if cell.spec.seed == 1], 1)
-    assert estimate(todo, corpus.fingerprint, Local(), store).basis == "measured here"
-    on_gpu = estimate(todo, corpus.fingerprint, Local(device="gpu"), store)
+    assert estimate(todo, fingerprints(corpus), Local(), store).basis == "measured here"
+    on_gpu = estimate(todo, fingerprints(corpus), Local(device="gpu"), store)
     assert (on_gpu.seconds, str(on_gpu)) == (None, "time unknown yet (nothing like it has run on the gpu here)")
     meshed = Local(mesh=(1, 2, 1))
-    assert estimate(todo, corpus.fingerprint, meshed, store).seconds is None  # one core says nothing of a mesh
+    assert estimate(todo, fingerprints(corpus), meshed, store).seconds is None  # one core says nothing of a mesh
     telemetry = store.root / "telemetry.jsonl"
     telemetry.write_text(telemetry.read_text().replace(socket.gethostname(), "elsewhere"))
-    assert estimate(todo, corpus.fingerprint, Local(), store).basis == "estimated from a matrix product"
+    assert estimate(todo, fingerprints(corpus), Local(), store).basis == "estimated from a matrix product"
 
 
 def logged(store, cell, event, seconds, flops, **more):
@@ -174,7 +184,7 @@ def test_compilations_do_not_spoil_an_estimate(plan, store, corpus):
     engine = Local(workers=1)
 
     def estimated():
-        return estimate(todo, corpus.fingerprint, engine, store)
+        return estimate(todo, fingerprints(corpus), engine, store)
 
     logged(store, cell, "trained", 5.0, flops[0], compiled=True, tokens_per_s=None)
     logged(store, cell, "trained", 7.0, flops[0], tokens_per_s=None)  # as version 0.1 wrote it
@@ -213,3 +223,32 @@ def test_an_optimizer_is_part_of_the_identity(corpus):
         cell.run_id for cell in expand(dataclasses.replace(SWEEP, weight_decay=0.0), corpus.fingerprint).cells
     )
     assert AdamW(rate=0.1).peak_rate == 0.1
+
+
+def test_one_sweep_may_be_on_several_corpora(tmp_path, store, corpus, capsys):
+    """Each run has its corpus's vocabulary and fingerprint, and gets the numbers that it has in a sweep of its own."""
+    other = Graph(nodes=16, out=2, seed=3)
+    facts = ZFact(entities=4, relations=1, values=3, base=2)
+    grids = (Grid(widths=(16,), tokens=(20 * 128,), corpora=(SWEEP.corpus, other)),)
+    sweep = dataclasses.replace(SWEEP, grids=grids, ptq=())
+    assert sweep.corpora == (SWEEP.corpus, other)
+    there = {spec: open_corpus(spec) for spec in sweep.corpora}
+    plan = expand(sweep, corpus.fingerprint, {other: there[other].fingerprint})
+    assert [cell.fingerprint for cell in plan.cells] == [each.fingerprint for each in there.values()]
+    assert plan.cells[0] == expand(dataclasses.replace(sweep, grids=SWEEP.grids), corpus.fingerprint).cells[0]
+    with_facts = dataclasses.replace(sweep, grids=(dataclasses.replace(grids[0], corpora=(facts,)),))
+    assert expand(with_facts, "g", {facts: "f"}).cells[0].spec.model.vocab == facts.vocab == 7
+    known = {spec: each.fingerprint for spec, each in there.items()}
+    todo = packs(plan.cells, 4)
+    assert [pack.corpus for pack in todo] == list(known)  # no pack has runs of two corpora
+    path = submit(store, Manifest(corpora=tuple(known), fingerprints=tuple(known.values()), packs=todo))
+    assert run_worker(store, path, None, None)
+    rows = status_of(plan, store, None).rows
+    for each in there.values():
+        floor = each.floor(each.held_out(SWEEP.eval_tokens, 16)).mean()
+        mine = [row["floor"] for row in rows if row["corpus_fingerprint"] == each.fingerprint]
+        assert mine == [pytest.approx(floor, rel=1e-12)]
+    wrong = Manifest(corpora=tuple(known), fingerprints=(corpus.fingerprint, "other"), packs=todo)
+    with pytest.raises(SimlawError, match="the manifest wants other: the files changed"):
+        run_worker(store, submit(store, wrong), None, None)
+    capsys.readouterr()

@@ -40,7 +40,7 @@ def team(store, manifest):
 
 
 def test_two_processes_leave_what_one_leaves_and_stop_together(store, corpus, program, tmp_path):
-    manifest = submit(store, Manifest(corpus=RUNS[0].corpus, fingerprint=corpus.fingerprint, packs=PACKS))
+    manifest = submit(store, Manifest(corpora=(RUNS[0].corpus,), fingerprints=(corpus.fingerprint,), packs=PACKS))
     done, left = (run_id(run, corpus.fingerprint) for run in RUNS)
     first, second = team(store, manifest)
     while not store.keys("rows") and first.poll() is None:

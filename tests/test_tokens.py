@@ -18,7 +18,7 @@ from simlaw.corpora import TokenCorpus, array, open_corpus, overlap, tokens
 from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import canonical, decode, digest, encode
 from simlaw.errors import SimlawError
-from simlaw.plan import Pack
+from simlaw.plan import Pack, packs
 from simlaw.run.session import Session
 from simlaw.run.work import Desk, stored_rows, work
 from tests.conftest import ROOT, tiny_eval, tiny_run
@@ -270,7 +270,7 @@ def test_a_sweep_on_files_that_overlap_is_refused(sweep, folder, store):
 def test_what_was_submitted_is_not_looked_through_again(sweep, monkeypatch):
     session, calls = Session.open(sweep("vocab=16, epochs=9")), []
     monkeypatch.setattr(TokenCorpus, "check_apart", calls.append)
-    session.submit(())
+    session.submit(packs(session.plan.cells, 1))
     Session.open(sweep("vocab=16, epochs=9"))
     assert not calls
 
@@ -294,18 +294,18 @@ def test_the_command_line_says_it_in_one_sentence(sweep, given, sentence):
 
 def test_a_run_trains_on_them_from_plan_to_sample(sweep, store):
     session = Session.open(sweep("vocab=16, epochs=9"))
-    assert session.file.sweep.vocab == 16
     assert session.plan.cells[0].spec.model.vocab == 16
+    corpus = session.corpora[session.file.sweep.corpus]
     spec = tiny_run(corpus=dataclasses.replace(session.file.sweep.corpus, epochs=1.0))
-    done = Desk(store=store, corpus=session.corpus, tell=lambda _: None, stop=lambda: False)
+    done = Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False)
     work(Pack(members=((spec,),), evals=(tiny_eval(),)), done, {})
-    run = run_id(spec, session.corpus.fingerprint)
+    run = run_id(spec, corpus.fingerprint)
     (row,) = stored_rows(store, run).values()
     assert abs(row["loss"] - np.log(16)) < 0.3  # random tokens have nothing to learn
     model = sl.load_model(run[:6], store=store.root)
-    assert model.loss(session.corpus.held_out(1024, 16)) == pytest.approx(row["loss"], rel=1e-6)
+    assert model.loss(corpus.held_out(1024, 16)) == pytest.approx(row["loss"], rel=1e-6)
     assert len(model.sample([3, 4], length=5)) == 5
     said = CliRunner().invoke(cli, ["show", run, "--length", "4"])
     assert said.exit_code == 0, said.output
-    window = " ".join(map(str, session.corpus.held_out(16, 16)[0]))
+    window = " ".join(map(str, corpus.held_out(16, 16)[0]))
     assert f"a held-out window:\n{window}\n--- and how the model goes on:\n" in said.output

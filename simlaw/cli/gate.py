@@ -110,8 +110,12 @@ class Gate:
 
 def gate(session: Session, own: bool) -> Gate:
     """The verdict on a sweep; with `own`, its committed table and law do not count."""
-    epoch = session.corpus.epoch_tokens(session.file.sweep.family.context)
-    cells, left_out = _taken(session.plan.cells, epoch)
+    own_corpus = session.file.sweep.corpus
+    epoch = session.corpora[own_corpus].epoch_tokens(session.file.sweep.family.context)
+    mine = [cell for cell in session.plan.cells if cell.spec.corpus == own_corpus]
+    cells, left_out = _taken(mine, epoch)
+    if apart := len(session.plan.cells) - len(mine):
+        left_out["on other corpora than the sweep's own"] = apart
     x, trunk = _rows(cells)
     forms = _forms(x)
     noise, fits, basis = _judges(session, own, forms)
@@ -215,4 +219,4 @@ def _judges(session: Session, own: bool, forms: Sequence[type[AbstractLaw]]) -> 
     judged = [f"at the committed {' and '.join(known)}"] if known else []
     if len(known) < len(forms):
         judged.append(f"{'else ' * bool(known)}at laws drawn from the ranges that fits start from")
-    return noise, fits, f"{said}, {', '.join(judged)}"
+    return noise, fits, ", ".join([said, *judged] if forms else [said])

@@ -31,9 +31,9 @@ def command(yes: bool) -> None:
         )
     for path in sweeps:
         session = Session.open(str(path))
-        corpora.add(session.corpus.fingerprint)
+        corpora |= set(session.fingerprints.values())
         runs |= {cell.run_id for cell in session.plan.cells}
-        trunks |= {trunk_id(cell.spec.trunk, session.plan.fingerprint) for cell in session.plan.cells}
+        trunks |= {trunk_id(cell.spec.trunk, cell.fingerprint) for cell in session.plan.cells}
     if held := store.held():
         raise SimlawError(f"workers are at work here (on {', '.join(held[:3])}): wait for them, or stop them first")
     doomed: list[Path] = [store.root / name for name in ("aside", "logs", "tmp", "manifests")]

@@ -58,7 +58,7 @@ def command(
     layout = session.layout(status, engine, memory)
     engine = layout.engine
     packs = session.packs(status, layout)
-    left = estimate(packs, session.plan.fingerprint, engine, session.store)
+    left = estimate(packs, session.fingerprints, engine, session.store)
     whole = {
         "runs": len(cells),
         "evaluations": sum(len(cell.evals) for cell in cells),
@@ -104,7 +104,7 @@ def command(
             raise refused
         return
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else 'no claim'}")
-    click.echo(f"corpus: {session.corpus.describe()}\n")
+    click.echo(f"{session.on}\n")
     click.echo(columns(_HEAD, [*_lines(cells), _total(cells)]))
     precisions = Counter(cell.spec.precision.name or "16 bit" for cell in cells)
     if len(precisions) > 1:

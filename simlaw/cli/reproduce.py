@@ -69,7 +69,7 @@ def command(
     """
     session = Session.open(sweep)
     click.echo(f"{session.file.name}: {session.file.claim.splitlines()[0] if session.file.claim else ''}")
-    click.echo(f"corpus: {session.corpus.describe()}")
+    click.echo(session.on)
     if not run(session, engine, own, memory, profile):
         sys.exit(1)
     rows = session.status(own).rows

@@ -56,7 +56,7 @@ def run(session: Session, engine: Local, own: bool, memory: float | None = None,
     for note in layout.notes:
         click.echo(f"note: {note}", err=True)
     todo = session.packs(status, layout)
-    work = estimate(todo, session.plan.fingerprint, engine, session.store)
+    work = estimate(todo, session.fingerprints, engine, session.store)
     click.echo(
         f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}"
     )

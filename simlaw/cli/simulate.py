@@ -78,7 +78,7 @@ def command(
     parts = (law.base, law.penalty) if isinstance(law, QuantizedLaw) else (law,)
     said = [repr((type(part).__name__, {k: float(v) for k, v in part.values.items()})) for part in parts]
     fingerprint = f"{SIMULATED}-{digest(*said, repr(noise), seed)}"
-    cells = expand(file.sweep, fingerprint).cells
+    cells = expand(file.sweep, fingerprint, dict.fromkeys(file.sweep.corpora, fingerprint)).cells
     table, left_out = draw(law, cells, fingerprint, noise=noise, seed=seed)
     write_file(out, table.to_csv().encode())
     notes = [f"{n} runs are left out: {why}" for why, n in left_out.items() if n] + _far(sources, table)

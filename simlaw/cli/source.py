@@ -87,7 +87,7 @@ def _sweep(where: str, own: bool) -> Source:
     committed = None if own else session.committed
     if not rows and committed:
         click.echo(
-            f"none of the committed rows is of this sweep on the corpus here ({session.corpus.describe()}): "
+            f"none of the committed rows is of this sweep on the corpus here ({session.on.removeprefix('corpus: ')}): "
             "they are taken as they are",
             err=True,
         )

@@ -3,13 +3,13 @@
 import socket
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from simlaw.accounting import flops_forward_per_token, parameters
-from simlaw.config import eval_id, run_id, trunk_id
+from simlaw.config import Corpus, eval_id, run_id, trunk_id
 from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.report import duration
@@ -54,7 +54,7 @@ class _Known:
     compiling: dict[tuple[str, str], float]
 
 
-def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Store) -> Estimate:
+def estimate(packs: Iterable[Pack], fingerprints: Mapping[Corpus, str], engine: Local, store: Store) -> Estimate:
     """The time that the packs take with an engine's workers.
 
     A model whose speed was not measured here is taken to reach a share of what a core does in matrix products; of an
@@ -68,7 +68,7 @@ def estimate(packs: Iterable[Pack], fingerprint: str, engine: Local, store: Stor
     shapes: list[set[object]] = [set() for _ in load]
     todo = list(packs)
     for pack in todo:
-        model = pack.members[0][0].model
+        model, fingerprint = pack.members[0][0].model, fingerprints[pack.corpus]
         forward = flops_forward_per_token(model, parameters(shapes_of(model)))
         steps = evaluations = 0
         for runs in pack.members:

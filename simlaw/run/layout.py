@@ -108,7 +108,12 @@ class _Shared:
 
 
 def lay_out(
-    cells: Sequence[Cell], family: Family, corpus: AbstractCorpus, engine: Local, store: Store, memory: float | None
+    cells: Sequence[Cell],
+    family: Family,
+    corpora: Sequence[AbstractCorpus],
+    engine: Local,
+    store: Store,
+    memory: float | None,
 ) -> Layout:
     """The layout for these cells, with at most the engine's workers.
 
@@ -119,14 +124,16 @@ def lay_out(
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
-    text = corpus.resident_bytes
+    text = sum(corpus.resident_bytes for corpus in corpora)
+    streamed = any(corpus.streamed for corpus in corpora)
     # an accelerator has a text once more than the host, a mesh for every shape on each of its devices
     copies = 0 if engine.device == "cpu" else 1
     if engine.mesh:
         copies = len(shapes) * (math.prod(engine.mesh) if engine.device == "cpu" else 1)
-    shared = _Shared(bytes=0.0 if corpus.streamed else float(copies * text), streamed=corpus.streamed)
+    shared = _Shared(bytes=0.0 if streamed else float(copies * text), streamed=streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
-        shared = replace(shared, bytes=shared.bytes + corpus.host_bytes + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
+        host = sum(corpus.host_bytes for corpus in corpora)
+        shared = replace(shared, bytes=shared.bytes + host + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)
 
     def largest(members: int | Mapping[Shape, int]) -> float:
         return max(

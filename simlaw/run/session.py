@@ -1,10 +1,11 @@
 """A sweep at work: its plan, its store, and what is there of it already."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from simlaw.config import Teach, Text, Tokens
+from simlaw.config import Corpus, Teach, Text, Tokens
 from simlaw.corpora import AbstractCorpus, open_corpus
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
@@ -13,16 +14,16 @@ from simlaw.run.local import Listener, Local, Outcome
 from simlaw.run.status import Status, status_of
 from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
 from simlaw.store import Store, default_root
-from simlaw.sweep import Sweep, SweepFile, load_sweep
+from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Table, read_table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A sweep file with its corpus opened and its plan expanded, beside a store."""
+    """A sweep file with its corpora opened and its plan expanded, beside a store."""
 
     file: SweepFile
-    corpus: AbstractCorpus
+    corpora: Mapping[Corpus, AbstractCorpus]
     plan: Plan
     store: Store
 
@@ -30,20 +31,33 @@ class Session:
     def open(cls, where: str) -> "Session":
         """The session of a sweep given by name or path; raises `SimlawError` where anything declared is wrong."""
         file = load_sweep(where)
-        corpus = open_corpus(file.sweep.corpus)
+        corpora = {spec: open_corpus(spec) for spec in file.sweep.corpora}
+        own, others = file.sweep.corpus, {spec: each.fingerprint for spec, each in corpora.items()}
         try:
-            plan = expand(file.sweep, corpus.fingerprint)
+            plan = expand(file.sweep, corpora[own].fingerprint, others)
         except SimlawError as error:
             raise SimlawError(f"{file.folder / (file.variant or 'sweep')}.py: {error}") from error
         # wrong here is wrong for every run, so say it before any of them starts
-        corpus.held_out(file.sweep.eval_tokens, file.sweep.family.context)
-        for seed in {cell.spec.seed for cell in plan.cells}:
-            corpus.seed_data(seed, file.sweep.family.context)
-        _enough(file.sweep, corpus, plan)
-        store = Store(root=default_root())
-        if not store.has("corpus", corpus.fingerprint):  # what is in the store was looked through before
-            corpus.check_apart()
-        return cls(file=file, corpus=corpus, plan=plan, store=store)
+        store, context = Store(root=default_root()), file.sweep.family.context
+        for spec, corpus in corpora.items():
+            runs = [cell.spec for cell in plan.cells if cell.spec.corpus == spec]
+            corpus.held_out(file.sweep.eval_tokens, context)
+            for seed in {run.seed for run in runs}:
+                corpus.seed_data(seed, context)
+            _enough(corpus, context, max((run.tokens for run in runs), default=0))
+            if not store.has("corpus", corpus.fingerprint):  # what is in the store was looked through before
+                corpus.check_apart()
+        return cls(file=file, corpora=corpora, plan=plan, store=store)
+
+    @property
+    def fingerprints(self) -> Mapping[Corpus, str]:
+        """The fingerprint of each corpus."""
+        return {spec: corpus.fingerprint for spec, corpus in self.corpora.items()}
+
+    @property
+    def on(self) -> str:
+        """Each corpus in a line for people."""
+        return "\n".join(f"corpus: {corpus.describe()}" for corpus in self.corpora.values())
 
     @property
     def committed(self) -> Table | None:
@@ -56,7 +70,8 @@ class Session:
 
     def layout(self, status: Status, engine: Local, memory: float | None = None) -> Layout:
         """How the work that is left is laid out on this machine; raises `SimlawError` where a run does not fit."""
-        return lay_out(status.todo, self.file.sweep.family, self.corpus, engine, self.store, memory)
+        corpora = tuple(self.corpora.values())
+        return lay_out(status.todo, self.file.sweep.family, corpora, engine, self.store, memory)
 
     def packs(self, status: Status, layout: Layout) -> tuple[Pack, ...]:
         """The work that is left; raises `SimlawError` where the engine's mesh does not divide it."""
@@ -70,24 +85,24 @@ class Session:
         return engine.run(self.store, self.submit(todo), len(todo), tell, profile)
 
     def submit(self, todo: tuple[Pack, ...]) -> Path:
-        """The path of a manifest of some packs, for workers; what the corpus is made of goes into the store too."""
-        self.store.put("corpus", self.corpus.fingerprint, {"listing": self.corpus.listing().encode()})
-        manifest = Manifest(corpus=self.file.sweep.corpus, fingerprint=self.corpus.fingerprint, packs=todo)
-        return submit(self.store, manifest)
+        """The path of a manifest of some packs, for workers; what corpora are made of goes into the store too."""
+        used = tuple(dict.fromkeys(pack.corpus for pack in todo))
+        for spec in used:
+            corpus = self.corpora[spec]
+            self.store.put("corpus", corpus.fingerprint, {"listing": corpus.listing().encode()})
+        fingerprints = tuple(self.corpora[spec].fingerprint for spec in used)
+        return submit(self.store, Manifest(corpora=used, fingerprints=fingerprints, packs=todo))
 
 
-def _enough(sweep: Sweep, corpus: AbstractCorpus, plan: Plan) -> None:
+def _enough(corpus: AbstractCorpus, context: int, wanted: int) -> None:
     """Raise `SimlawError` where the longest run takes more passes over the text than the corpus declares."""
-    epoch = corpus.epoch_tokens(sweep.family.context)
-    if epoch is None or not isinstance(sweep.corpus, Text | Tokens | Teach):
+    epoch, spec = corpus.epoch_tokens(context), corpus.spec
+    if epoch is None or not isinstance(spec, Text | Tokens | Teach):
         return
-    wanted = max(cell.spec.tokens for cell in plan.cells)
-    if wanted > epoch * sweep.corpus.epochs:
-        passes = (
-            "one pass over it gives" if sweep.corpus.epochs == 1 else f"{sweep.corpus.epochs:g} passes over it give"
-        )
+    if wanted > epoch * spec.epochs:
+        passes = "one pass over it gives" if spec.epochs == 1 else f"{spec.epochs:g} passes over it give"
         raise SimlawError(
             f"the longest run wants {wanted} tokens of the text, and {passes} "
-            f"{int(epoch * sweep.corpus.epochs)}: plan fewer tokens, add text, or allow repeats with "
-            f"{type(sweep.corpus).__name__}(epochs={math.ceil(100 * wanted / epoch) / 100:g})"
+            f"{int(epoch * spec.epochs)}: plan fewer tokens, add text, or allow repeats with "
+            f"{type(spec).__name__}(epochs={math.ceil(100 * wanted / epoch) / 100:g})"
         )

@@ -70,17 +70,17 @@ def status_of(plan: Plan, store: Store, committed: Table | None) -> Status:
             mine |= {e: there[e] for e in cell.eval_ids if e in there and e not in mine}
         rows += mine.values()
         trained += len(mine) < len(cell.eval_ids) and store.has("run", cell.run_id)
-        cells.append(_condition(cell, list(mine.values()), store, running, plan.fingerprint))
+        cells.append(_condition(cell, list(mine.values()), store, running))
     return Status(cells=tuple(cells), rows=make_table(rows), from_committed=from_committed, trained=trained)
 
 
-def _condition(cell: Cell, rows: Sequence[Row], store: Store, running: set[str], fingerprint: str) -> CellStatus:
+def _condition(cell: Cell, rows: Sequence[Row], store: Store, running: set[str]) -> CellStatus:
     if len(rows) == len(cell.eval_ids):
         notes = [str(row["note"]) for row in rows if row["status"] == "diverged"]
         if len(notes) == len(rows):
             return CellStatus(cell=cell, condition="diverged", note=notes[0])
         return CellStatus(cell=cell, condition="done", note="")
-    if trunk_id(cell.spec.trunk, fingerprint) in running:
+    if trunk_id(cell.spec.trunk, cell.fingerprint) in running:
         return CellStatus(cell=cell, condition="running", note="a worker has it")
     failure = store.get("failure", cell.run_id)
     if failure is not None:

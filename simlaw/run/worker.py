@@ -41,18 +41,23 @@ _PATIENCE_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Declared):
-    """The packs of one submission, on one corpus."""
+    """The packs of one submission, and the fingerprint of each corpus that they are on."""
 
-    corpus: Corpus
-    fingerprint: str
+    corpora: tuple[Corpus, ...]
+    fingerprints: tuple[str, ...]
     packs: tuple[Pack, ...]
+
+    @property
+    def known(self) -> dict[Corpus, str]:
+        """The fingerprint by corpus."""
+        return dict(zip(self.corpora, self.fingerprints, strict=True))
 
 
 def submit(store: Store, manifest: Manifest) -> Path:
     """The path of the manifest in the store; failures that earlier submissions recorded for its runs are forgotten."""
     for pack in manifest.packs:
         for spec in (spec for member in pack.members for spec in member):
-            store.remove("failure", run_id(spec, manifest.fingerprint))
+            store.remove("failure", run_id(spec, manifest.known[spec.corpus]))
     path = store.root / "manifests" / f"{digest(manifest)}.json"
     write_file(path, json.dumps(encode(manifest)).encode())
     return path
@@ -110,7 +115,7 @@ def run_worker(
     asked = _stop_signal(parent)
     team = jax.process_count() > 1
     store: AnyStore = TeamStore(store=own) if team else own
-    manifest, corpus, mesh = together(lambda: _ready(path, index, devices))
+    manifest, corpora, mesh = together(lambda: _ready(path, index, devices))
 
     def stop() -> bool:
         return anybody(asked())
@@ -124,7 +129,12 @@ def run_worker(
 
     trace = None if profile is None else Trace(folder=profile)
     against = machine(own, 1 if mesh is None else mesh.size)
-    desk = Desk(store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat, machine=against, trace=trace)
+    desks = {
+        spec: Desk(
+            store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat, machine=against, trace=trace
+        )
+        for spec, corpus in corpora.items()
+    }
     programs: dict[object, Program] = {}
     left = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
     good = True
@@ -132,7 +142,8 @@ def run_worker(
         # what another worker holds is looked at again: should it die, this one takes over
         busy = []
         for pack in left:
-            wanted = [trunk_id(runs[0].trunk, corpus.fingerprint) for runs in pack.members]
+            desk = desks[pack.corpus]
+            wanted = [trunk_id(runs[0].trunk, desk.corpus.fingerprint) for runs in pack.members]
             # up to the first that another has: two workers that hold a part of one pack each would both go without
             held[:] = [] if stop() else itertools.takewhile(store.claim, wanted)
             try:
@@ -156,21 +167,25 @@ def run_worker(
     return good and not stop()
 
 
-def _ready(path: Path, index: int | None, devices: DeviceMesh | None) -> tuple[Manifest, AbstractCorpus, Mesh | None]:
-    """The manifest, its corpus and the mesh; raises `SimlawError` where they are not as declared."""
+def _ready(
+    path: Path, index: int | None, devices: DeviceMesh | None
+) -> tuple[Manifest, dict[Corpus, AbstractCorpus], Mesh | None]:
+    """The manifest, its corpora and the mesh; raises `SimlawError` where they are not as declared."""
     manifest = read_manifest(path)
     if index is not None and not 0 <= index < len(manifest.packs):
         raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
-    corpus = open_corpus(manifest.corpus)
-    if corpus.fingerprint != manifest.fingerprint:
-        raise SimlawError(
-            f"the corpus here has the fingerprint {corpus.fingerprint}, the manifest wants {manifest.fingerprint}: "
-            "the files changed; submit the sweep again"
-        )
+    wanted = manifest.packs if index is None else manifest.packs[index : index + 1]
+    corpora = {spec: open_corpus(spec) for spec in dict.fromkeys(pack.corpus for pack in wanted)}
+    for spec, corpus in corpora.items():
+        if corpus.fingerprint != manifest.known[spec]:
+            raise SimlawError(
+                f"the corpus here has the fingerprint {corpus.fingerprint}, the manifest wants {manifest.known[spec]}: "
+                "the files changed; submit the sweep again"
+            )
     mesh = devices.open() if devices is not None else None
     if devices is not None:
         fit_packs(devices, manifest.packs)
-    return manifest, corpus, mesh
+    return manifest, corpora, mesh
 
 
 def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) -> bool:
