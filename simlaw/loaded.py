@@ -15,7 +15,7 @@ from simlaw.arithmetic import AbstractArithmetic
 from simlaw.config import EMA, PTQ, Average, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.calibration import calibration_windows
-from simlaw.corpora.tokenizer import AbstractTokenizer, tokenizer_of
+from simlaw.corpora.tokenizer import AbstractTokenizer, Merges, tokenizer_of
 from simlaw.counted import counted
 from simlaw.errors import SimlawError
 from simlaw.evaluate import arithmetic_as_trained, as_trained
@@ -26,7 +26,7 @@ from simlaw.model import Params, logits, losses, matrices, with_matrices
 from simlaw.packed import Packed, from_bytes, to_bytes
 from simlaw.ptq import OnFormats, arithmetic_of, numbers_of, planted, quantized
 from simlaw.report import count, precision
-from simlaw.run.stored import find_run, read_run
+from simlaw.run.stored import find_run, read_run, trained_tokenizer
 from simlaw.run.work import weights_of
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
@@ -188,6 +188,7 @@ class LoadedModel:
             average=self.average,
             params=self.weights,
             sites=self.arithmetic.sites,
+            tokenizer=self.tokenizer.json if isinstance(self.tokenizer, Merges) else None,
         )
         write_file(Path(path), to_bytes(found))
 
@@ -223,7 +224,7 @@ def load_model(run: str, *, average: Average | None = None, store: str | Path | 
     return LoadedModel(
         run_id=found.run_id,
         spec=spec,
-        tokenizer=tokenizer_of(spec.corpus, spec.model.vocab),
+        tokenizer=tokenizer_of(spec.corpus, spec.model.vocab, trained_tokenizer(where, found.run_id, spec)),
         params=params,
         weights=trained.params,
         arithmetic=trained.arithmetic,
@@ -246,7 +247,7 @@ def load_quantized(path: str | Path) -> LoadedModel:
     return LoadedModel(
         run_id=found.run_id,
         spec=found.spec,
-        tokenizer=tokenizer_of(found.spec.corpus, found.spec.model.vocab),
+        tokenizer=tokenizer_of(found.spec.corpus, found.spec.model.vocab, found.tokenizer),
         params=found.params,
         weights=found.params,
         arithmetic=arithmetic_of(found.ptq, numbers_of(found.ptq), found.sites, found.spec.dtype, trained),

@@ -47,7 +47,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """A quantized checkpoint: of which run, how, its parameters (without what was lost to float16) and its sites."""
+    """A quantized checkpoint: of which run, how, its parameters (without what was lost to float16) and its sites.
+
+    With the JSON of a tokenizer that was trained for it.
+    """
 
     run_id: str
     spec: RunSpec
@@ -55,6 +58,7 @@ class Packed:
     average: Average | None
     params: Params
     sites: dict[Place, Site]
+    tokenizer: str | None = None
 
 
 def to_bytes(packed: Packed) -> bytes:
@@ -82,6 +86,8 @@ def to_bytes(packed: Packed) -> bytes:
         "jax": jax.__version__,
         "sha256": _checksum(arrays),
     }
+    if packed.tokenizer is not None:
+        about["tokenizer"] = packed.tokenizer
     return save(arrays, metadata={"about": json.dumps(about, sort_keys=True)})
 
 
@@ -111,6 +117,7 @@ def from_bytes(data: bytes) -> Packed:
         average=decode(Average | None, about["average"]),
         params=with_matrices(params, {place: site.w for place, site in sites.items()}),
         sites=sites,
+        tokenizer=about.get("tokenizer"),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simlaw.config import trunk_id
+from simlaw.corpora.bpe import KIND
 from simlaw.errors import SimlawError
 from simlaw.report import size
 from simlaw.run.session import Session
@@ -23,7 +24,7 @@ def command(yes: bool) -> None:
       simlaw gc --yes
     """
     store = Store(root=default_root())
-    runs, trunks, corpora = set(), set(), set()
+    runs, trunks, corpora, tokenized = set(), set(), set(), set()
     sweeps = sorted(Path("sweeps").glob("*/sweep.py"))
     if not sweeps:
         raise SimlawError(
@@ -32,6 +33,7 @@ def command(yes: bool) -> None:
     for path in sweeps:
         session = Session.open(str(path))
         corpora |= set(session.fingerprints.values())
+        tokenized |= {corpus.kept for corpus in session.corpora.values()}
         runs |= {cell.run_id for cell in session.plan.cells}
         trunks |= {trunk_id(cell.spec.trunk, cell.fingerprint) for cell in session.plan.cells}
     if held := store.held():
@@ -39,6 +41,7 @@ def command(yes: bool) -> None:
     doomed: list[Path] = [store.root / name for name in ("aside", "logs", "tmp", "manifests")]
     for kind, used in (
         ("corpus", corpora),
+        (KIND, tokenized),
         ("run", runs),
         ("rows", runs),
         ("failure", runs),

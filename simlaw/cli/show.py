@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from simlaw.config import Graph, RunSpec
+from simlaw.config import Graph, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import decode
@@ -16,7 +16,7 @@ from simlaw.evaluate import Trained, as_trained
 from simlaw.history import History, unpack_history
 from simlaw.report import columns, count
 from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
-from simlaw.run.stored import find_run
+from simlaw.run.stored import find_run, trained_tokenizer
 from simlaw.run.work import stored_rows, weights_of
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
@@ -71,7 +71,7 @@ def command(run: str, length: int, history: bool) -> None:
     if "params.safetensors" not in files:
         click.echo(f"\n{json.loads(files['status.json'])['note']}")
     elif length:
-        click.echo(f"\n{_sample(spec, as_trained(spec, weights_of(spec, files, None, found)), length)}")
+        click.echo(f"\n{_sample(store, found, spec, as_trained(spec, weights_of(spec, files, None, found)), length)}")
 
 
 def _committed() -> dict[str, list[Row]]:
@@ -166,16 +166,23 @@ def _average(row: Row) -> str:
     return f", {row['average']} of {snapshots}{count(row['average_tokens'])} tokens"
 
 
-def _sample(spec: RunSpec, trained: Trained, length: int) -> str:
+def _sample(store: Store, run: str, spec: RunSpec, trained: Trained, length: int) -> str:
     if isinstance(spec.corpus, Graph):
         drawn = sample(spec.model, trained.params, [0], length, arithmetic=trained.arithmetic)
         return f"sample, from node 0: {' '.join(map(str, drawn))}"
-    window = open_corpus(spec.corpus).held_out(spec.model.context, spec.model.context)[0]
-    begun = [int(token) for token in window]
+    corpus = open_corpus(spec.corpus)
+    tokenizer = tokenizer_of(spec.corpus, spec.model.vocab, trained_tokenizer(store, run, spec))
+    if corpus.tokenizer is not None and run_id(spec, corpus.fingerprint) != run:
+        begun, what = (
+            [tokenizer.start],
+            "the start of a file (the text here is another than it was trained on):",
+        )
+    else:
+        begun = corpus.held_out(spec.model.context, spec.model.context)[0].tolist()
+        what = "a held-out window:"
     drawn = sample(spec.model, trained.params, begun, length, arithmetic=trained.arithmetic)
-    tokenizer = tokenizer_of(spec.corpus, spec.model.vocab)
     before, after = (
         found if isinstance(found, str) else " ".join(map(str, found))
         for found in map(tokenizer.decode, (begun, drawn))
     )
-    return f"a held-out window:\n{before}\n--- and how the model goes on:\n{after}"
+    return f"{what}\n{before}\n--- and how the model goes on:\n{after}"

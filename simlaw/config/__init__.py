@@ -1,5 +1,6 @@
 """What is to be computed: corpus, model, precision, training, run and evaluation, as values with an identity."""
 
+from simlaw.config.corpus import BPE as BPE
 from simlaw.config.corpus import ZRHM as ZRHM
 from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph

@@ -5,13 +5,20 @@ from typing import Annotated, Literal
 
 from simlaw.config.problems import Step
 from simlaw.config.source import AbstractSource
-from simlaw.declared import Between, Count, Fraction, Natural, Positive
+from simlaw.declared import Between, Count, Declared, Fraction, Natural, Positive, option
 from simlaw.errors import SimlawError
 
 
 @dataclass(frozen=True, kw_only=True)
+class BPE(Declared):
+    """Byte-pair encoding (1508.07909): the 256 bytes, and merges of a text's training part up to `vocab` tokens."""
+
+    vocab: Annotated[int, Between(257, 65_536)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Text(AbstractSource):
-    """A person's own UTF-8 files, as bytes; by default the Python standard library's source on this machine.
+    """A person's own UTF-8 files, as bytes or by bpe; by default the Python standard library's source on this machine.
 
     `folder` and `suffixes` say where to look and are no part of a run's identity: the content's hash is. Nor are
     `epochs`, the passes over the data that a run may take before it is refused.
@@ -21,11 +28,12 @@ class Text(AbstractSource):
     suffixes: tuple[str, ...] = field(default=(".py",), metadata={"identity": False})
     epochs: Positive = field(default=1.0, metadata={"identity": False})
     held_out: Fraction = 0.05
+    bpe: BPE | None = option(None)
 
     @property
     def vocab(self) -> int:
-        """The bytes."""
-        return 256
+        """The bytes, and the merges where there are some."""
+        return 256 if self.bpe is None else self.bpe.vocab
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,16 @@ class AbstractCorpus(abc.ABC):
     def listing(self) -> str:
         """What the corpus is made of, as text to keep beside the runs: the fingerprint can be checked against it."""
 
+    @property
+    def tokenizer(self) -> str | None:
+        """The tokenizer that was trained for it, as JSON; None where its spec says what tokens are."""
+        return None
+
+    @property
+    def kept(self) -> str | None:
+        """The key under which the store keeps its tokens for the next process; None where they are made anew."""
+        return None
+
     @abc.abstractmethod
     def epoch_tokens(self, context: int) -> int | None:
         """Training tokens before any repeats; None where fresh ones never end."""

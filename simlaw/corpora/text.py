@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 
 from simlaw.config import Text
 from simlaw.corpora.array import AbstractArrayCorpus
+from simlaw.corpora.bpe import tokenized
+from simlaw.declared import digest
 from simlaw.errors import SimlawError
 
 #: Parts of a Python installation that are not the standard library, or that differ between builds of one version.
 _NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__")
 _BUILD_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
+#: Equal files of both parts are worth a word where they are larger than so many bytes.
+_LARGE = 1024
 _SEPARATOR = b"\x00"  # no text file holds it, so a model can tell where a file begins
 #: JAX takes an array that begins at a multiple of so many bytes for one of the CPU's, and copies any other.
 _ALIGNED = 64
@@ -36,15 +40,17 @@ class TextFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TextCorpus(AbstractArrayCorpus):
-    """Bytes of text files; the held-out part is whole files, chosen by the hash of their paths."""
+    """Text files as bytes, or merges of them; the held-out part is whole files, chosen by the hash of their paths."""
 
     spec: Text
     folder: str
     files: tuple[TextFile, ...]
     skipped: tuple[tuple[str, str], ...]
-    train: UInt8[np.ndarray, " n"]
-    test: UInt8[np.ndarray, " m"]
+    train: UInt[np.ndarray, " n"]
+    test: UInt[np.ndarray, " m"]
     fingerprint: str
+    tokenizer: str | None = None
+    kept: str | None = None
 
     @classmethod
     def read(cls, spec: Text) -> "TextCorpus":
@@ -80,8 +86,8 @@ class TextCorpus(AbstractArrayCorpus):
             share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
             held_out = share < spec.held_out
             parts[held_out].append(content)
-            digest = hashlib.sha256(content).hexdigest()
-            files.append(TextFile(path=name, size=len(content), sha256=digest, held_out=held_out))
+            sha256 = hashlib.sha256(content).hexdigest()
+            files.append(TextFile(path=name, size=len(content), sha256=sha256, held_out=held_out))
         if not parts[False] and files:
             raise SimlawError(
                 f"all {len(files)} files of the corpus folder {str(folder)!r} are held out (whole files are, by the "
@@ -94,20 +100,27 @@ class TextCorpus(AbstractArrayCorpus):
                 f"to train on ({reasons or 'none skipped'}): add files, or set Text(suffixes=…)"
             )
         hashed = "\n".join(f"{file.sha256} {file.path}" for file in files)
+        all_files = hashlib.sha256(hashed.encode()).hexdigest()[:16]
+        found = kept = None
+        if spec.bpe is not None:
+            kept = digest(spec, all_files)
+            found = tokenized(spec.bpe, kept, parts[False], parts[True], _SEPARATOR[0])
         return cls(
             spec=spec,
             folder=str(folder),
             files=tuple(files),
             skipped=tuple(skipped),
-            train=_joined(parts[False]),
-            test=_joined(parts[True]),
-            fingerprint=hashlib.sha256(hashed.encode()).hexdigest()[:16],
+            train=_joined(parts[False]) if found is None else found.train,
+            test=_joined(parts[True]) if found is None else found.test,
+            fingerprint=all_files if found is None else digest(spec, all_files, found.sha256),
+            tokenizer=None if found is None else found.tokenizer,
+            kept=kept,
         )
 
     @property
     def unit(self) -> str:
-        """Bytes."""
-        return "bytes"
+        """Bytes, where they are not merged."""
+        return "bytes" if self.spec.bpe is None else "tokens"
 
     @property
     def more(self) -> tuple[str, str]:
@@ -119,14 +132,31 @@ class TextCorpus(AbstractArrayCorpus):
         """Whole files."""
         return "the held-out part (whole files, chosen by the hash of their paths)"
 
+    @property
+    def host_bytes(self) -> int:
+        """The files as they are read, and joined."""
+        return 2 * self._bytes(held_out=False)
+
+    def _bytes(self, held_out: bool) -> int:
+        """The bytes of a part, with a separator after each file."""
+        return sum(file.size + len(_SEPARATOR) for file in self.files if file.held_out == held_out)
+
     def describe(self) -> str:
         """One clause for people: what it holds, how much, and its fingerprint."""
         what = "Python standard library" if self.spec.folder is None else self.folder
         reasons = Counter(why for _, why in self.skipped)
-        skipped = "".join(f", {n} skipped: {why}" for why, n in reasons.items())
+        notes = "".join(f", {n} skipped: {why}" for why, n in reasons.items())
+        trained = {file.sha256 for file in self.files if not file.held_out}
+        if twins := sum(file.held_out and file.size > _LARGE and file.sha256 in trained for file in self.files):
+            notes += f", {twins} held out of which training has an equal one"
+        train, test = (self._bytes(held_out=part) for part in (False, True))
+        merged = ""
+        if self.spec.bpe is not None:
+            each = test / self.test.size if self.test.size else train / self.train.size
+            merged = f", as {self.vocab} tokens of {each:.2f} bytes (other tokenizers' losses compare only per byte)"
         return (
-            f"text, {what}: {len(self.files)} files{skipped}, {self.train.size / 1e6:.1f} MB to train on and "
-            f"{self.test.size / 1e6:.2f} MB held out, fingerprint {self.fingerprint}"
+            f"text, {what}: {len(self.files)} files{notes}, {train / 1e6:.1f} MB to train on and {test / 1e6:.2f} MB "
+            f"held out{merged}, fingerprint {self.fingerprint}"
         )
 
     def listing(self) -> str:

@@ -1,15 +1,17 @@
 """Tokenizers: text or nodes to the integers that a model sees, and back."""
 
 import abc
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
-from simlaw.config import Corpus, Graph, Teach, Tokens
+from simlaw.config import Corpus, Graph, Teach, Text, Tokens
+from simlaw.corpora.bpe import library
 from simlaw.corpora.lessons import taught
 from simlaw.errors import SimlawError
 
@@ -29,7 +31,7 @@ class AbstractTokenizer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str | list[int]:
+    def decode(self, tokens: Sequence[int] | Integer[np.ndarray, " n"]) -> str | list[int]:
         """What the tokens stand for."""
 
     def checked(self, tokens: Any) -> Int[np.ndarray, "*n"]:
@@ -57,7 +59,7 @@ class Bytes(AbstractTokenizer):
             what = what.encode()
         return np.frombuffer(what, np.uint8).astype(np.int32) if isinstance(what, bytes) else self.checked(what)
 
-    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str:
+    def decode(self, tokens: Sequence[int] | Integer[np.ndarray, " n"]) -> str:
         """The text; bytes that are no UTF-8 become U+FFFD."""
         return self.checked(tokens).astype(np.uint8).tobytes().decode("utf-8", "replace")
 
@@ -74,7 +76,7 @@ class Numbers(AbstractTokenizer):
             raise SimlawError(f"{what!r} is text, and {self.why}, such as [0, 3, 7]")
         return self.checked(what)
 
-    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> list[int]:
+    def decode(self, tokens: Sequence[int] | Integer[np.ndarray, " n"]) -> list[int]:
         """The numbers as a list."""
         return [int(token) for token in self.checked(tokens)]
 
@@ -97,13 +99,38 @@ class Names(AbstractTokenizer):
                 )
         return np.array([known[name] for name in what.split()], np.int32)
 
-    def decode(self, tokens: Sequence[int] | Int[np.ndarray, " n"]) -> str:
+    def decode(self, tokens: Sequence[int] | Integer[np.ndarray, " n"]) -> str:
         """The names with spaces between."""
         return " ".join(self.names[token] for token in self.checked(tokens))
 
 
-def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
-    """The tokenizer of a declared corpus; its files need not be there.
+@dataclass(frozen=True, kw_only=True)
+class Merges(AbstractTokenizer):
+    """Tokens of a trained byte-pair encoding, as the library's JSON has it; those below 256 are the bytes."""
+
+    json: str = field(repr=False)
+
+    def encode(self, what: Any) -> Int[np.ndarray, "*n"]:
+        """The tokens of a text, of bytes that are UTF-8, or tokens as they are."""
+        if isinstance(what, bytes):
+            try:
+                what = what.decode()
+            except UnicodeDecodeError as error:
+                raise SimlawError(f"bytes that are no UTF-8 at {error.start}: give text, or tokens") from error
+        return np.array(self._library.encode(what).ids, np.int32) if isinstance(what, str) else self.checked(what)
+
+    def decode(self, tokens: Sequence[int] | Integer[np.ndarray, " n"]) -> str:
+        """The text; bytes that are no UTF-8 become U+FFFD."""
+        text: str = self._library.decode(self.checked(tokens).tolist())
+        return text
+
+    @functools.cached_property
+    def _library(self) -> Any:
+        return library().Tokenizer.from_str(self.json)
+
+
+def tokenizer_of(corpus: Corpus, vocab: int, trained: str | None = None) -> AbstractTokenizer:
+    """The tokenizer of a declared corpus, whose files need not be there: one that was `trained` for it, as JSON.
 
     What a teacher wrote is read as the teacher's own corpus; without its folder, as numbers.
     """
@@ -118,4 +145,8 @@ def tokenizer_of(corpus: Corpus, vocab: int) -> AbstractTokenizer:
         return Numbers(vocab=vocab, why="this model walks on a graph: give nodes")
     if isinstance(corpus, Tokens):
         return Numbers(vocab=vocab, why="this model was trained on token files: give tokens of their tokenizer")
+    if isinstance(corpus, Text) and corpus.bpe is not None:
+        if trained is None:
+            return Numbers(vocab=vocab, why="the tokenizer of this model is not in the store: give tokens")
+        return Merges(vocab=vocab, json=trained)
     return Bytes(vocab=vocab)

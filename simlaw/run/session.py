@@ -12,6 +12,7 @@ from simlaw.plan import Pack, Plan, expand, packs
 from simlaw.run.layout import Layout, lay_out
 from simlaw.run.local import Listener, Local, Outcome
 from simlaw.run.status import Status, status_of
+from simlaw.run.stored import TOKENIZER
 from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
 from simlaw.store import Store, default_root
 from simlaw.sweep import SweepFile, load_sweep
@@ -89,7 +90,10 @@ class Session:
         used = tuple(dict.fromkeys(pack.corpus for pack in todo))
         for spec in used:
             corpus = self.corpora[spec]
-            self.store.put("corpus", corpus.fingerprint, {"listing": corpus.listing().encode()})
+            files = {"listing": corpus.listing().encode()}
+            if corpus.tokenizer is not None:
+                files[TOKENIZER] = corpus.tokenizer.encode()
+            self.store.put("corpus", corpus.fingerprint, files)
         fingerprints = tuple(self.corpora[spec].fingerprint for spec in used)
         return submit(self.store, Manifest(corpora=used, fingerprints=fingerprints, packs=todo))
 

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from simlaw.config import NUMERICS, RunSpec
+from simlaw.config import NUMERICS, RunSpec, Text, run_id
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
 from simlaw.run.work import stored_rows
 from simlaw.store import Store
 from simlaw.table import Row
+
+#: The trained tokenizer among the files of a corpus in the store.
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,17 @@ def find_run(store: Store, start: str, others: Iterable[str] = ()) -> str:
         what = f"is the beginning of {len(found)} runs ({', '.join(found[:5])})" if found else "is no run here"
         raise SimlawError(f"{start!r} {what}: `simlaw status SWEEP --json` lists the runs")
     return found[0]
+
+
+def trained_tokenizer(store: Store, run: str, spec: RunSpec) -> str | None:
+    """The tokenizer that was trained for a run's corpus, as JSON; None where it has none, or the store lacks it."""
+    if not isinstance(spec.corpus, Text) or spec.corpus.bpe is None:
+        return None
+    for fingerprint in store.keys("corpus"):
+        if run_id(spec, fingerprint) == run:
+            found = (store.get("corpus", fingerprint) or {}).get(TOKENIZER)
+            return None if found is None else found.decode()
+    return None
 
 
 def read_run(store: Store, run: str) -> StoredRun:
