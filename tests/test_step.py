@@ -287,7 +287,7 @@ def test_no_held_out_problem_is_trained_on():
     context = first.shape[1] - 1
     training = [first, *(batch(corpus, seed, seed, 300, context) for seed in range(4))]
     seen = np.concatenate([corpus.canonical(windows) for windows in training])
-    held = [corpus.held_out(context * 300, context), alone("symbols")[1]]
+    held = [corpus.held_out(context * 300, context), alone("symbols")[1], corpus.examples(2, 300, 3)]
     held = np.concatenate([corpus.canonical(windows) for windows in held])
     assert len(np.unique(seen)) > 1000
     disjoint(seen, held)

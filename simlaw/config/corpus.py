@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from simlaw.config.problems import Step
+from simlaw.config.problems import Digits, Step
 from simlaw.config.source import AbstractSource
 from simlaw.declared import Between, Count, Declared, Fraction, Natural, Positive, option
 from simlaw.errors import SimlawError
@@ -204,4 +204,4 @@ class Teach(AbstractSource):
     epochs: Positive = field(default=1.0, metadata={"identity": False})
 
 
-Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach | Step
+Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach | Step | Digits

@@ -88,12 +88,14 @@ class Step(AbstractSource):
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(AbstractSource):
-    """Sums and differences of two numbers of 1 to `most_digits` digits, each number of digits as likely.
+    """Sums and differences of two numbers of `least_digits` to `most_digits` digits, each number of digits as likely.
 
-    Both have as many digits, zeros in front included. `order` is that of the answer's digits: reversed has the last
-    one first. With a `scratchpad` carries are written out, one `<step>` a digit.
+    Both have as many digits, zeros in front included; the answer has as many and one more in front, which of a sum is
+    what is carried, of a difference the sign. `order` is the answer's: reversed has the last digit first. With a
+    `scratchpad` carries are written out before, one `<step>` a digit.
     """
 
+    least_digits: Annotated[int, Between(1, 8)] = 1
     most_digits: Annotated[int, Between(1, 8)] = 6
     operators: tuple[Literal["+", "-"], ...] = ("+", "-")
     order: Literal["plain", "reversed"] = "plain"
@@ -101,6 +103,11 @@ class Digits(AbstractSource):
     seed: Natural = 0
 
     def check(self) -> None:
+        if self.least_digits > self.most_digits:
+            raise SimlawError(
+                f"Digits has at least {self.least_digits} digits and at most {self.most_digits}: "
+                "lower least_digits or raise most_digits"
+            )
         _distinct("Digits", self.operators)
 
     @property

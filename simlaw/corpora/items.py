@@ -57,14 +57,17 @@ class AbstractProblems(AbstractFresh):
         key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 0)
         return np.asarray(jax.jit(self.draw, static_argnums=(2, 3))(shared, key, windows, context + 1))
 
-    def alone(self, count: int, seed: int) -> Int[np.ndarray, "m w"]:
-        """So many held-out problems of the stream `seed`, one in each window, filled up to the longest."""
+    def alone(self, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
+        """So many held-out problems of the stream `seed`, each in a window filled up to the context, or the longest."""
+        if context is not None:
+            self._whole(context)
+        length = self.shortest if context is None else context + 1
         key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 1)
         shared = self.shared_data() | {"split": jnp.asarray(self.split(True))}
 
         def draw(shared: Data, key: Key[Array, ""]) -> Int[Array, "b w"]:
             tokens, lengths = self.problems(shared, key, count)
-            return packed(tokens, lengths[:, None], self.shortest)
+            return packed(tokens, lengths[:, None], length)
 
         return np.asarray(jax.jit(draw)(shared, jax.random.fold_in(key, seed)))
 

@@ -140,12 +140,12 @@ class StepCorpus(AbstractProblems):
         fields = {name: getattr(self.spec, name) for name in ("modulus", "distractors", "operators", "form", "seed")}
         return StepCorpus.build(Step(least_steps=steps, most_steps=steps, **fields))
 
-    def examples(self, steps: int, count: int, seed: int) -> Int[np.ndarray, "m w"]:
-        """So many held-out problems of exactly so many steps, one in each window, filled up to the longest.
+    def examples(self, steps: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
+        """So many held-out problems of exactly so many steps, one in each window, filled up.
 
         Their floor is that of `at(steps)`, which knows how many steps there are. 1 to 12 steps, whatever training has.
         """
-        return self.at(steps).alone(count, seed)
+        return self.at(steps).alone(count, seed, context)
 
     def problems(self, shared: Data, key: Key[Array, ""], count: int) -> tuple[Int[Array, "l n"], Int[Array, " n"]]:
         """So many problems, one in each column, and their lengths."""
