@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import PTQ, Corpus, EvalSpec, ModelSpec, Precision, RunSpec, eval_id, run_id
+from simlaw.config import PTQ, Corpus, EvalSpec, Mix, ModelSpec, Precision, RunSpec, eval_id, run_id
 from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
 from simlaw.model import Params, shapes
@@ -167,9 +167,14 @@ def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
     corpora = grid.corpora or (sweep.corpus,)
     axes = (corpora, recipes, grid.widths, grid.precisions, grid.rate_multiples, grid.seeds, grid.schedules or (None,))
     for corpus, recipe, width, declared, multiple, seed, schedule in itertools.product(*axes):
-        if recipe.needs:
+        if recipe.needs == "teacher":
             raise SimlawError(
-                f"the recipe needs a {recipe.needs}, which nothing in this version gives: take a recipe without needs"
+                "the recipe needs a teacher, which nothing in this version gives: take a recipe without needs"
+            )
+        if recipe.needs == "mixture" and not isinstance(corpus, Mix):
+            raise SimlawError(
+                f"the recipe needs a mixture, and the corpus is {type(corpus).__name__}: give a Mix of "
+                "simlaw.config, or take another recipe"
             )
         model = sweep.family.model(width, corpus.vocab, recipe.architecture, recipe.mup)
         precision = recipe.precision if declared == Precision() else declared

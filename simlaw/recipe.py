@@ -117,8 +117,9 @@ class Recipe(Declared):
 
     A recipe has the form of a schedule and no lengths, which are in tokens and so the sweep's: `schedule` says how the
     rate falls, and without `warmup` it starts at its peak.
-    `precision` is that of training where the grid has none. `needs` names what a recipe cannot do without, and no
-    corpus or teacher of this version gives: it can be declared, and is refused where it would be planned.
+    `precision` is that of training where the grid has none. `needs` names what a recipe cannot do without: a
+    mixture is the sweep's corpus, and a teacher to distil from nothing of this version gives, so that it can be
+    declared, and is refused where it would be planned.
     """
 
     architecture: Architecture = Architecture()
@@ -161,7 +162,7 @@ def _generations() -> dict[str, Recipe]:
     g3 = replace(g2, mup=MuP(base_width=32), rate=rate, weight_decay=0.1)
     g4 = replace(g3, needs="mixture")
     g5 = replace(g4, needs="teacher")
-    # built on g3 as long as what g4 and g5 need does not exist
+    # built on g3 as long as what g5 needs does not exist, so that any corpus will do
     int4 = Quantizer(format=Int(bits=4), granularity=PerChannel())
     g6 = replace(g3, precision=Precision(weights=int4))
     return {"g0": g0, "g1": g1, "g2": g2, "g3": g3, "g4": g4, "g5": g5, "g6": g6}

@@ -142,9 +142,9 @@ def measured_in_haste() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name, static in (
             (evaluate, "_made", (0, 1, 2)),
-            (evaluate, "_losses", (0, 5)),
-            (evaluate, "_on_formats", (0, 5)),
-            (evaluate, "traces", (0, 1, 5)),
+            (evaluate, "_losses", (0, 5, 6)),
+            (evaluate, "_on_formats", (0, 5, 6)),
+            (evaluate, "traces", (0, 1, 5, 6)),
         ):
             patch.setattr(module, name, in_haste(getattr(module, name).__wrapped__, static_argnums=static))
         yield

@@ -27,6 +27,7 @@ COMMANDS = (
     "run",
     "status",
     "show",
+    "teach",
     "table",
     "fit",
     "health",

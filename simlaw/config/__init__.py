@@ -2,7 +2,6 @@
 
 from simlaw.config.corpus import BPE as BPE
 from simlaw.config.corpus import ZRHM as ZRHM
-from simlaw.config.corpus import Corpus as Corpus
 from simlaw.config.corpus import Graph as Graph
 from simlaw.config.corpus import Teach as Teach
 from simlaw.config.corpus import Text as Text
@@ -11,6 +10,9 @@ from simlaw.config.corpus import ZFact as ZFact
 from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec
 from simlaw.config.evaluation import eval_id as eval_id
+from simlaw.config.mixture import Corpus as Corpus
+from simlaw.config.mixture import Mix as Mix
+from simlaw.config.mixture import Part as Part
 from simlaw.config.model import Architecture as Architecture
 from simlaw.config.model import ModelSpec as ModelSpec
 from simlaw.config.model import MuP as MuP

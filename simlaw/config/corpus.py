@@ -204,4 +204,4 @@ class Teach(AbstractSource):
     epochs: Positive = field(default=1.0, metadata={"identity": False})
 
 
-Corpus = Text | Tokens | Graph | ZFact | ZRHM | Teach | Step | Digits
+Source = Text | Tokens | Graph | ZFact | ZRHM | Teach | Step | Digits

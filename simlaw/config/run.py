@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from simlaw.config.corpus import Corpus
+from simlaw.config.mixture import Corpus
 from simlaw.config.model import ModelSpec
 from simlaw.config.optimizer import SGD, Optimizer
 from simlaw.config.precision import Precision

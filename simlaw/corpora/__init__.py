@@ -1,11 +1,12 @@
 """Corpora: where training batches and held-out windows come from. `open_corpus` gives the one that a spec declares."""
 
-from simlaw.config import ZRHM, Corpus, Digits, Graph, Step, Teach, Text, Tokens, ZFact
+from simlaw.config import ZRHM, Corpus, Digits, Graph, Mix, Step, Teach, Text, Tokens, ZFact
 from simlaw.corpora.abstract import AbstractCorpus as AbstractCorpus
 from simlaw.corpora.abstract import Stratum as Stratum
 from simlaw.corpora.digits import DigitsCorpus as DigitsCorpus
 from simlaw.corpora.graph import GraphCorpus as GraphCorpus
 from simlaw.corpora.items import disjoint as disjoint
+from simlaw.corpora.mix import MixCorpus as MixCorpus
 from simlaw.corpora.step import StepCorpus as StepCorpus
 from simlaw.corpora.stream import Stream as Stream
 from simlaw.corpora.teach import TeachCorpus as TeachCorpus
@@ -34,3 +35,5 @@ def open_corpus(spec: Corpus) -> AbstractCorpus:
             return StepCorpus.build(spec)
         case Digits():
             return DigitsCorpus.build(spec)
+        case Mix():
+            return MixCorpus.build(spec, open_corpus)

@@ -118,6 +118,18 @@ class AbstractCorpus(abc.ABC):
         None where nobody knows it. Raises `SimlawError` for tokens that the source cannot give, named by position.
         """
 
+    @property
+    def floor_known(self) -> bool:
+        """Whether `floor_nll` is known."""
+        return True
+
+    def floor_nll_untold(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"] | None:
+        """`floor_nll` where the first token of a window is not told, and 0 stands in its place.
+
+        The same, since a window of a source begins with its token 0, unless a source overrides this.
+        """
+        return self.floor_nll(windows)
+
     def floor(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, " m"] | None:
         """The exact Bayes loss of each window in nats per token that counts, or None where it is not known."""
         each = self.floor_nll(windows)

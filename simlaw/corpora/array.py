@@ -97,6 +97,11 @@ class AbstractArrayCorpus(AbstractCorpus):
         start = order(0, there)[:wanted].astype(np.int64) * context
         return self.test[start[:, None] + np.arange(context + 1)].astype(np.int32)
 
+    @property
+    def floor_known(self) -> bool:
+        """No: nobody knows the entropy of real text."""
+        return False
+
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> None:
         """None: nobody knows the entropy of real text."""
         del windows

@@ -90,6 +90,11 @@ class GraphCorpus(AbstractFresh):
         hit = self.successors[windows[:, :-1]] == windows[:, 1:, None]
         return -np.log(np.sum(hit * self.probabilities, axis=2))
 
+    def floor_nll_untold(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
+        """The same with the second node drawn as the first is: in the stationary distribution."""
+        second = -np.log(self.stationary[windows[:, 1:2]])
+        return np.concatenate([second, self.floor_nll(windows[:, 1:])], axis=1)
+
 
 def _stationary(transition: Float[np.ndarray, "v v"]) -> Float[np.ndarray, " v"]:
     """The stationary distribution by power iteration on the lazy walk, which cannot be periodic."""

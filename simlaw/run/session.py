@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simlaw.config import Corpus, Teach, Text, Tokens
-from simlaw.corpora import AbstractCorpus, open_corpus
+from simlaw.corpora import AbstractCorpus, MixCorpus, open_corpus
+from simlaw.corpora.mix import of_part
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
 from simlaw.run.layout import Layout, lay_out
@@ -100,6 +101,11 @@ class Session:
 
 def _enough(corpus: AbstractCorpus, context: int, wanted: int) -> None:
     """Raise `SimlawError` where the longest run takes more passes over the text than the corpus declares."""
+    if isinstance(corpus, MixCorpus):
+        for tag, share, part in zip(corpus.spec.tags, corpus.shares, corpus.corpora, strict=True):
+            with of_part(tag):
+                _enough(part, context, round(share * wanted))
+        return
     epoch, spec = corpus.epoch_tokens(context), corpus.spec
     if epoch is None or not isinstance(spec, Text | Tokens | Teach):
         return
