@@ -37,6 +37,7 @@ def load_table(
     sigma: str | None = None,
     trunk: str | None = None,
     status: str | None = None,
+    floor: str | None = None,
     unit: str = "nats",
     bytes_per_token: float | None = None,
     counts: str = "as the table counts",
@@ -50,7 +51,8 @@ def load_table(
     deviations; without it they come from rows that repeat a cell, and are NaN where no cell is repeated. `trunk` names
     what rows share that move together (a run and its checkpoints), and without it every row stands alone. Left out and
     counted are rows without a loss, and those whose `status` is none of done, finish(ed), complete(d), ok,
-    success(ful), succeeded, true, yes or empty (in any case). `unit` is "nats" or "bits" per token, or "bpb", bits per
+    success(ful), succeeded, true, yes or empty (in any case). `floor` names the exact entropy of the evaluation text,
+    the same in every row. `unit` is "nats" or "bits" per token, or "bpb", bits per
     byte, with the `bytes_per_token` of the evaluation text. `counts` says what N counts ("non-embedding"); the fit and
     its law file repeat it. Where both `loss` and `delta` are named, a row with bits P_post and a delta is a paired one
     (the loss that quantization added to the checkpoint's), and every other row is a loss.
@@ -65,7 +67,7 @@ def load_table(
     scale = _nats(unit, bytes_per_token)
     table = read_columns(source)
     columns, what = table.cells, table.name
-    roles = {"loss": loss, "delta": delta, "sigma": sigma, "trunk": trunk, "status": status}
+    roles = {"loss": loss, "delta": delta, "sigma": sigma, "trunk": trunk, "status": status, "floor": floor}
     for key, name in {**variables, **{role: name for role, name in roles.items() if name}}.items():
         table.cell(name, key)
     count = len(next(iter(columns.values())))
@@ -120,7 +122,19 @@ def load_table(
         counts=counts,
         paired=paired if loss and delta else None,
         response="loss" if loss else "delta",
+        floor=None if floor is None else _floor(columns[floor], floor, what, keep) * scale,
     )
+
+
+def _floor(cells: Sequence[Any], name: str, what: str, keep: np.ndarray) -> float:
+    """The one floor of the rows that are kept."""
+    floors = _numbers(cells, name, what, keep, empty=np.nan)[keep]
+    if not np.isfinite(floors).all() or np.ptp(floors) > 1e-9 * abs(floors[0]):
+        raise SimlawError(
+            f"{what}: {name!r} holds {floors.min():g} to {floors.max():g}, and the rows of one fit were measured on "
+            "the same text, which has one floor: fit those of each text apart"
+        )
+    return float(floors[0])
 
 
 def _text(cell: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from simlaw.errors import SimlawError
 from simlaw.fitting.contest import contest
@@ -23,7 +23,7 @@ def fit(
     *,
     holdout: Holdout | Sequence[Holdout] = (),
     bootstrap: int = 1000,
-    fixed: Mapping[str, float] = MappingProxyType({}),
+    fixed: Mapping[str, float | Literal["floor"]] = MappingProxyType({}),
     bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     objective: Objective | None = None,
     threshold: float | None = None,
@@ -35,10 +35,10 @@ def fit(
     trained, laws of the penalty the paired penalties, and laws that know P_post both at once. Several forms are
     compared by their error on `holdout` (such as `LargestN()`, or several), or by AICc without one; the comparison is
     in `Fit.contest`. `bootstrap` is the number of draws, 0 for none; its cluster is the trunk. `fixed` and `bounds` are
-    by the parameters' names. `objective` is "huber" for losses (the default), or least squares of log losses, "log", or
-    of losses, "nats"; `threshold` is that of the Huber function on log losses, by default 1e-3, or 1.345 standard
-    deviations of the noise where replicates show that this is more. Raises `SimlawError` where the table cannot hold a
-    form.
+    by the parameters' names; `fixed={"E": "floor"}` holds E at the table's exact floor. `objective` is "huber" for
+    losses (the default), or least squares of log losses, "log", or of losses, "nats"; `threshold` is that of the Huber
+    function on log losses, by default 1e-3, or 1.345 standard deviations of the noise where replicates show that this
+    is more. Raises `SimlawError` where the table cannot hold a form.
     """
     each: list[Any] = list(forms) if isinstance(forms, list | tuple) else [forms]
     for form in each:
@@ -59,7 +59,9 @@ def fit(
         raise SimlawError(f"seed={seed!r}: give a whole number from 0")
     seen = _taken(each, table) if isinstance(table, Table) else table
     weights = draw(seen.trunk, seen.x.get("N"), draws=bootstrap, seed=seed) if bootstrap else None
-    held = {name: _number(f"fixed {name}", value) for name, value in fixed.items()}
+    held = {
+        name: _floor(seen) if value == "floor" else _number(f"fixed {name}", value) for name, value in fixed.items()
+    }
     limits = {name: _ends(name, ends) for name, ends in bounds.items()}
     given: dict[str, Any] = {"fixed": held, "bounds": limits, "objective": objective, "threshold": threshold}
     if len(each) == 1 and not holdouts:
@@ -74,6 +76,15 @@ def _taken(forms: Sequence[type[AbstractLaw]], table: Table) -> Observations:
         return penalty_observations(table)
     knows = any("P_post" in (*form.needs, *form.takes) for form in forms)
     return joint_observations(table) if knows else loss_observations(table)
+
+
+def _floor(seen: Observations) -> float:
+    if seen.floor is None:
+        raise SimlawError(
+            'fixed={"E": "floor"}: these rows have no floor that all share; name its column, load_table(…, floor=…), '
+            "where the entropy of the text is known, or give E as a number"
+        )
+    return seen.floor
 
 
 def _number(what: str, value: Any) -> float:

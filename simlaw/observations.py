@@ -24,7 +24,8 @@ class Observations:
 
     `y` is the loss or delta_PTQ in nats per token, as `response` says; `left_out` counts rows by the reason; `counts`
     says what N counts. A table of losses may hold `paired` rows, differences of two losses on the same tokens:
-    delta_PTQ at P_post, or whatever differs in the variables `against`, which are those of the other loss.
+    delta_PTQ at P_post, or whatever differs in the variables `against`, which are those of the other loss. `floor` is
+    the exact Bayes loss on the tokens that all losses were measured on, None where it is not known.
     """
 
     x: Mapping[str, Float[np.ndarray, " n"]]
@@ -36,6 +37,7 @@ class Observations:
     paired: Bool[np.ndarray, " n"] | None = None
     response: Literal["loss", "delta"] = "loss"
     against: Mapping[str, Float[np.ndarray, " n"]] | None = None
+    floor: float | None = None
 
     @property
     def changed(self) -> set[str]:
@@ -168,7 +170,14 @@ def loss_observations(table: Table, *, repeats: bool = False) -> Observations:
         trunk=tuple(kept.column("trunk_id")),
         left_out=left_out,
         counts="params_blocks",
+        floor=one_floor([row["floor"] for row in kept]),
     )
+
+
+def one_floor(floors: Sequence[float | None]) -> float | None:
+    """The floor that all of them are; None where one is not known, or they differ."""
+    found = set(floors)
+    return found.pop() if len(found) == 1 else None
 
 
 def granularities(table: Table) -> tuple[str, ...]:
@@ -228,6 +237,7 @@ def joint_observations(table: Table, *, granularity: str = "channel", repeats: b
         trunk=plain.trunk + added.trunk,
         left_out={**plain.left_out, **added.left_out},
         counts=plain.counts,
+        floor=plain.floor,
         paired=np.repeat([False, True], [len(plain.y), len(added.y)]),
     )
 

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     (
         *("plan", "train", "evaluate", "curvature", "diagnosed", "rows", "sample", "memory"),
-        *("observations", "external", "importers", "simulation", "oracle"),
+        *("observations", "external", "importers", "simulation", "oracle", "ideal"),
         *(
             "fitting",
             "isoflops",
@@ -71,7 +71,7 @@ TRAINING = {
     *("averages", "corpora", "run", "loaded", "devices", "sharded"),
 }
 LAWS = {
-    *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle"),
+    *("law", "laws", "published", "observations", "external", "importers", "simulation", "oracle", "ideal"),
     *("fitting", "isoflops", "decision", "analysis", "trends", "curves", "compare", "health", "lawfile", "notebook"),
     *("rates", "claims", "quantizations", "precisions", "seednoise", "means", "plot", "designs"),
 }

@@ -12,6 +12,7 @@ from simlaw.version import __version__
 
 #: Each command's module below this package, in the order of the data flow, with its line in the overview.
 _COMMANDS = {
+    "corpus": "Print what a corpus looks like, and its exact floors.",
     "plan": "Show a sweep's cells and their cost; nothing is run.",
     "simulate": "Draw a sweep's table from a known law, with noise; nothing is trained.",
     "run": "Compute what is missing of a sweep.",

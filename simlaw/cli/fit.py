@@ -69,7 +69,7 @@ class _Command(click.Command):
     metavar="RULE",
     help="Compare on LargestN, LargestD, LargestC or LowestBits=P_w; several are held out in turn.",
 )
-@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter, for example beta=0.3.")
+@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter, as beta=0.3, or E=floor.")
 @click.option("--bound", "bounds", multiple=True, metavar="NAME=LOW:HIGH", help="Bound a parameter, as alpha=0.1:1.")
 @click.option(
     "--objective",
@@ -164,7 +164,7 @@ def _fit_table(source: str, columns: Mapping[str, str], options: Mapping[str, An
         holdout=[_holdout(rule) for rule in options["holdouts"]],
         bootstrap=options["bootstrap"],
         fixed={
-            name: _number(text, f"--fix {name}={text}")
+            name: "floor" if text == "floor" else _number(text, f"--fix {name}={text}")
             for name, text in named("--fix", options["fixed"], "beta=0.3").items()
         },
         bounds={name: _range(name, text) for name, text in named("--bound", options["bounds"], "alpha=0.1:1").items()},

@@ -1,0 +1,43 @@
+"""Do fits of trained models give back exponents and a floor that the corpus was built with, and what is stored in bits?
+
+Question: on facts that are asked about by Zipf's law with exponent 1 + a, are the exponents of size and data a and
+a / (1 + a), and the fitted E the exact entropy (G1, of trained models); how many bits does a parameter hold, and what of
+them is left at int8 and int4 (G3); do rare facts die first when weights are rounded (G4)?
+Design: two corpora of 65,536 entities, a = 1 and 1/2, four sizes, token counts that double seven times, three seeds;
+8,192 facts that are all asked about equally often, up to 1,280 times each; half and twice the rate at two sizes. Every
+checkpoint is measured on 128 facts of every octave of ranks besides (strata.csv).
+Command: simlaw reproduce zfact --own
+"""
+
+from simlaw.config import WSD, ZFact
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Grid, PTQGrid, Sweep
+
+BATCH_TOKENS = 32 * 56  # windows of eight facts
+ZIPF = (ZFact(values=64), ZFact(values=64, exponent=0.5))
+UNIFORM = ZFact(entities=8192, relations=1, values=64, exponent=-1.0)
+
+
+def ladder(first: int, last: int) -> tuple[int, ...]:
+    """Token counts that double; they share a trunk."""
+    return tuple(160 * BATCH_TOKENS * 2**k for k in range(first, last + 1))
+
+
+SWEEP = Sweep(
+    corpus=ZIPF[0],
+    family=Family(layers=2, head_dim=8, hidden_ratio=3, context=56),
+    rate=RateRule(rate=0.0075, width=32, exponent=-0.8),
+    schedule=WSD(warmup_tokens=32 * BATCH_TOKENS, cooldown=0.2),
+    batch=32,
+    grids=(
+        Grid(widths=(8, 16, 24, 32), tokens=ladder(0, 6), seeds=(0, 1, 2), corpora=ZIPF),
+        Grid(widths=(8, 32), tokens=ladder(3, 3), rate_multiples=(0.5, 2.0), corpora=ZIPF),
+        # more facts than the smaller sizes can hold, each seen up to a thousand times
+        Grid(widths=(8, 16), tokens=ladder(2, 8), seeds=(0, 1), corpora=(UNIFORM,)),
+        Grid(widths=(24, 32), tokens=ladder(2, 7), corpora=(UNIFORM,)),
+    ),
+    ptq=(PTQGrid(bits=(3, 4, 8)),),
+    eval_tokens=56 * 2048,
+    analysis="claims",
+    claims=("G1", "G3", "G4"),
+)

@@ -1,0 +1,38 @@
+"""Is the exponent of data what the hierarchy of a grammar says, ln(1 / f) / (2 ln m)?
+
+Question: on strings of a random hierarchy of rules the theory has the envelope of the excess loss fall as a power of the
+data, with an exponent of v symbols and m rules for each alone, f = m / v (G2); does it for three of them?
+Design: (v, m) = (16, 4), (32, 4) and (32, 8), four levels, three grammars each, one run on each; token counts that
+double seven times at 213k parameters, and at 53k on the first grammars, which shows whether size or data is short.
+Command: simlaw reproduce zrhm --own
+"""
+
+from simlaw.config import WSD, ZRHM
+from simlaw.recipe import Family, RateRule
+from simlaw.sweep import Grid, PTQGrid, Sweep
+
+BATCH_TOKENS = 16 * 68  # windows of four strings
+LADDER = tuple(80 * BATCH_TOKENS * 2**k for k in range(8))
+GRAMMARS = (0, 1, 2)
+
+
+def corpora(grammar: int) -> tuple[ZRHM, ...]:
+    """The three kinds of grammar, drawn from one seed."""
+    return tuple(ZRHM(symbols=v, rules=m, seed=grammar) for v, m in ((16, 4), (32, 4), (32, 8)))
+
+
+SWEEP = Sweep(
+    corpus=corpora(0)[0],
+    family=Family(layers=4, head_dim=16, hidden_ratio=3, context=68),
+    rate=RateRule(rate=0.01, width=32, exponent=-0.8),
+    schedule=WSD(warmup_tokens=32 * BATCH_TOKENS, cooldown=0.2),
+    batch=16,
+    grids=(
+        *(Grid(widths=(64,), tokens=LADDER, seeds=(g,), corpora=corpora(g)) for g in GRAMMARS),
+        Grid(widths=(32,), tokens=LADDER, corpora=corpora(0)),
+    ),
+    ptq=(PTQGrid(bits=(3, 4)),),
+    eval_tokens=68 * 1024,
+    analysis="claims",
+    claims=("G2",),
+)
