@@ -106,6 +106,8 @@ def test_large_ones_are_streamed_to_the_same_windows(folder, monkeypatch):
     own = corpus.seed_data(0, 16)
     windows = corpus.batch(corpus.shared_data(), own, jnp.int32(2000), 8, 16)  # of another epoch
     assert (corpus.streamed, corpus.resident_bytes, corpus.host_bytes) == (False, 20_000, 20_000)
+    monkeypatch.setattr(array, "RESIDENT_BYTES", 20_000)
+    assert not corpus.streamed  # by what lies on a device, and not by the file's int64
     monkeypatch.setattr(array, "RESIDENT_BYTES", 19_999)
     assert (corpus.streamed, corpus.shared_data(), corpus.host_bytes) == (True, (), 0)
     found = corpus.gather(np.asarray(own), 2000, 1, 8, 16)[0]
@@ -164,7 +166,7 @@ def other(path, found):
             "token 10007 of train.bin is 16: a vocabulary of 16 has 0 to 15; raise Tokens(vocab=…), or set",
         ),
         (
-            lambda f: other(f / "x.npy", np.array([0, 5, -1, 99])),
+            lambda f: other(f / "x.npy", np.array([0, 5, -1, 9])),
             {"train": "x.npy"},
             "token 2 of x.npy is -1: a vocabulary of 16 has 0 to 15",
         ),
@@ -236,6 +238,7 @@ def test_passages_of_one_token_are_no_overlap():
     assert found.share < 0.1
     assert overlap.overlap(np.zeros(500, int), np.zeros(500, int)) is None
     assert overlap.overlap(numbers(500), numbers(63)) is None
+    assert overlap.overlap(numbers(64), numbers(64)).share == 1.0
 
 
 @pytest.fixture
