@@ -1,7 +1,6 @@
 """The claims that tables are asked about, each with its rule; which of them a sweep is for, it declares itself."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +9,10 @@ import numpy as np
 from simlaw.analysis import PENALTIES
 from simlaw.claims.architectures import stable_parts_hold_at_fewer_bits
 from simlaw.claims.arms import QUADRATIC, grows_as_the_rate_falls
+from simlaw.claims.claim import Beside, Claim
+from simlaw.claims.facts import fits_give_back_the_facts, parameters_hold_two_bits, rare_facts_die_first
 from simlaw.claims.formats import integers_cost_parameters_and_floats_data
+from simlaw.claims.grammars import data_follows_the_hierarchy
 from simlaw.claims.growth import Growth, Slope, growth, pooled
 from simlaw.claims.minimum import minima
 from simlaw.claims.paired import ratio
@@ -40,24 +42,11 @@ MOST = 0.8
 
 #: Tokens per parameter of every size without a rise that speak against one.
 FAR = 1e4
+#: A table alone.
+NOTHING = Beside()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A claim by its name in the register: what it `says`, the `rule`, and what finds the answer in a table.
-
-    A claim `across` compares runs that were trained in different ways, and chooses among all rows; others see those
-    that may enter a fit.
-    """
-
-    name: str
-    says: str
-    rule: str
-    answer: Callable[[Table], Answer]
-    across: bool = False
-
-
-def judge(table: Table, names: Sequence[str]) -> Verdicts:
+def judge(table: Table, names: Sequence[str], beside: Beside = NOTHING) -> Verdicts:
     """The verdicts of the claims of these names; one whose rows a table lacks is "not identified", with the reason.
 
     Runs that failed do not count; unless a claim is about them, neither do training in low precision, learning rates
@@ -66,7 +55,7 @@ def judge(table: Table, names: Sequence[str]) -> Verdicts:
     """
     claims = [claim_of(name) for name in names]
     rows = table if all(claim.across for claim in claims) else usable(table)[0]
-    return Verdicts(each=tuple(_judged(claim, table if claim.across else rows) for claim in claims))
+    return Verdicts(each=tuple(_judged(claim, table if claim.across else rows, beside) for claim in claims))
 
 
 def claim_of(name: str) -> Claim:
@@ -76,9 +65,9 @@ def claim_of(name: str) -> Claim:
     return CLAIMS[name]
 
 
-def _judged(claim: Claim, table: Table) -> Verdict:
+def _judged(claim: Claim, table: Table, beside: Beside) -> Verdict:
     try:
-        outcome, sentence, findings = claim.answer(table)
+        outcome, sentence, findings = claim.answered(table, beside)
     except SimlawError as error:
         outcome, sentence, findings = "not identified", str(error), ()
     return Verdict(
@@ -373,6 +362,38 @@ _REGISTER = (
         says="Tender beats scales per token where there are outliers, and gains nothing where there are none",
         rule="W4A4, paired: the ratio of penalties is below 1 with planted outliers, and above 1 without",
         answer=_wins_with_outliers_alone,
+    ),
+    Claim(
+        name="G1",
+        says="on facts by Zipf's law fits of trained models give back the exponents a and a / (1 + a), and the entropy",
+        rule="Chinchilla's law, E free: each is inside its interval, E less what facts beyond the last would cost; "
+        "fails where one is outside (of an ideal learner this must pass, and is a test)",
+        beside=fits_give_back_the_facts,
+        across=True,
+    ),
+    Claim(
+        name="G2",
+        says="on strings of a hierarchy of rules the exponent of data is ln(1 / f) / (2 ln m), f = m / v",
+        rule="a line through the logarithms of the excess loss, mean over grammars: for each of three (v, m) the "
+        "interval lies within a fifth of it; fails where one lies outside",
+        beside=data_follows_the_hierarchy,
+        across=True,
+    ),
+    Claim(
+        name="G3",
+        says="a parameter holds about 2 bits of facts, as many at int8, and about a third of them at int4",
+        rule="of sizes that do not hold all facts: from 1.33 to 3 bits for each of all parameters; int8 keeps 0.95 to "
+        "1.05 of them, int4 0.22 to 0.5; fails where an interval lies outside",
+        beside=parameters_hold_two_bits,
+        across=True,
+    ),
+    Claim(
+        name="G4",
+        says="rounding loses a larger share of rarer facts",
+        rule="int3 and int4, at the most tokens: the slope of the share of bits that is lost against octaves of rank "
+        "is above 0 in four fifths of the cases; fails where it is below 0 in as many",
+        beside=rare_facts_die_first,
+        across=True,
     ),
 )
 #: The register by name.

@@ -7,7 +7,7 @@ import click
 from simlaw.claims import CLAIMS, Verdicts, judge
 from simlaw.cli.analysis import table_sha256
 from simlaw.cli.options import json_option, own_option, print_json, source_argument, where_option
-from simlaw.cli.source import open_source
+from simlaw.cli.source import open_beside, open_source
 from simlaw.errors import SimlawError
 from simlaw.files import write_file
 from simlaw.table import Table
@@ -37,7 +37,8 @@ def command(
     if write and (found.file is None or names or chosen):
         raise SimlawError("--write is for all claims of a sweep and all its rows: leave --write out, or the rest")
     declared = found.file.sweep.claims if found.file else ()
-    verdicts = judge(found.rows, names or declared or tuple(CLAIMS))
+    asked = names or declared or tuple(CLAIMS)
+    verdicts = judge(found.rows, asked, open_beside(found, asked, own))
     if as_json:
         print_json(verdicts.json)
     else:

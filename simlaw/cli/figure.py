@@ -12,9 +12,10 @@ import click
 import matplotlib.style
 
 from simlaw.analysis import Analysis, analyse
+from simlaw.claims import Beside
 from simlaw.cli.analysis import table_sha256
 from simlaw.cli.options import own_option, where_option
-from simlaw.cli.source import open_curves, open_source
+from simlaw.cli.source import open_beside, open_curves, open_source
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves
@@ -48,6 +49,7 @@ def command(name: str, sweep: str, out: Path | None, own: bool, chosen: tuple[st
         place,
         analysis=lambda: analyse(found.fitted),
         curves=lambda: open_curves(sweep, found, own),
+        beside=lambda: open_beside(found, found.file.sweep.claims if found.file else (), own),
     )
     for path in drawn:
         click.echo(str(path))
@@ -67,10 +69,12 @@ def draw(
     *,
     analysis: Callable[[], Analysis],
     curves: Callable[[], LossCurves],
+    beside: Callable[[], Beside],
 ) -> list[Path]:
     """The files of a drawn figure; raises `SimlawError` where there is no such script.
 
-    The arguments of a script's `draw` name what it shows: the `table`, its `analysis`, its loss `curves`.
+    The arguments of a script's `draw` name what it shows: the `table`, its `analysis`, its loss `curves`, what lies
+    `beside` it.
     """
     script = folder(file) / f"{name}.py"
     if not script.is_file():
@@ -82,7 +86,8 @@ def draw(
         facts["table"] = table_sha256(rows)
         shown: dict[str, Any] = {}
         for wanted in inspect.signature(drawing).parameters:
-            shown[wanted] = {"table": lambda: rows, "analysis": analysis, "curves": curves}[wanted]()
+            given = {"table": lambda: rows, "analysis": analysis, "curves": curves, "beside": beside}
+            shown[wanted] = given[wanted]()
         if "curves" in shown:
             facts["curves"] = hashlib.sha256(shown["curves"].to_csv().encode()).hexdigest()
         return save(drawing(**shown), out, name, facts)

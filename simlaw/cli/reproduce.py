@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from simlaw.analysis import OF_PRECISION, Analysis, analyse
-from simlaw.claims import judge
+from simlaw.claims import Beside, judge
 from simlaw.cli.analysis import answer, decision_report, fit_report, precision_report
 from simlaw.cli.claims import verdicts_file
 from simlaw.cli.figure import draw, folder
@@ -21,7 +21,7 @@ from simlaw.cli.options import (
 )
 from simlaw.cli.rates import study_file
 from simlaw.cli.run import run
-from simlaw.cli.source import Source, open_curves, select
+from simlaw.cli.source import Source, open_beside, open_curves, select
 from simlaw.compare import compare
 from simlaw.decision.verdict import Question
 from simlaw.files import write_file
@@ -90,12 +90,12 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
     if session.file.sweep.analysis in OF_PRECISION:
         of_precision = OF_PRECISION[session.file.sweep.analysis](fitted)
         click.echo(f"\n{precision_report(of_precision, fitted)}\n")
-        _judged(session, rows, mine)
+        _judged(session, rows, mine, own)
         _draw(figure or session.file.figure, session, rows, out, own, lambda: analyse(fitted))
         return ""
     analysis = analyse(fitted)
     click.echo(f"\n{fit_report(analysis)}\n")
-    _judged(session, rows, mine)
+    _judged(session, rows, mine, own)
     named = (folder(session.file) / f"{session.file.figure}.py").is_file()
     for name in (figure,) if figure else ("headline", *((session.file.figure,) if named else ())):
         _draw(name, session, rows, out, own, lambda: analysis)
@@ -110,10 +110,10 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
     return f"{other}\n\n{decision_report(answer(analysis, Question(bytes=budget.bytes, amount=budget.flops)))}"
 
 
-def _judged(session: Session, rows: Table, mine: Path) -> None:
+def _judged(session: Session, rows: Table, mine: Path, own: bool) -> None:
     """Say what the rows say of the sweep's claims, where it has any."""
     if session.file.sweep.claims:
-        verdicts = judge(rows, session.file.sweep.claims)
+        verdicts = judge(rows, session.file.sweep.claims, _beside(session, rows, own))
         click.echo(f"{verdicts}\n")
         write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
         click.echo(f"verdicts: {mine / 'verdicts.json'}")
@@ -121,7 +121,7 @@ def _judged(session: Session, rows: Table, mine: Path) -> None:
 
 def _claims(session: Session, rows: Table, out: Path, mine: Path, figure: str | None, own: bool) -> str:
     """Judge the sweep's claims by the rows, and draw them where there is a figure for it."""
-    _judged(session, rows, mine)
+    _judged(session, rows, mine, own)
     name = figure or session.file.figure
     if figure or (folder(session.file) / f"{name}.py").is_file():
         _draw(name, session, rows, out, own, lambda: analyse(rows))
@@ -148,6 +148,18 @@ def _draw(figure: str, session: Session, rows: Table, out: Path, own: bool, anal
     source = Source(name=session.file.name, rows=rows, file=session.file)
     where = str(session.file.folder)
     for path in draw(
-        figure, session.file, rows, out, analysis=analysis, curves=lambda: open_curves(where, source, own)
+        figure,
+        session.file,
+        rows,
+        out,
+        analysis=analysis,
+        curves=lambda: open_curves(where, source, own),
+        beside=lambda: _beside(session, rows, own),
     ):
         click.echo(f"figure: {path}")
+
+
+def _beside(session: Session, rows: Table, own: bool) -> Beside:
+    """What lies beside the rows, where a claim of the sweep looks there."""
+    source = Source(name=session.file.name, rows=rows, file=session.file)
+    return open_beside(source, session.file.sweep.claims, own)

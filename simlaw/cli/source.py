@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from simlaw.claims import Beside, claim_of
 from simlaw.columns import PARQUET
 from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
+from simlaw.strata import Strata
 from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Table, read_table
 
@@ -61,6 +63,35 @@ def open_curves(where: str, found: Source, own: bool) -> LossCurves:
     from simlaw.store import Store, default_root
 
     return curves.merged(stored_curves(Store(root=default_root()), found.rows, curves))
+
+
+def open_beside(found: Source, claims: Sequence[str], own: bool) -> Beside:
+    """What lies beside the rows, where one of these claims looks there; of a table without a sweep nothing is known."""
+    if found.file is None or all(claim_of(name).beside is None for name in claims):
+        return Beside()
+    from simlaw.corpora import open_corpus
+
+    return Beside(
+        corpora={open_corpus(spec).fingerprint: spec for spec in found.file.sweep.corpora},
+        strata=strata_of(found.file, found.rows, own),
+    )
+
+
+def strata_of(file: SweepFile, rows: Table, own: bool) -> Strata:
+    """The strata of rows: those beside the committed table, and what this store holds of the others.
+
+    With `own` those of the store alone.
+    """
+    from simlaw.run.work import stored_details
+    from simlaw.store import Store, default_root
+
+    evals = [row["eval_id"] for row in rows]
+    there = Strata() if own or not file.strata.is_file() else Strata.parse(file.strata.read_text()).of(evals)
+    known = {row["eval_id"] for row in there.rows}
+    others = Table(rows=tuple(row for row in rows if row["eval_id"] not in known))
+    whole = (*there.rows, *stored_details(Store(root=default_root()), others, Strata).rows)
+    place = {each: i for i, each in enumerate(evals)}
+    return Strata(rows=tuple(sorted(whole, key=lambda row: place[row["eval_id"]])))
 
 
 def select(rows: Table, chosen: Sequence[str]) -> Table:

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from simlaw.cli.options import own_option, sweep_argument
+from simlaw.cli.source import strata_of
 from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
 from simlaw.matrices import Matrices
 from simlaw.run.curves import stored_curves
 from simlaw.run.session import Session
 from simlaw.run.work import stored_details
-from simlaw.strata import Strata
 from simlaw.table import Table
 
 
@@ -61,7 +61,7 @@ def command(sweep: str, own: bool, write: bool, out: Path | None, matrices: Path
     )
     if write:
         click.echo(_write_curves(session, rows, own))
-        if said := _write_strata(session, rows):
+        if said := _write_strata(session, rows, own):
             click.echo(said)
 
 
@@ -78,18 +78,13 @@ def _write_matrices(session: Session, rows: Table, path: Path) -> str:
     return f"{len(found)} matrices of {told} evaluations in {path}; the table has {asked} quantized rows"
 
 
-def _write_strata(session: Session, rows: Table) -> str:
-    """What to say of the strata of these rows; writes those of the store, and those that were written before."""
-    path = session.file.strata
-    here = stored_details(session.store, rows, Strata)
-    known = {row["eval_id"] for row in here.rows}
-    before = Strata.parse(path.read_text()).of(row["eval_id"] for row in rows) if path.is_file() else Strata()
-    whole = Strata(rows=(*(row for row in before.rows if row["eval_id"] not in known), *here.rows))
-    if not len(whole):
+def _write_strata(session: Session, rows: Table, own: bool) -> str:
+    """What to say of the strata of these rows; writes them, where there are any."""
+    path, found = session.file.strata, strata_of(session.file, rows, own)
+    if not len(found):
         return ""
-    place = {row["eval_id"]: i for i, row in enumerate(rows)}
-    Strata(rows=tuple(sorted(whole.rows, key=lambda row: place[row["eval_id"]]))).write(path)
-    return f"strata of {len({row['eval_id'] for row in whole.rows})} of {len(rows)} rows in {path}"
+    found.write(path)
+    return f"strata of {len({row['eval_id'] for row in found.rows})} of {len(rows)} rows in {path}"
 
 
 def _write_curves(session: Session, rows: Table, own: bool) -> str:
