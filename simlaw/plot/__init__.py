@@ -2,6 +2,10 @@
 
 from simlaw.plot.bands import plot_bands as plot_bands
 from simlaw.plot.bits import plot_bits as plot_bits
+from simlaw.plot.built import Built as Built
+from simlaw.plot.built import plot_built as plot_built
+from simlaw.plot.built import plot_lost as plot_lost
+from simlaw.plot.built import plot_stairs as plot_stairs
 from simlaw.plot.collapse import plot_deviations as plot_deviations
 from simlaw.plot.collapse import plot_losses as plot_losses
 from simlaw.plot.collapse import plot_normalised as plot_normalised
