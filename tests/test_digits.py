@@ -203,3 +203,15 @@ def spoilt(position, word):
 def test_refusals(make, words):
     with pytest.raises(SimlawError, match=words):
         make()
+
+
+def test_strata_are_answers_by_digits():
+    corpus = open_corpus(Digits(most_digits=2, scratchpad=True))
+    strata = corpus.strata(corpus.at(3).shortest)
+    assert [(each.axis, each.low) for each in strata] == [("digits", 1), ("digits", 2), ("digits", 3)]
+    names = corpus.spec.names
+    for each in strata:
+        window, place = each.windows[0], each.looked_at[0]
+        told, answer = [names[t] for t in window], [names[t] for t in window[1:][place]]
+        assert answer == [word for word in told[told.index("=") + 1 :] if word != "<pad>"]
+        assert answer.count("<step>") == each.low

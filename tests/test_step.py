@@ -394,3 +394,19 @@ def swap(windows, names):
 def test_refusals(make, words):
     with pytest.raises(SimlawError, match=words):
         make()
+
+
+def test_strata_are_answers_by_steps_also_beyond_those_of_training():
+    corpus = open_corpus(Step(modulus=5, most_steps=2, distractors=1))
+    context = corpus.at(4).shortest
+    strata = corpus.strata(context)
+    assert [(each.axis, each.low, each.high) for each in strata] == [("steps", n, n) for n in range(1, 5)]
+    names = corpus.spec.names
+    for each in strata:
+        for window, place in zip(each.windows, each.looked_at, strict=True):
+            told = [names[token] for token in window]
+            answer = [names[token] for token in window[1:][place]]
+            assert answer == [word for word in told[told.index("<sol>") + 1 :] if word != "<pad>"]
+            assert answer.count("<step>") == each.low
+        at = corpus.at(each.low)
+        assert (at.floor_nll(each.windows)[each.looked_at] == each.floor).all()

@@ -51,6 +51,16 @@ class DigitsCorpus(AbstractProblems):
         return self.length(self.spec.most_digits)
 
     @property
+    def axis(self) -> tuple[str, int]:
+        """Digits."""
+        return "digits", 8
+
+    @property
+    def answered(self) -> int:
+        """The sign of equality, behind which the first digit, or the first carry, follows."""
+        return self.spec.names.index("=")
+
+    @property
     def mean_length(self) -> float:
         """The mean number of tokens of a problem."""
         return self.length(self.spec.least_digits + self.spec.most_digits) / 2 + self.length(0) / 2
@@ -85,19 +95,19 @@ class DigitsCorpus(AbstractProblems):
         """The residues of training."""
         return {"split": jnp.asarray(self.split(False))}
 
-    def at(self, digits: int) -> "DigitsCorpus":
+    def at(self, amount: int) -> "DigitsCorpus":
         """The source of problems of exactly so many digits, with the same tokens and the same split."""
-        if not 1 <= digits <= 8:
-            raise SimlawError(f"problems of {digits} digits are not drawn: ask for 1 to 8")
+        if not 1 <= amount <= 8:
+            raise SimlawError(f"problems of {amount} digits are not drawn: ask for 1 to 8")
         fields = {name: getattr(self.spec, name) for name in ("operators", "order", "scratchpad", "seed")}
-        return DigitsCorpus.build(Digits(least_digits=digits, most_digits=digits, **fields))
+        return DigitsCorpus.build(Digits(least_digits=amount, most_digits=amount, **fields))
 
-    def examples(self, digits: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
+    def examples(self, amount: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of exactly so many digits, one in each window, filled up.
 
-        Their floor is that of `at(digits)`, which knows how many digits there are. 1 to 8, whatever training has.
+        Their floor is that of `at(amount)`, which knows how many digits there are. 1 to 8, whatever training has.
         """
-        return self.at(digits).alone(count, seed, context)
+        return self.at(amount).alone(count, seed, context)
 
     def problems(self, shared: Data, key: Key[Array, ""], count: int) -> tuple[Int[Array, "l n"], Int[Array, " n"]]:
         """So many problems, one in each column, and their lengths."""

@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key, Shaped, UInt32, UInt64
 
-from simlaw.corpora.abstract import Data
+from simlaw.corpora.abstract import Data, Stratum
 from simlaw.corpora.fresh import HELD_OUT, AbstractFresh, impossible
 from simlaw.errors import SimlawError
 
 #: The first token of every problem, and the one that fills a window up.
 QUESTION, PAD = 0, 1
+#: Problems of each kind that every checkpoint is measured on.
+_EXAMPLES = 16
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -37,6 +39,39 @@ class AbstractProblems(AbstractFresh):
     @abc.abstractmethod
     def split(self, held_out: bool) -> Int[np.ndarray, " 2"]:
         """From which residue of the number drawn last on, and how many of them, are of training or held out."""
+
+    @property
+    @abc.abstractmethod
+    def axis(self) -> tuple[str, int]:
+        """What makes a problem harder, and the most of it that problems of some corpus have."""
+
+    @property
+    @abc.abstractmethod
+    def answered(self) -> int:
+        """The token that an answer begins behind."""
+
+    @abc.abstractmethod
+    def at(self, amount: int) -> "AbstractProblems":
+        """The source of problems with exactly so much of the axis, with the same tokens and the same split."""
+
+    @abc.abstractmethod
+    def examples(self, amount: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
+        """So many held-out problems of exactly so much of the axis, one in each window, filled up."""
+
+    def strata(self, context: int) -> tuple[Stratum, ...]:
+        """Answers to held-out problems by how hard they are, also beyond what training has; those that fit."""
+        axis, most = self.axis
+        found = []
+        for amount in range(1, most + 1):
+            if self.at(amount).shortest > context:
+                break
+            windows = self.examples(amount, _EXAMPLES, 0, context)
+            begun = np.cumsum(windows[:, :-1] == self.answered, axis=1) > 0
+            place = begun & (windows[:, 1:] != PAD)
+            found.append(
+                Stratum(axis=axis, low=amount, high=amount, items=None, windows=windows, looked_at=place, floor=0.0)
+            )
+        return tuple(found)
 
     def draw(self, shared: Data, key: Key[Array, ""], windows: int, length: int) -> Int[Array, "b w"]:
         """Problems from the start of each window on, the last cut off; filled up where too few were drawn.

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt64
 
 from simlaw.config import Step
-from simlaw.config.problems import COMPUTED, CONSTANTS, constants_of
+from simlaw.config.problems import COMPUTED, CONSTANTS, MARKERS, constants_of
 from simlaw.corpora.abstract import Data
 from simlaw.corpora.items import AbstractProblems
 from simlaw.corpora.stepdraw import Bits, drawn, rows_of_bits, said
@@ -54,6 +54,16 @@ class StepCorpus(AbstractProblems):
     def shortest(self) -> int:
         """The tokens of the longest problem: a window holds one whole problem at least."""
         return self.templates.length(self.spec.most_steps, self.spec.distractors)
+
+    @property
+    def axis(self) -> tuple[str, int]:
+        """Steps, as many as there are names for what is computed."""
+        return "steps", min(12, len(COMPUTED) - self.spec.distractors)
+
+    @property
+    def answered(self) -> int:
+        """The mark before the first step."""
+        return MARKERS.index("<sol>")
 
     @property
     def mean_length(self) -> float:
@@ -133,19 +143,19 @@ class StepCorpus(AbstractProblems):
         """A hash of each whole problem of the windows, in order: names, order and distractors do not matter to it."""
         return canonical(self.spec, self.templates, windows)
 
-    def at(self, steps: int) -> "StepCorpus":
+    def at(self, amount: int) -> "StepCorpus":
         """The source of problems with exactly so many steps, with the same tokens and the same split."""
-        if not 1 <= steps <= 12:
-            raise SimlawError(f"problems of {steps} steps are not drawn: ask for 1 to 12")
+        if not 1 <= amount <= 12:
+            raise SimlawError(f"problems of {amount} steps are not drawn: ask for 1 to 12")
         fields = {name: getattr(self.spec, name) for name in ("modulus", "distractors", "operators", "form", "seed")}
-        return StepCorpus.build(Step(least_steps=steps, most_steps=steps, **fields))
+        return StepCorpus.build(Step(least_steps=amount, most_steps=amount, **fields))
 
-    def examples(self, steps: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
+    def examples(self, amount: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of exactly so many steps, one in each window, filled up.
 
-        Their floor is that of `at(steps)`, which knows how many steps there are. 1 to 12 steps, whatever training has.
+        Their floor is that of `at(amount)`, which knows how many steps there are. 1 to 12 steps, whatever training has.
         """
-        return self.at(steps).alone(count, seed, context)
+        return self.at(amount).alone(count, seed, context)
 
     def problems(self, shared: Data, key: Key[Array, ""], count: int) -> tuple[Int[Array, "l n"], Int[Array, " n"]]:
         """So many problems, one in each column, and their lengths."""
