@@ -21,7 +21,7 @@ test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # Sweeps that have a figure of their name.
-DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction int_or_float stable_architecture
+DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction int_or_float stable_architecture zfact zrhm
 
 # a person's own sweeps keep their own style
 CODE := simlaw tests figures $(wildcard sweeps/*)

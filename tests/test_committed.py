@@ -9,6 +9,7 @@ import pytest
 from figures.best_precision import FORM
 from simlaw.claims import judge
 from simlaw.cli.claims import verdicts_file
+from simlaw.cli.source import Source, open_beside
 from simlaw.compare import compare
 from simlaw.config import GPTQ, RTN, WSD, Precision
 from simlaw.corpora import open_corpus
@@ -65,6 +66,8 @@ LOW = Precision(weights=Quantizer(format=Int(bits=4)), activations=TOKENS4, kv=T
         "qat_fraction",
         "int_or_float",
         "stable_architecture",
+        "zfact",
+        "zrhm",
     ],
 )
 def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_committed_table(name):
@@ -72,23 +75,25 @@ def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_commit
     file = load_sweep(str(SWEEPS / name))
     if file.sweep.analysis != "claims":
         assert json.loads(file.law.read_text())["table_sha256"] == sha256
-    assert file.verdicts.read_bytes() == verdicts_file(
-        judge(read_table(file.table), file.sweep.claims), read_table(file.table)
-    )
+    table = read_table(file.table)
+    beside = open_beside(Source(name=name, rows=table, file=file), file.sweep.claims, own=False)
+    assert file.verdicts.read_bytes() == verdicts_file(judge(table, file.sweep.claims, beside), table)
     facts = f"sweep {digest(file.sweep)}; table {sha256}"
     for kind in ("png", "svg"):
         assert facts.encode() in (ROOT / "figures" / "out" / f"{name}.{kind}").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("name", "axes", "methods", "shared"),
+    ("name", "width", "tokens", "axes", "methods", "shared"),
     [
-        ("ptq_grid", {}, (RTN(), GPTQ()), 3),
-        ("schedule", {"schedules": (WSD(warmup_tokens=65_536, cooldown=0.0),)}, (RTN(),), 4),
-        ("train_precision", {"precisions": (LOW,)}, (), 1),
+        ("ptq_grid", 16, 327_680, {}, (RTN(), GPTQ()), 3),
+        ("schedule", 16, 327_680, {"schedules": (WSD(warmup_tokens=65_536, cooldown=0.0),)}, (RTN(),), 4),
+        ("train_precision", 16, 327_680, {"precisions": (LOW,)}, (), 1),
+        ("zfact", 8, 286_720, {}, (RTN(),), 2),
+        ("zrhm", 32, 87_040, {}, (RTN(),), 2),
     ],
 )
-def test_rows_of_a_sweep_with_claims_reproduce(tmp_path, name, axes, methods, shared):
+def test_rows_of_a_sweep_with_claims_reproduce(tmp_path, name, width, tokens, axes, methods, shared):
     """The cheapest run is trained again, and quantized; of schedules its average too, and one in low precision."""
     file = load_sweep(str(SWEEPS / name))
     committed = read_table(file.table)
@@ -97,7 +102,7 @@ def test_rows_of_a_sweep_with_claims_reproduce(tmp_path, name, axes, methods, sh
         pytest.skip("the text is the library of this Python, and the table was made with another's")
     small = dataclasses.replace(
         file.sweep,
-        grids=(Grid(widths=(16,), tokens=(327_680,), **axes),),
+        grids=(Grid(widths=(width,), tokens=(tokens,), **axes),),
         ptq=tuple(PTQGrid(methods=(method,), bits=(3,)) for method in methods),
     )
     store = Store(root=tmp_path)
