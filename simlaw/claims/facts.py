@@ -107,15 +107,15 @@ def truths(table: Table, facts: ZFact) -> dict[str, float]:
 def fits_give_back_the_facts(table: Table, known: Beside) -> Answer:
     """Whether E and both exponents of trained models are those of the construction (claim G1)."""
     findings, inside, outside, unfit = [], 0, 0, []
-    for facts, rows in known.tables(table, ZFact).items():
-        if facts.exponent <= 0:
-            continue
+    corpora = {facts: rows for facts, rows in known.tables(table, ZFact).items() if facts.exponent > 0}
+    for facts, rows in corpora.items():
         truth, where = truths(rows, facts), f"a = {facts.exponent:g}"
         found = fits_of_facts(rows, facts)
         if found.health != "VALID":
             unfit.append(f"{where}: {found.sentence}")
         for name, value in truth.items():
-            finding = _parameter(found, name, f"{where}: {name} (built with {value:.4g})", judged=True)
+            what = f"{where}: {name} (built with {value:.4g})"
+            finding = _parameter(found, name, what, judged=True, among=len(truth) * len(corpora))
             findings.append(finding)
             inside += finding.above <= value <= finding.below
             outside += not finding.above <= value <= finding.below
@@ -135,11 +135,12 @@ def fits_give_back_the_facts(table: Table, known: Beside) -> Answer:
     return outcome, f"{inside} of {judged} parameters are inside their intervals, E free", findings
 
 
-def _parameter(found: Fit, name: str, what: str, judged: bool) -> Finding:
+def _parameter(found: Fit, name: str, what: str, judged: bool, among: int = 1) -> Finding:
+    """A parameter with its interval, of 95 % for `among` of them together (Bonferroni)."""
     value = float(found.law.values[name])
     if found.draws is None:
         return Finding(what=what, value=value, judged=judged)
-    tail = (1 - COVERAGE) / 2
+    tail = (1 - COVERAGE) / among / 2
     low, high = np.quantile(found.draws.values[name], (tail, 1 - tail))
     return Finding(what=what, value=value, low=float(low), high=float(high), judged=judged)
 

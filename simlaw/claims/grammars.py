@@ -67,10 +67,10 @@ def judged_size(found: dict[int, dict[tuple[int, int], list[Learned]]]) -> int:
     return max(found, key=lambda size: (sum(map(len, found[size].values())), size))
 
 
-def mean_exponent(each: Sequence[Learned]) -> tuple[float, float]:
-    """The mean over grammars, and the half of its interval."""
+def mean_exponent(each: Sequence[Learned], among: int = 1) -> tuple[float, float]:
+    """The mean over grammars, and the half of its interval, of 95 % for `among` of them together (Bonferroni)."""
     slopes = [one.exponent for one in each]
-    half = student(len(slopes) - 1, COVERAGE) * float(np.std(slopes, ddof=1)) / len(slopes) ** 0.5
+    half = student(len(slopes) - 1, 1 - (1 - COVERAGE) / among) * float(np.std(slopes, ddof=1)) / len(slopes) ** 0.5
     return float(np.mean(slopes)), half
 
 
@@ -86,7 +86,7 @@ def data_follows_the_hierarchy(table: Table, known: Beside) -> Answer:
                 value = float(np.mean([one.exponent for one in each]))
                 findings.append(Finding(what=what, value=value, judged=False))
                 continue
-            value, half = mean_exponent(each)
+            value, half = mean_exponent(each, len(kinds))
             low, high = (1 - WITHIN) * truth, (1 + WITHIN) * truth
             findings.append(Finding(what=what, value=value, low=value - half, high=value + half))
             good += low < value - half and value + half < high

@@ -366,16 +366,16 @@ _REGISTER = (
     Claim(
         name="G1",
         says="on facts by Zipf's law fits of trained models give back the exponents a and a / (1 + a), and the entropy",
-        rule="Chinchilla's law, E free: each is inside its interval, E less what facts beyond the last would cost; "
-        "fails where one is outside (of an ideal learner this must pass, and is a test)",
+        rule="Chinchilla's law, E free, 95 % for all together: each is inside its interval, E less what facts beyond "
+        "the last would cost; fails where one is outside (of an ideal learner this must pass, and is a test)",
         beside=fits_give_back_the_facts,
         across=True,
     ),
     Claim(
         name="G2",
         says="on strings of a hierarchy of rules the exponent of data is ln(1 / f) / (2 ln m), f = m / v",
-        rule="a line through the logarithms of the excess loss, mean over grammars: for each of three (v, m) the "
-        "interval lies within a fifth of it; fails where one lies outside",
+        rule="a line through the logarithms of the excess loss, mean over grammars, 95 % for all together: for each of "
+        "three (v, m) the interval lies within a fifth of it; fails where one lies outside",
         beside=data_follows_the_hierarchy,
         across=True,
     ),
