@@ -1,4 +1,4 @@
-"""`make bench`: simlaw against its peers, side by side in one run: fits, trainer and quantizers; and its precisions.
+"""`make bench`: simlaw against its peers, side by side in one run (fits, trainer, quantizers); its precisions, corpora.
 
 Every contender is measured in turn, round after round, so that a machine whose speed drifts treats all alike; ratios
 are of medians. Writes results.md, a section for each part with the machine and commit where it was measured, and
@@ -7,13 +7,14 @@ prints it; a part that is left out keeps its section.
 
 import argparse
 
+import corpora
 import fits
 import precisions
 import quantizers
 import trainer
 from here import HERE
 
-PARTS = {"fits": fits, "trainer": trainer, "quantizers": quantizers, "precisions": precisions}
+PARTS = {"fits": fits, "trainer": trainer, "quantizers": quantizers, "precisions": precisions, "corpora": corpora}
 RESULTS = HERE / "results.md"
 
 
