@@ -390,8 +390,8 @@ _REGISTER = (
     Claim(
         name="G4",
         says="rounding loses a larger share of rarer facts",
-        rule="int3 and int4, at the most tokens: the slope of the share of bits that is lost against octaves of rank "
-        "is above 0 in four fifths of the cases; fails where it is below 0 in as many",
+        rule="int3 and int4, at the most tokens, mean over sizes, 95 % for all together: Spearman's correlation of the "
+        "share of bits that is lost with the octave of rank is above 0; fails where one is below 0",
         beside=rare_facts_die_first,
         across=True,
     ),
