@@ -2,36 +2,53 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 import numpy as np
+from jaxtyping import Int
 
 from simlaw.cli.options import json_option, print_json
-from simlaw.config import ZRHM, Corpus, Digits, Graph, Step, Teach, Text, Tokens, ZFact
-from simlaw.corpora import AbstractCorpus, open_corpus
+from simlaw.config import ZRHM, Corpus, Digits, Graph, Mix, Part, Step, Teach, Text, Tokens, ZFact
+from simlaw.corpora import AbstractCorpus, MixCorpus, open_corpus
 from simlaw.corpora.fresh import AbstractFresh
 from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.counted import counted
+from simlaw.declared import decode
 from simlaw.errors import SimlawError
-from simlaw.report import wrapped
 from simlaw.sweep import load_sweep
 
-#: The kinds, by the names that people call them, with what they have no default for.
-_KINDS: Mapping[str, tuple[type[Corpus], Mapping[str, Any]]] = {
+_MIXED = ((ZRHM(), 0.4), (ZFact(), 0.25), (Step(), 0.2), (Digits(), 0.15))
+#: The kinds, by the names that people call them, with an example of what they have no default for.
+KINDS: Mapping[str, tuple[type[Corpus], Mapping[str, Any]]] = {
     "zfact": (ZFact, {}),
     "zrhm": (ZRHM, {}),
     "step": (Step, {}),
     "words": (Step, {"form": "words"}),
     "digits": (Digits, {}),
     "graph": (Graph, {"nodes": 64, "out": 8}),
+    "mix": (Mix, {"parts": tuple(Part(source=source, share=share) for source, share in _MIXED)}),
     "teach": (Teach, {}),
     "text": (Text, {}),
     "tokens": (Tokens, {}),
 }
-#: Tokens of a sample of a corpus without items of its own.
-_SHOWN = 64
+#: What is wanted of those that are nothing without a person's files, and how to come by it.
+_WANTED = {
+    "teach": (
+        ("folder", "vocab"),
+        "what a teacher wrote lies in a folder: make one with `simlaw teach RUN --out FOLDER`, which says the "
+        "vocabulary too, and give both, as in --set folder=FOLDER --set vocab=256",
+    ),
+    "tokens": (
+        ("vocab",),
+        "token files say nothing of their vocabulary: give it, and where the files are not called train.bin and "
+        "val.bin, their paths too, as in --set vocab=50257 --set train=a.bin --set held_out=b.bin",
+    ),
+}
+#: Tokens of a sample of a corpus without items of its own, and the fewest of one whose items are shorter.
+_SHOWN, _FEWEST = 64, 16
 #: Tokens over which the mean floor is taken.
 _MEAN_OVER = 65_536
 _WIDEST = 100
@@ -47,13 +64,17 @@ def command(name: str, show: int, given: tuple[str, ...], context: int | None, a
     """Print held-out windows of a corpus, and below each token the exact loss of the best predictor, in nats.
 
     NAME is a kind (zfact, zrhm, step, words, digits, graph, mix, teach, text, tokens), or a sweep, whose corpora are
-    printed in turn. A token that no loss counts has a dot for its floor.
+    printed in turn. A token that no loss counts has a dot for its floor. docs/corpora has a page on each kind.
 
     \b
-    Example:
+    Examples:
       simlaw corpus zrhm --show 3 --set symbols=16
+      simlaw corpus teach --set folder=lessons --set vocab=256
     """
-    found = [_shown(open_corpus(spec), show, context) for spec in _specs(name, given)]
+    try:
+        found = [_shown(open_corpus(spec), show, context) for spec in _specs(name, given)]
+    except SimlawError as error:
+        raise SimlawError(str(error).replace("Family.context", "--context")) from error
     if as_json:
         print_json({"corpora": found})
         return
@@ -61,38 +82,47 @@ def command(name: str, show: int, given: tuple[str, ...], context: int | None, a
 
 
 def _specs(name: str, given: tuple[str, ...]) -> tuple[Corpus, ...]:
-    if name not in _KINDS:
+    if name not in KINDS:
         try:
             specs = load_sweep(name).sweep.corpora
         except SimlawError as error:
             if "there is no sweep" not in str(error):
                 raise
             raise SimlawError(
-                f"there is no corpus and no sweep {name!r}: the corpora are {', '.join(_KINDS)}"
+                f"there is no corpus and no sweep {name!r}: the corpora are {', '.join(KINDS)}"
             ) from error
         if given:
             raise SimlawError(f"--set is for a kind of corpus, and {name} is a sweep: leave it out")
         return specs
-    kind, fields = _KINDS[name]
-    return (kind(**{**fields, **dict(map(_field, given))}),)
+    kind, fields = KINDS[name]
+    mine = dict(_field(kind, text) for text in given)
+    wanted, how = _WANTED.get(name, ((), ""))
+    if any(field not in mine for field in wanted):
+        raise SimlawError(how)
+    return (kind(**{**fields, **mine}),)
 
 
-def _field(text: str) -> tuple[str, Any]:
+def _field(kind: type[Corpus], text: str) -> tuple[str, Any]:
     field, sign, value = text.partition("=")
     if not sign:
-        raise SimlawError(f"--set {text}: it must read FIELD=VALUE, for example exponent=0.5")
+        raise SimlawError(f"--set {text}: it must read FIELD=VALUE, for example seed=1")
     try:
         parsed = json.loads(value)
     except json.JSONDecodeError:
         parsed = value
+    each = parsed if isinstance(parsed, list) else [parsed]
+    hint = get_type_hints(kind, include_extras=True).get(field)
+    if hint is not None and any(isinstance(one, dict) for one in each):
+        return field, decode(hint, parsed)
     return field, tuple(parsed) if isinstance(parsed, list) else parsed
 
 
 def _shown(corpus: AbstractCorpus, show: int, context: int | None) -> dict[str, Any]:
-    """What there is to say of a corpus, as JSON has it."""
-    context = context or (corpus.shortest if isinstance(corpus, AbstractFresh) else _SHOWN)
-    windows = corpus.held_out(max(show, _MEAN_OVER // context) * context, context)
-    tokenizer, left_out = tokenizer_of(corpus.spec, corpus.vocab), corpus.spec.left_out
+    """What there is to say of a corpus, as JSON has it; raises `SimlawError` where held-out tokens are in training."""
+    corpus.check_apart()
+    context = context or _context(corpus)
+    windows = _windows(corpus, show, context)
+    tokenizer, left_out = tokenizer_of(corpus.spec, corpus.vocab, corpus.tokenizer), corpus.spec.left_out
     floors = corpus.floor_nll(windows)
     samples = []
     for i in range(show):
@@ -119,8 +149,30 @@ def _shown(corpus: AbstractCorpus, show: int, context: int | None) -> dict[str, 
     }
 
 
+def _context(corpus: AbstractCorpus) -> int:
+    """Tokens of one item, of several where they are short, or of the longest of a mixture."""
+    if isinstance(corpus, MixCorpus):
+        return max(_context(part) for part in corpus.corpora)
+    if isinstance(corpus, AbstractFresh):
+        return corpus.shortest * -(-_FEWEST // corpus.shortest)
+    return _SHOWN
+
+
+def _windows(corpus: AbstractCorpus, show: int, context: int) -> Int[np.ndarray, "m w"]:
+    """Held-out windows to show, and as many more as a mean floor is taken over and the corpus has."""
+    least = max(show, 2)
+    count = max(least, _MEAN_OVER // context) if corpus.floor_known else least
+    while True:
+        try:
+            return corpus.held_out(count * context, context)
+        except SimlawError:
+            if count == least:
+                raise
+            count = max(least, count // 2)
+
+
 def _text(found: Mapping[str, Any]) -> str:
-    lines = [wrapped(found["corpus"])]
+    lines = [_wrapped(found["corpus"])]
     for sample in found["samples"]:
         lines.append("")
         lines += _aligned(sample) if sample["floor"] is not None else [str(sample["text"])]
@@ -130,7 +182,7 @@ def _text(found: Mapping[str, Any]) -> str:
     else:
         known = "no closed form" if found["entropy"] is None else f"{found['entropy']:.4f} in closed form"
         lines.append(
-            wrapped(
+            _wrapped(
                 f"floor: {found['floor']:.4f} ± {found['floor_se']:.4f} nats per token over {found['windows']} "
                 f"held-out windows of {found['context']} tokens; the entropy of whole items: {known}"
             )
@@ -144,11 +196,19 @@ def _aligned(sample: Mapping[str, Any]) -> list[str]:
     counted = sample["counted"] or [True] * len(sample["floor"])
     floors = ["", *(f"{floor:.2f}" if one else "·" for floor, one in zip(sample["floor"], counted, strict=True))]
     lines, above, below = [], "", ""
-    widest = min(_WIDEST, shutil.get_terminal_size().columns)
     for name, floor in zip(names, floors, strict=True):
         width = max(len(name), len(floor)) + 1
-        if len(above) + width > widest:
+        if above and len(above) + width > _width():
             lines += [above.rstrip(), below.rstrip()]
             above = below = ""
         above, below = above + name.rjust(width), below + floor.rjust(width)
     return [*lines, above.rstrip(), below.rstrip()]
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _width())
+
+
+def _width() -> int:
+    """Columns that there are room for."""
+    return min(_WIDEST, shutil.get_terminal_size().columns)

@@ -28,6 +28,11 @@ class AbstractFresh(AbstractCorpus):
     def shortest(self) -> int:
         """The fewest tokens that a window predicts: those of one item."""
 
+    @property
+    def best(self) -> str:
+        """To what a context that is too short is best raised, as the end of a sentence."""
+        return ", best to a multiple of them"
+
     @abc.abstractmethod
     def draw(self, shared: Data, key: Key[Array, ""], windows: int, length: int) -> Int[Array, "b w"]:
         """So many windows of `length` tokens; pure and traceable."""
@@ -66,7 +71,7 @@ class AbstractFresh(AbstractCorpus):
         if context < self.shortest:
             raise SimlawError(
                 f"the context of {context} is shorter than one item of {type(self.spec).__name__}, which has "
-                f"{self.shortest} tokens: raise Family.context, best to a multiple of them"
+                f"{self.shortest} tokens: raise Family.context{self.best}"
             )
 
 

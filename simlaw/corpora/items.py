@@ -41,6 +41,11 @@ class AbstractProblems(AbstractFresh):
         """From which residue of the number drawn last on, and how many of them, are of training or held out."""
 
     @property
+    def best(self) -> str:
+        """To what a context that is too short is best raised: problems have many lengths, and most are shorter."""
+        return f" to that or more; a mean problem has {self.mean_length:.0f}, and the last of a window is cut off"
+
+    @property
     @abc.abstractmethod
     def axis(self) -> tuple[str, int]:
         """What makes a problem harder, and the most of it that problems of some corpus have."""
