@@ -7,11 +7,16 @@ import re
 import numpy as np
 import pytest
 
+from simlaw.cli.corpus import KINDS
+from simlaw.config import Tokens
+from simlaw.config.source import AbstractSource
+from simlaw.corpora import open_corpus
 from simlaw.laws import PrecisionWeights
 from simlaw.plan import expand
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted(path for path in (ROOT / "docs" / "corpora").glob("*.md") if path.name != "README.md")
 TREE = README.split("## The files")[1]
 
 
@@ -77,3 +82,33 @@ def test_the_python_example_runs(monkeypatch, tmp_path):
     assert "a model of 26.6k parameters at P_post=3 gets worse with more than" in said
     assert shown[-2].round(3).tolist() == [4.306, 3.828, 3.740]
     assert shown[-1].bits.round(2).tolist() == [7.0, 7.0]
+
+
+def declared(page):
+    """The corpora that the Python lines of a page declare."""
+    block = re.search(r"(?:^    .*\n|^\n)*^    from simlaw(?:.*\n)(?:^    .*\n|^\n)+", page, flags=re.MULTILINE)[0]
+    names = {}
+    exec("\n".join(line[4:] for line in block.splitlines()), names)
+    each = [one for value in names.values() for one in (value if isinstance(value, tuple) else (value,))]
+    return [one for one in each if isinstance(one, AbstractSource)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_python_lines_of_a_page_declare_corpora_that_open(path):
+    page = path.read_text()
+    assert len(page.splitlines()) <= 60
+    kinds = re.findall(r"simlaw corpus (\w+)", page)
+    found = declared(page)
+    assert path.stem in kinds
+    assert {type(one) for one in found} == {KINDS[kind][0] for kind in kinds}
+    for one in found:
+        if not (isinstance(one, Tokens) or getattr(one, "folder", None)):  # those want a person's files
+            assert open_corpus(one).fingerprint
+
+
+def test_every_kind_of_corpus_has_a_page():
+    kinds = [kind for path in PAGES for kind in dict.fromkeys(re.findall(r"simlaw corpus (\w+)", path.read_text()))]
+    assert sorted(kinds) == sorted(KINDS)
+    index = (ROOT / "docs" / "corpora" / "README.md").read_text()
+    assert sorted(re.findall(r"\]\((\w+)\.md\)", index)) == [path.stem for path in PAGES]
+    assert [kind for kind in KINDS if f"`{kind}`" not in index] == []

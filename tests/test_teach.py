@@ -304,3 +304,9 @@ def test_an_average_is_named_as_it_is_declared():
     assert _average(spec, "EMA( tokens=512)") == EMA(tokens=512)
     with pytest.raises(SimlawError, match=r"kept no average EMA, but EMA\(tokens=512\): name one as it is written"):
         _average(spec, "EMA")
+
+
+def test_the_command_shows_lessons_in_the_teachers_own_context(folder):
+    said = CliRunner().invoke(cli, ["corpus", "teach", "--set", f"folder={folder}", "--set", "vocab=16"])
+    assert said.exit_code == 0, said.output
+    assert "held-out windows of 16 tokens" in said.output

@@ -12,9 +12,9 @@ from jaxtyping import Int
 
 from simlaw.cli.options import json_option, print_json
 from simlaw.config import ZRHM, Corpus, Digits, Graph, Mix, Part, Step, Teach, Text, Tokens, ZFact
-from simlaw.corpora import AbstractCorpus, MixCorpus, open_corpus
+from simlaw.corpora import AbstractCorpus, MixCorpus, TeachCorpus, open_corpus
 from simlaw.corpora.fresh import AbstractFresh
-from simlaw.corpora.tokenizer import tokenizer_of
+from simlaw.corpora.tokenizer import AbstractTokenizer, Bytes, Names, tokenizer_of
 from simlaw.counted import counted
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
@@ -131,7 +131,7 @@ def _shown(corpus: AbstractCorpus, show: int, context: int | None) -> dict[str, 
             {
                 "tokens": windows[i].tolist(),
                 "text": tokenizer.decode(windows[i]),
-                "names": None if corpus.spec.names is None else [corpus.spec.names[token] for token in windows[i]],
+                "names": _names(tokenizer, windows[i]),
                 "floor": None if floors is None else floors[i].tolist(),
                 "counted": None if count is None else count[0].tolist(),
             }
@@ -155,7 +155,8 @@ def _context(corpus: AbstractCorpus) -> int:
         return max(_context(part) for part in corpus.corpora)
     if isinstance(corpus, AbstractFresh):
         return corpus.shortest * -(-_FEWEST // corpus.shortest)
-    return _SHOWN
+    # beyond a teacher's own context its floor is not known
+    return min(_SHOWN, corpus.lessons.teacher.model.context) if isinstance(corpus, TeachCorpus) else _SHOWN
 
 
 def _windows(corpus: AbstractCorpus, show: int, context: int) -> Int[np.ndarray, "m w"]:
@@ -169,6 +170,15 @@ def _windows(corpus: AbstractCorpus, show: int, context: int) -> Int[np.ndarray,
             if count == least:
                 raise
             count = max(least, count // 2)
+
+
+def _names(tokenizer: AbstractTokenizer, window: Int[np.ndarray, " w"]) -> list[str] | None:
+    """What people call each token: printable bytes by their character, others by their value; None of numbers."""
+    if isinstance(tokenizer, Names):
+        return [tokenizer.names[token] for token in window]
+    if isinstance(tokenizer, Bytes):
+        return [chr(byte) if 0x20 < byte < 0x7F else f"0x{byte:02x}" for byte in window]
+    return None
 
 
 def _text(found: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ source without the split; a source conditioned on it would have ln(p - k) at tha
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -95,7 +96,7 @@ class AbstractProblems(AbstractFresh):
             raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
         shared = self.shared_data() | {"split": jnp.asarray(self.split(True))}
         key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 0)
-        return np.asarray(jax.jit(self.draw, static_argnums=(2, 3))(shared, key, windows, context + 1))
+        return np.asarray(_once(self.draw, static_argnums=(2, 3))(shared, key, windows, context + 1))
 
     def alone(self, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of the stream `seed`, each in a window filled up to the context, or the longest."""
@@ -109,7 +110,12 @@ class AbstractProblems(AbstractFresh):
             tokens, lengths = self.problems(shared, key, count)
             return packed(tokens, lengths[:, None], length)
 
-        return np.asarray(jax.jit(draw)(shared, jax.random.fold_in(key, seed)))
+        return np.asarray(_once(draw)(shared, jax.random.fold_in(key, seed)))
+
+
+def _once(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+    """A function of whole numbers that is called once: compiled in less time, and the same to the last bit."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **how)
 
 
 def packed(tokens: Int[Array, "l n"], lengths: Int[Array, "b i"], length: int) -> Int[Array, "b w"]:
