@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator
 
 import simlaw as sl
 from simlaw.claims import Beside, judge
-from simlaw.claims.facts import fits_of_facts, lost, lost_by_rank, stored_of
+from simlaw.claims.facts import Rediscovered, ideal, lost, lost_by_rank, parameters, rediscovered, stored_of
 from simlaw.config import ZFact
 from simlaw.fitting.fit import Fit
 from simlaw.ideal import ENOUGH, IdealLearner
@@ -38,7 +38,7 @@ def draw(table: Table, beside: Beside) -> Figure:
     fits = {facts: sl.fit(Chinchilla, IdealLearner(facts=facts).edges(SIZES, DATA, SEEDS)) for facts in corpora}
     _ideal(fits, axes["ideal"])
     plot_built(_exponents(corpora, fits), axes["exponents"])
-    axes["exponents"].set_title("(b) Exponents of Chinchilla's law, E free")
+    axes["exponents"].set_title("(b) Exponents of Chinchilla's law, E free, 95 %")
     axes["exponents"].legend(loc="upper left", fontsize=6)
     facts = min(corpora, key=lambda facts: facts.exponent)
     labels = {"xlabel": "training tokens, D", "ylabel": "excess loss (nats per token)"}
@@ -56,36 +56,46 @@ def draw(table: Table, beside: Beside) -> Figure:
 
 
 def _ideal(fits: dict[ZFact, Fit], ax: Axes) -> None:
-    """The excess of an ideal learner where room is short, and where data are, with the laws fitted to it."""
+    """The losses of an ideal learner where room is short, and where data are, above E of the laws fitted to them."""
     for i, (facts, found) in enumerate(fits.items()):
         learner = IdealLearner(facts=facts)
         for j, (what, at) in enumerate((("room", SIZES), ("data", DATA))):
             cells = [(x, ENOUGH) if what == "room" else (ENOUGH, x) for x in at]
-            excess = [learner.loss(*cell, seed=0) - learner.floor + learner.beyond for cell in cells]
+            least = learner.floor - learner.beyond
+            losses = [np.mean([learner.loss(*cell, seed=seed) for seed in SEEDS]) - least for cell in cells]
             ink, place = shade(2 * i + j, 2 * len(fits)), 2 * i + j
             label = f"a = {facts.exponent:g}, {what} short"
-            ax.plot(at, excess, color=ink, marker=marker(place), markersize=3, linestyle="none", label=label)
+            ax.plot(at, losses, color=ink, marker=marker(place), markersize=3, linestyle="none", label=label)
             law = [float(found.law.loss(N=n, D=d) - found.law.values["E"]) for n, d in cells]
             ax.plot(at, law, color=ink, linestyle=line(place), linewidth=0.9)
     ax.set(title="(a) An ideal learner, and the laws fitted to it", xlabel="parameters N, or training tokens D")
-    ax.set_ylabel("excess loss (nats per token)")
+    ax.set_ylabel("loss above E (nats per token)")
     by_counts(ax)
     ax.xaxis.set_major_locator(LogLocator())
     ax.legend(fontsize=6)
 
 
 def _exponents(corpora: dict[ZFact, Table], fits: dict[ZFact, Fit]) -> list[Built]:
-    """Those of the ideal learner and of trained models, against those of the construction."""
+    """Those of an ideal learner along its edges and on the sweep's cells, and of trained models, as they were built."""
     found = []
-    trained = {facts: fits_of_facts(rows, facts) for facts, rows in corpora.items()}
-    for who, of in (("ideal", fits), ("trained", trained)):
-        for place, (name, what) in enumerate((("alpha", "of size"), ("beta", "of data"))):
-            for facts, law in of.items():
-                truth, value = IdealLearner(facts=facts).exponents[place], float(law.law.values[name])
-                draws = None if law.draws is None else np.quantile(law.draws.values[name], (0.025, 0.975))
-                low, high = (None, None) if draws is None else map(float, draws)
-                found.append(Built(kind=f"{who}, {what}", truth=truth, value=value, low=low, high=high))
+    for who, of in (
+        ("ideal, one short", {facts: _edges(facts, law) for facts, law in fits.items()}),
+        ("ideal, the sweep's cells", {facts: ideal(rows, facts) for facts, rows in corpora.items()}),
+        ("trained", {facts: rediscovered(rows, facts) for facts, rows in corpora.items()}),
+    ):
+        for name, what in (("alpha", "size"), ("beta", "data")):
+            for one in of.values():
+                finding = one.finding(name, name, judged=True)
+                ends = {"low": finding.low, "high": finding.high}
+                if one.fit.health == "VALID":
+                    found.append(Built(kind=f"{who}: {what}", truth=one.truth[name], value=finding.value, **ends))
     return found
+
+
+def _edges(facts: ZFact, found: Fit) -> Rediscovered:
+    """The fit along the edges as what it gives back; every row stands alone."""
+    freedom = len(SEEDS) * (len(SIZES) + len(DATA)) - len(found.law.values)
+    return Rediscovered(facts=facts, fit=found, freedom=float(freedom), floor=IdealLearner(facts=facts).floor)
 
 
 def _excess(rows: Table) -> list[Means]:
@@ -98,14 +108,13 @@ def _excess(rows: Table) -> list[Means]:
 
 
 def _capacity(table: Table, beside: Beside, ax: Axes) -> None:
-    """Bits of facts that a parameter holds, as trained and at eight and four bits, by how often each was seen."""
+    """Bits of facts that a parameter holds, as trained and at four bits, by how often each was seen."""
     each: dict[tuple[int, int | None], dict[float, list[float]]] = {}
     for one in stored_of(table, beside):
         size, bits = one.row["params_blocks"], one.row["ptq_bits"]
         if one.facts.exponent == -1 and bits in (None, 4):
-            total = sum(one.row[f"params_{part}"] for part in ("blocks", "embedding", "norms", "head"))
             times = one.row["tokens"] / one.facts.item / one.items.sum()
-            each.setdefault((size, bits), {}).setdefault(times, []).append(one.total / total)
+            each.setdefault((size, bits), {}).setdefault(times, []).append(one.total / parameters(one.row))
     sizes = sorted({size for size, _ in each})
     for (size, bits), values in sorted(each.items(), key=lambda item: (item[0][1] is not None, item[0][0])):
         means, place = means_at("", values), sizes.index(size)
@@ -115,8 +124,8 @@ def _capacity(table: Table, beside: Beside, ax: Axes) -> None:
         ax.errorbar(
             means.x, means.mean, means.error, color=ink, marker=marker(place), markersize=3.5, label=label, **how
         )
-    ax.axhline(2, color="0.2", linewidth=0.8)
-    ax.set(xscale="log", xlabel="times each fact was seen", ylabel="bits of facts per parameter (all)", ylim=(0, None))
+    ax.axhline(2, color="0.2", linewidth=0.8, label="2 bits (2404.05405)")
+    ax.set(xscale="log", xlabel="times each fact was seen", ylabel="bits of facts per parameter (all)")
     ax.set_title("(d) Bits stored of facts seen equally often")
     ax.legend(fontsize=6, ncols=2)
 

@@ -1,6 +1,7 @@
 """Details: rows that say more of evaluations than the table does, joined to it by eval_id. No JAX."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class AbstractDetails:
     def to_csv(self) -> str:
         """The rows as CSV text."""
         return csv_text(self.COLUMNS, self._cells())
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the rows' CSV."""
+        return hashlib.sha256(self.to_csv().encode()).hexdigest()
 
     def write(self, path: str | Path) -> None:
         """Nothing; writes the rows as CSV or Parquet, by the suffix.

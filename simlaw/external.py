@@ -128,8 +128,11 @@ def load_table(
 
 def _floor(cells: Sequence[Any], name: str, what: str, keep: np.ndarray) -> float:
     """The one floor of the rows that are kept."""
-    floors = _numbers(cells, name, what, keep, empty=np.nan)[keep]
-    if not np.isfinite(floors).all() or np.ptp(floors) > 1e-9 * abs(floors[0]):
+    floors = _numbers(cells, name, what, keep, empty=np.nan)
+    if (empty := keep & ~np.isfinite(floors)).any():
+        raise SimlawError(f"{what}, row {_row(empty)}: {name!r} is empty, and every row has a floor; fill it in")
+    floors = floors[keep]
+    if np.ptp(floors) > 1e-9 * abs(floors[0]):
         raise SimlawError(
             f"{what}: {name!r} holds {floors.min():g} to {floors.max():g}, and the rows of one fit were measured on "
             "the same text, which has one floor: fit those of each text apart"

@@ -1,8 +1,8 @@
 """An ideal learner of facts: it knows what it has seen and has room for, so that its exponents are known in advance.
 
-On `ZFact` it stores the facts of the commonest entities, as many as its parameters have bits for, of those that its
-data held; a fact that it does not know costs ln V nats, and names and relations cost what they must. With n entities
-stored, a training set of F facts and a = `ZFact.exponent`,
+On `ZFact` it has room for the facts of the n commonest entities, as many as its parameters have bits for, and knows
+those of them that its data held; what it does not know costs ln V nats, and names and relations cost what they must.
+Of a training set of F facts, with a = `ZFact.exponent`,
 
     excess = ln V / (tokens of a fact that count) · (1 - sum_{k <= n} p_k · (1 - (1 - p_k / R)^F)),
 
@@ -31,7 +31,8 @@ ENOUGH = 1e18
 class IdealLearner:
     """A learner of these facts whose parameters hold so many bits each (2 by 2404.05405).
 
-    Where a seed is given it is measured on so many facts, as any model is, and not on all there could be.
+    Where a seed is given it is measured on so many facts, each time on others: trained models share theirs, whose luck
+    is in all their rows alike.
     """
 
     facts: ZFact

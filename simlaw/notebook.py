@@ -60,7 +60,8 @@ def fit(
     seen = _taken(each, table) if isinstance(table, Table) else table
     weights = draw(seen.trunk, seen.x.get("N"), draws=bootstrap, seed=seed) if bootstrap else None
     held = {
-        name: _floor(seen) if value == "floor" else _number(f"fixed {name}", value) for name, value in fixed.items()
+        name: _floor(seen, name) if value == "floor" else _number(f"fixed {name}", value)
+        for name, value in fixed.items()
     }
     limits = {name: _ends(name, ends) for name, ends in bounds.items()}
     given: dict[str, Any] = {"fixed": held, "bounds": limits, "objective": objective, "threshold": threshold}
@@ -78,10 +79,12 @@ def _taken(forms: Sequence[type[AbstractLaw]], table: Table) -> Observations:
     return joint_observations(table) if knows else loss_observations(table)
 
 
-def _floor(seen: Observations) -> float:
+def _floor(seen: Observations, name: str) -> float:
+    if name != "E":
+        raise SimlawError(f'fixed={{"{name}": "floor"}}: the floor is the entropy, which is E: give {name} as a number')
     if seen.floor is None:
         raise SimlawError(
-            'fixed={"E": "floor"}: these rows have no floor that all share; name its column, load_table(…, floor=…), '
+            'fixed={"E": "floor"}: these rows have no floor that all share; name its column (floor=…, or -c floor=…) '
             "where the entropy of the text is known, or give E as a number"
         )
     return seen.floor

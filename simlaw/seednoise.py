@@ -73,8 +73,8 @@ def two_spreads(
 
 
 def cells_of(table: Table) -> dict[tuple[object, ...], list[Row]]:
-    """The rows of each size, token count, precision and quantization, trained and averaged alike."""
-    names = ("params_blocks", "tokens", *QUANTIZATION, *TRAINING_PRECISION, *_ARM)
+    """The rows of each size, token count, precision and quantization, on one corpus, trained and averaged alike."""
+    names = ("corpus_fingerprint", "params_blocks", "tokens", *QUANTIZATION, *TRAINING_PRECISION, *_ARM)
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in table:
         cells.setdefault(tuple(row[name] for name in names), []).append(row)

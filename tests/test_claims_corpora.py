@@ -146,6 +146,6 @@ def test_a_table_by_itself_does_not_know_its_corpora():
     for name in ("G1", "G2"):
         found = verdict(name, rows, Beside())
         assert found.outcome == "not identified"
-        assert "judge it through its sweep" in found.sentence
+        assert "judge it through a sweep that names this claim" in found.sentence
     assert "sweep" in verdict("G3", rows, Beside(corpora=ZIPF)).sentence
     assert verdict("G2", rows, Beside(corpora={"a1.0": Graph(nodes=4, out=2)})).outcome == "not identified"

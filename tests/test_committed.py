@@ -77,7 +77,7 @@ def test_fits_verdicts_and_figure_of_a_sweep_with_claims_are_those_of_the_commit
         assert json.loads(file.law.read_text())["table_sha256"] == sha256
     table = read_table(file.table)
     beside = open_beside(Source(name=name, rows=table, file=file), file.sweep.claims, own=False)
-    assert file.verdicts.read_bytes() == verdicts_file(judge(table, file.sweep.claims, beside), table)
+    assert file.verdicts.read_bytes() == verdicts_file(judge(table, file.sweep.claims, beside), table, beside)
     facts = f"sweep {digest(file.sweep)}; table {sha256}"
     for kind in ("png", "svg"):
         assert facts.encode() in (ROOT / "figures" / "out" / f"{name}.{kind}").read_bytes()

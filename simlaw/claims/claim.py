@@ -37,9 +37,15 @@ class Beside:
             if isinstance(corpus, kind) and mine:
                 found[corpus] = mine
         if not found:
+            if not self.corpora:
+                raise SimlawError(
+                    f"no row is known to be on a {kind.__name__} corpus: a table does not say with what its corpus was "
+                    "built, so judge it through a sweep that names this claim"
+                )
+            here, there = sorted(self.corpora), sorted({str(row["corpus_fingerprint"]) for row in table})
             raise SimlawError(
-                f"no row is known to be on a {kind.__name__} corpus: a table does not say with what its corpus was "
-                "built, so judge it through its sweep, `simlaw claims NAME`"
+                f"no row is on a {kind.__name__} corpus of the sweep: its corpora are {', '.join(here)}, those of the "
+                f"rows {', '.join(there)}; run the sweep as it is now"
             )
         return found
 

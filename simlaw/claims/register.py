@@ -365,9 +365,9 @@ _REGISTER = (
     ),
     Claim(
         name="G1",
-        says="on facts by Zipf's law fits of trained models give back the exponents a and a / (1 + a), and the entropy",
-        rule="Chinchilla's law, E free, 95 % for all together: each is inside its interval, E less what facts beyond "
-        "the last would cost; fails where one is outside (of an ideal learner this must pass, and is a test)",
+        says="on facts by Zipf's law fits of trained models give back the exponents a and a / (1 + a), and E",
+        rule="Chinchilla's law of all parameters, E free, 95 % for all together: E (the entropy, less what facts past "
+        "the last would cost), alpha and beta are inside intervals narrower than they are; fails where one is outside",
         beside=fits_give_back_the_facts,
         across=True,
     ),
@@ -375,15 +375,15 @@ _REGISTER = (
         name="G2",
         says="on strings of a hierarchy of rules the exponent of data is ln(1 / f) / (2 ln m), f = m / v",
         rule="a line through the logarithms of the excess loss, mean over grammars, 95 % for all together: for each of "
-        "three (v, m) the interval lies within a fifth of it; fails where one lies outside",
+        "three (v, m) the interval is within a fifth of it; fails where one is a fifth beyond lines through its stairs",
         beside=data_follows_the_hierarchy,
         across=True,
     ),
     Claim(
         name="G3",
         says="a parameter holds about 2 bits of facts, as many at int8, and about a third of them at int4",
-        rule="of sizes that do not hold all facts: from 1.33 to 3 bits for each of all parameters; int8 keeps 0.95 to "
-        "1.05 of them, int4 0.22 to 0.5; fails where an interval lies outside",
+        rule="of sizes with more than 3 bits of facts for each of all parameters, each fact seen 1,000 times: 1.33 to "
+        "3 bits for a parameter; int8 keeps 0.95 to 1.05 of them, int4 0.22 to 0.5; fails where an interval is outside",
         beside=parameters_hold_two_bits,
         across=True,
     ),
@@ -391,7 +391,7 @@ _REGISTER = (
         name="G4",
         says="rounding loses a larger share of rarer facts",
         rule="int3 and int4, at the most tokens, mean over sizes, 95 % for all together: Spearman's correlation of the "
-        "share of bits that is lost with the octave of rank is above 0; fails where one is below 0",
+        "share of bits that is lost with the octave of rank is above 0 (int3 and int4 share checkpoints); fails below",
         beside=rare_facts_die_first,
         across=True,
     ),

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from simlaw.claims import CLAIMS, Verdicts, judge
+from simlaw.claims import CLAIMS, Beside, Verdicts, judge
 from simlaw.cli.analysis import table_sha256
 from simlaw.cli.options import json_option, own_option, print_json, source_argument, where_option
 from simlaw.cli.source import open_beside, open_source
@@ -38,18 +38,20 @@ def command(
         raise SimlawError("--write is for all claims of a sweep and all its rows: leave --write out, or the rest")
     declared = found.file.sweep.claims if found.file else ()
     asked = names or declared or tuple(CLAIMS)
-    verdicts = judge(found.rows, asked, open_beside(found, asked, own))
+    beside = open_beside(found, asked, own)
+    verdicts = judge(found.rows, asked, beside)
     if as_json:
         print_json(verdicts.json)
     else:
         click.echo(str(verdicts))
     if write:
         assert found.file is not None
-        write_file(found.file.verdicts, verdicts_file(verdicts, found.rows))
+        write_file(found.file.verdicts, verdicts_file(verdicts, found.rows, beside))
         click.echo(f"\nwritten to {found.file.verdicts}", err=as_json)
 
 
-def verdicts_file(verdicts: Verdicts, rows: Table) -> bytes:
-    """What verdicts.json holds: the verdicts, and the hash of the table that they were made from."""
-    body = {"table_sha256": table_sha256(rows), **verdicts.json}
+def verdicts_file(verdicts: Verdicts, rows: Table, beside: Beside) -> bytes:
+    """What verdicts.json holds: the verdicts, and the hashes of the table and the strata that they were made from."""
+    strata = {"strata_sha256": beside.strata.sha256} if len(beside.strata) else {}
+    body = {"table_sha256": table_sha256(rows), **strata, **verdicts.json}
     return (json.dumps(body, indent=1, allow_nan=False) + "\n").encode()

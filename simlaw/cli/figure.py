@@ -90,4 +90,6 @@ def draw(
             shown[wanted] = given[wanted]()
         if "curves" in shown:
             facts["curves"] = hashlib.sha256(shown["curves"].to_csv().encode()).hexdigest()
+        if "beside" in shown and len(shown["beside"].strata):
+            facts["strata"] = shown["beside"].strata.sha256
         return save(drawing(**shown), out, name, facts)

@@ -113,9 +113,10 @@ def _laws(session: Session, rows: Table, out: Path, mine: Path, figure: str | No
 def _judged(session: Session, rows: Table, mine: Path, own: bool) -> None:
     """Say what the rows say of the sweep's claims, where it has any."""
     if session.file.sweep.claims:
-        verdicts = judge(rows, session.file.sweep.claims, _beside(session, rows, own))
+        beside = _beside(session, rows, own)
+        verdicts = judge(rows, session.file.sweep.claims, beside)
         click.echo(f"{verdicts}\n")
-        write_file(mine / "verdicts.json", verdicts_file(verdicts, rows))
+        write_file(mine / "verdicts.json", verdicts_file(verdicts, rows, beside))
         click.echo(f"verdicts: {mine / 'verdicts.json'}")
 
 

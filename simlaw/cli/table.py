@@ -12,6 +12,7 @@ from simlaw.matrices import Matrices
 from simlaw.run.curves import stored_curves
 from simlaw.run.session import Session
 from simlaw.run.work import stored_details
+from simlaw.strata import Strata
 from simlaw.table import Table
 
 
@@ -80,7 +81,12 @@ def _write_matrices(session: Session, rows: Table, path: Path) -> str:
 
 def _write_strata(session: Session, rows: Table, own: bool) -> str:
     """What to say of the strata of these rows; writes them, where there are any."""
+    # of committed rows that stay in the table the strata stay too
     path, found = session.file.strata, strata_of(session.file, rows, own)
+    if own and path.is_file():
+        known = {row["eval_id"] for row in found.rows}
+        others = Strata.parse(path.read_text()).of({row["eval_id"] for row in rows} - known)
+        found = Strata(rows=(*found.rows, *others.rows))
     if not len(found):
         return ""
     found.write(path)

@@ -15,7 +15,7 @@ from simlaw.plot.training import by_counts
 from simlaw.report import count, precision
 
 #: Wong's colours, and marks with them, for kinds of points.
-_KINDS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"))
+_KINDS = (("#0072b2", "o"), ("#56b4e9", "s"), ("#009e73", "^"), ("#e69f00", "v"), ("#d55e00", "D"), ("#cc79a7", "P"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def plot_built(found: Sequence[Built], ax: Axes, *, within: float | None = None)
     for i, kind in enumerate(kinds):
         mine = [one for one in found if one.kind == kind]
         ink, mark = _KINDS[i % len(_KINDS)]
-        # kinds side by side, where they have the same truth
+        # kinds side by side, where they have the same truth; without an interval open
         shift = (i - (len(kinds) - 1) / 2) * 0.012 * ends[1]
         low, high = (
             [one.value if end is None else end for one in mine for end in (getattr(one, name),)]
@@ -59,10 +59,11 @@ def plot_built(found: Sequence[Built], ax: Axes, *, within: float | None = None)
                 markersize=4,
                 linestyle="none",
                 elinewidth=1.0,
+                fillstyle="full" if any(one.low is not None for one in mine) else "none",
                 label=kind,
             )
         )
-    ax.set(xlabel="built with", ylabel="found, 95 % interval", xlim=ends)
+    ax.set(xlabel="built with (kinds side by side)", ylabel="found", xlim=ends)
     ax.set_ylim(bottom=0)
     return artists
 
@@ -91,7 +92,8 @@ def plot_stairs(sizes: Mapping[int, Sequence[Learned]], judged: int, ax: Axes) -
     tokens = first.tokens
     start = np.exp(np.mean([np.log(one.excess[0]) for one in sizes[judged]]))
     slope = start * (tokens / tokens[0]) ** -theory(first.grammar)
-    artists += ax.plot(tokens, slope, color="black", linewidth=1.4, linestyle=(0, (5, 2)), label="slope of the theory")
+    said = "slope of the theory, from the first point"
+    artists += ax.plot(tokens, slope, color="black", linewidth=1.4, linestyle=(0, (5, 2)), label=said)
     low, high = tokens[0] / 1.3, tokens[-1] * 1.3
     for level, at in enumerate(stairs(first.grammar), start=1):
         if low < at < high:
@@ -135,6 +137,6 @@ def plot_lost(
             )
         )
     ax.axhline(0, color="0.2", linewidth=0.8)
-    ax.set(xlabel="rank of the entity, commonest first", ylabel="share of stored bits lost", xscale="log")
+    ax.set(xlabel="rank of the entity, commonest first", ylabel="share of stored bits lost (± s.e.)", xscale="log")
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     return artists
