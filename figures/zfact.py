@@ -6,7 +6,7 @@ simlaw figure zfact --sweep zfact
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import simlaw as sl
 from simlaw.claims import Beside, judge
@@ -126,6 +126,8 @@ def _capacity(table: Table, beside: Beside, ax: Axes) -> None:
         )
     ax.axhline(2, color="0.2", linewidth=0.8, label="2 bits (2404.05405)")
     ax.set(xscale="log", xlabel="times each fact was seen", ylabel="bits of facts per parameter (all)")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title("(d) Bits stored of facts seen equally often")
     ax.legend(fontsize=6, ncols=2)
 

@@ -3,8 +3,8 @@
 Question: on strings of a random hierarchy of rules the theory has the envelope of the excess loss fall as a power of
 the data, with an exponent of v symbols and m rules for each alone, f = m / v (G2); does it for three of them?
 Design: (v, m) = (16, 4), (32, 4) and (32, 8), four levels, three grammars each, one run on each; token counts that
-double seven times at 213k parameters, at 53k on the first grammars, and at 852k on one, which shows whether size or
-data is short; three seeds of the first token counts there; half and twice the rate.
+double seven times at 213k parameters, and on the first grammars at 53k, which shows whether size or data is short;
+three seeds of the first token counts there; half and twice the rate.
 Command: simlaw reproduce zrhm --own
 """
 
@@ -31,7 +31,6 @@ SWEEP = Sweep(
     grids=(
         *(Grid(widths=(64,), tokens=LADDER, seeds=(g,), corpora=corpora(g)) for g in GRAMMARS),
         Grid(widths=(32,), tokens=LADDER, corpora=corpora(0)),
-        Grid(widths=(128,), tokens=LADDER[:-1], corpora=corpora(0)[1:2]),
         Grid(widths=(32,), tokens=LADDER[:4], seeds=(1, 2), corpora=corpora(0)),
         Grid(widths=(64,), tokens=LADDER[3:4], rate_multiples=(0.5, 2.0), corpora=corpora(0)),
     ),
