@@ -35,7 +35,7 @@ hook = install_import_hook(checked_modules(), "beartype.beartype(conf=beartype.B
 import jax  # noqa: E402
 from jax import Array  # noqa: E402
 
-from simlaw import evaluate  # noqa: E402
+from simlaw import evaluate, teacher  # noqa: E402
 from simlaw.arithmetic import Place, Plain  # noqa: E402
 from simlaw.config import WSD, AdamW, EvalSpec, Graph, ModelSpec, RunSpec  # noqa: E402
 from simlaw.corpora import AbstractCorpus, open_corpus  # noqa: E402
@@ -147,4 +147,13 @@ def measured_in_haste() -> Iterator[None]:
             (evaluate, "traces", (0, 1, 5, 6)),
         ):
             patch.setattr(module, name, in_haste(getattr(module, name).__wrapped__, static_argnums=static))
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_in_haste() -> Iterator[None]:
+    """Teachers by functions that were compiled in haste."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_draw", "_losses", "_entropies"):
+            patch.setattr(teacher, name, in_haste(getattr(teacher, name).__wrapped__, static_argnums=0))
         yield

@@ -41,7 +41,7 @@ def mix():
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory):
+def lessons(tmp_path_factory, drawn_in_haste):
     folder = tmp_path_factory.mktemp("mix") / "lessons"
     teacher = Teacher.of("abc", tiny_run(), init(MODEL, jax.random.key(0)), 0)
     make_lessons(teacher, folder, tokens=16 * 60, held_out=16 * 200, seed=0)

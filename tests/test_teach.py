@@ -29,13 +29,7 @@ from simlaw.teacher import Teacher
 from simlaw.train import shape_of
 from tests.conftest import MODEL, in_haste, tiny_eval, tiny_run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def drawn_in_haste():
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("_draw", "_losses", "_entropies"):
-            patch.setattr(teaching, name, in_haste(getattr(teaching, name).__wrapped__, static_argnums=0))
-        yield
+pytestmark = pytest.mark.usefixtures("drawn_in_haste", "measured_in_haste")
 
 
 def model_of(seed):
