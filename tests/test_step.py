@@ -150,8 +150,11 @@ def test_solutions_cost_nothing_and_questions_what_the_source_says(form):
     inside = solution > question
     assert np.all(nll[inside[:, 1:]] == 0)
     assert np.all(nll[names[:, 1:] == "<q>"] == 0)
+    # of five values of the first constant one is held out
     values = ~inside[:, 1:] & np.char.isdigit(names[:, 1:])
-    assert np.allclose(nll[values], math.log(5), rtol=1e-12)
+    begun = np.stack([np.nonzero(values)[0], question[:, 1:][values]])
+    first = np.append(True, (begun[:, 1:] != begun[:, :-1]).any(axis=0))
+    assert np.allclose(nll[values], np.where(first, math.log(4), math.log(5)), rtol=1e-12)
     operators = ~inside[:, 1:] & np.isin(names[:, 1:], ["+", "-", "x", "plus", "minus", "times"])
     assert np.allclose(nll[operators], math.log(3), rtol=1e-12)
     assert nll.min() >= -1e-12
@@ -166,7 +169,7 @@ def test_a_problem_costs_the_logarithm_of_how_many_there_are(form):
         c = constants_of(n)
         log = math.log(3) + math.log(math.comb(8, c) * math.comb(16, n + d) * math.factorial(c + n + d))
         log += math.log(math.comb(n + d, d) * math.factorial(2 * n) / math.factorial(n + 1))
-        log += (n + 1 + 2 * d) * math.log(c) + c * math.log(5 * ways) + (n + d) * math.log(3 * ways)
+        log += (n + 1 + 2 * d) * math.log(c) + c * math.log(5 * ways) + math.log(4 / 5) + (n + d) * math.log(3 * ways)
         log -= math.log(math.comb(2, d) * 0.7**d * 0.3 ** (2 - d))
         assert cost == pytest.approx(log, rel=1e-12)
 
@@ -189,7 +192,8 @@ def test_long_problems_cost_the_logarithm_of_how_many_there_are():
         + math.log(math.comb(8, n + 1 - n // 2) * math.comb(16, n + d) * math.factorial(2 * n + 1 - n // 2 + d))
         + math.log(math.comb(n + d, d) * math.factorial(2 * n) / math.factorial(n + 1))
         + (n + 1 + 2 * d) * math.log(n + 1 - n // 2)
-        + (n + 1 - n // 2) * math.log(23)
+        + (n - n // 2) * math.log(23)
+        + math.log(22)
         + (n + d) * math.log(2)
         for n, d, p in corpus._mixture
     }
@@ -260,13 +264,14 @@ def test_losses_are_those_of_an_enumeration_of_all_questions(least, most, distra
     windows = corpus.alone(100, 5)
     nll = corpus.floor_nll(windows)
     for window, costs in zip(windows, nll, strict=True):
-        text, seen = (), {"c": [], "S": []}
+        text, seen, valued = (), {"c": [], "S": []}, False
         words = [corpus.spec.names[token] for token in window]
         for word, cost in zip(words[1 : words.index("<sol>")], costs, strict=False):
             if word in "=;":
                 assert cost == 0
             elif word in "+-x" or word.isdigit():
-                assert cost == pytest.approx(math.log(3))
+                valued |= (first := word.isdigit() and not valued)
+                assert cost == pytest.approx(math.log(2 if first else 3))
             else:
                 kind, new = ("c" if word.islower() else "S"), 0.0
                 if word == "?":
@@ -282,21 +287,41 @@ def test_losses_are_those_of_an_enumeration_of_all_questions(least, most, distra
                 text = (*text, following)
 
 
-def test_no_held_out_problem_is_trained_on():
+def test_no_example_is_trained_on():
     corpus, first, _ = trained("symbols")
     context = first.shape[1] - 1
     training = [first, *(batch(corpus, seed, seed, 300, context) for seed in range(4))]
     seen = np.concatenate([corpus.canonical(windows) for windows in training])
-    held = [corpus.held_out(context * 300, context), alone("symbols")[1], corpus.examples(2, 300, 3)]
+    held = [alone("symbols")[1], corpus.examples(2, 300, 3)]
     held = np.concatenate([corpus.canonical(windows) for windows in held])
     assert len(np.unique(seen)) > 1000
     disjoint(seen, held)
-    # so small a source would else have most of them in common: training streams have
-    assert np.isin(*(corpus.canonical(windows) for windows in training[1:3])).mean() > 0.1
+    # so small a source would else have most of them in common: training streams have, and what a loss is measured on
+    for other in (training[2], corpus.held_out(context * 300, context)):
+        assert np.isin(corpus.canonical(training[1]), corpus.canonical(other)).mean() > 0.1
     with pytest.raises(
         SimlawError, match=r"1 of \d+ problems of the evaluation are in training too, the first at place 0"
     ):
         disjoint(seen, np.concatenate([seen[:1], held]))
+
+
+def test_two_thirds_of_all_computations_are_of_training_and_of_held_out_losses():
+    corpus = step(modulus=3, most_steps=1, distractors=0)
+    context = corpus.shortest
+    training = np.unique(corpus.canonical(batch(corpus, 0, 0, 1000, context)))
+    measured = np.unique(corpus.canonical(corpus.held_out(1000 * context, context)))
+    examples = np.unique(corpus.canonical(corpus.examples(1, 1000, 0)))
+    # three operators, of one constant with three values, or of two
+    assert (len(training), len(examples)) == (24, 12)
+    assert np.array_equal(training, measured)
+    assert len(np.union1d(training, examples)) == 3 * (3 + 9)
+
+
+def test_many_distractors_leave_fewer_steps():
+    corpus = step(modulus=3, most_steps=1, distractors=15)
+    assert len(np.unique(corpus.canonical(corpus.examples(1, 20, 0)))) > 5
+    with pytest.raises(SimlawError, match="problems of 2 steps are not drawn beside 15 distractors: ask for 1 to 1"):
+        corpus.at(2)
 
 
 def test_only_the_computation_is_canonical():

@@ -13,6 +13,8 @@ MARKERS = ("<q>", "<pad>", "<sol>", "<step>", "<ans>", "<eos>")
 #: What constants, and what is computed, are called.
 CONSTANTS = tuple("abcdefgh")
 COMPUTED = tuple("ABCDEFGHIJKLMNOP")
+#: The steps of the longest problem.
+MOST_STEPS = 12
 #: The operators, and what they are called in words.
 OPERATORS = {"+": "plus", "-": "minus", "x": "times"}
 #: How a statement may be put, by form and by what it is about: `x` is the variable that it names, `v` the value of a
@@ -49,8 +51,8 @@ class Step(AbstractSource):
     """
 
     modulus: Annotated[int, Between(3, 997)] = 23
-    least_steps: Annotated[int, Between(1, 12)] = 1
-    most_steps: Annotated[int, Between(1, 12)] = 8
+    least_steps: Annotated[int, Between(1, MOST_STEPS)] = 1
+    most_steps: Annotated[int, Between(1, MOST_STEPS)] = 8
     distractors: Natural = 4
     operators: tuple[Operator, ...] = ("+", "-", "x")
     form: Form = "symbols"
@@ -121,6 +123,11 @@ class Digits(AbstractSource):
     @property
     def names(self) -> tuple[str, ...]:
         return *MARKERS, "=", "+", "-", *map(str, range(10))
+
+
+def trained_of(modulus: int) -> int:
+    """How many residues the first constant of a solution has in training: all but a twelfth, and at least one less."""
+    return modulus - max(1, modulus // 12)
 
 
 def constants_of(steps: int) -> int:

@@ -1,12 +1,13 @@
 """Digits: sums and differences of two numbers in base ten, whose answers have no entropy.
 
 A problem is drawn so: the number of digits k, uniform; 2 k digits, uniform; an operator, uniform. So the loss of a
-digit of a question is ln 10, and what tells k, the operator behind j digits and not another digit, has probability
-1 / (most - j + 1). A difference is worked out as the smaller from the larger, and has a sign.
+digit of a question is ln 10, but ln 9 of the last one, since a hash of all before it says which digit is held out
+(`items`); and what tells k, the operator behind j digits and not another digit, has probability 1 / (most - j + 1). A
+difference is worked out as the smaller from the larger, and has a sign.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -24,13 +25,15 @@ from simlaw.errors import SimlawError
 
 _Q, _STEP, _ANS, _EOS = (MARKERS.index(name) for name in ("<q>", "<step>", "<ans>", "<eos>"))
 _EQUALS, _PLUS, _MINUS, _ZERO = range(len(MARKERS), len(MARKERS) + 4)
+#: Raised by hand when the same declaration comes to mean other windows.
+_FORM = 2
 #: `<step> x o y o c = c' s`: two digits, what was carried, what is carried on, and the digit of the result.
 _LINE = 9
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsCorpus(AbstractProblems):
-    """Problems of a declared source. The floor of each token is what the source without the split has (`items`)."""
+    """Problems of a declared source; those of `examples` are in no training window."""
 
     spec: Digits
     fingerprint: str
@@ -38,7 +41,7 @@ class DigitsCorpus(AbstractProblems):
     @classmethod
     def build(cls, spec: Digits) -> "DigitsCorpus":
         """The corpus of the declared problems, the same on every machine."""
-        return cls(spec=spec, fingerprint=digest(spec, "problems"))
+        return cls(spec=spec, fingerprint=digest(spec, "problems", _FORM))
 
     @property
     def apart(self) -> int:
@@ -67,10 +70,10 @@ class DigitsCorpus(AbstractProblems):
 
     @property
     def entropy(self) -> float:
-        """Nats per token that counts, of problems without an end: ln 10 a digit, and what tells how many there are."""
+        """Nats per token that counts, of problems without an end: of their digits, and of what tells how many."""
         spec = self.spec
         nats = math.log(spec.most_digits - spec.least_digits + 1) + math.log(len(spec.operators))
-        nats += (spec.least_digits + spec.most_digits) * math.log(10)
+        nats += (spec.least_digits + spec.most_digits - 1) * math.log(10) + math.log(9)
         return nats / (self.mean_length - 1)
 
     def length(self, digits: int) -> int:
@@ -99,8 +102,7 @@ class DigitsCorpus(AbstractProblems):
         """The source of problems of exactly so many digits, with the same tokens and the same split."""
         if not 1 <= amount <= 8:
             raise SimlawError(f"problems of {amount} digits are not drawn: ask for 1 to 8")
-        fields = {name: getattr(self.spec, name) for name in ("operators", "order", "scratchpad", "seed")}
-        return DigitsCorpus.build(Digits(least_digits=amount, most_digits=amount, **fields))
+        return DigitsCorpus.build(replace(self.spec, least_digits=amount, most_digits=amount))
 
     def examples(self, amount: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of exactly so many digits, one in each window, filled up.
@@ -181,7 +183,10 @@ class DigitsCorpus(AbstractProblems):
         return xp.take_along_axis(table, xp.clip(row, 0, len(table) - 1), axis=0)
 
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
-        """The exact Bayes loss of each token; carries and answers have 0 exactly."""
+        """The exact Bayes loss of each token in training; carries and answers have 0 exactly.
+
+        Each choice is as likely as another to one in 2^32 / 10. An example costs what a problem of training does.
+        """
         spec = self.spec
         known(windows, spec.vocab)
         tokens, at, cut = items(windows, self.shortest)
@@ -195,7 +200,9 @@ class DigitsCorpus(AbstractProblems):
         second = there & (place > k[:, None] + 1) & (place <= 2 * k[:, None] + 1)
         with np.errstate(divide="ignore"):
             nll = np.where(digit, np.log(10) - np.log(1 - over), np.log(len(spec.operators)) - np.log(over))
-        nll = np.where(first, nll, np.where(second, np.log(10), 0.0))
+        # the last digit has one residue less: which, the hash of all before it says
+        residues = np.where(place == 2 * k[:, None] + 1, 9.0, 10.0)
+        nll = np.where(first, nll, np.where(second, np.log(residues), 0.0))
         allowed = np.array([_PLUS if name == "+" else _MINUS for name in spec.operators])
         wrong = (first & ((~digit & ~np.isin(tokens, allowed)) | ~np.isfinite(nll))) | (second & ~digit)
         behind = there & (place > 2 * k[:, None] + 1)

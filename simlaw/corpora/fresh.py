@@ -59,9 +59,7 @@ class AbstractFresh(AbstractCorpus):
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """Windows of a stream of their own."""
         self._whole(context)
-        windows = tokens // context
-        if windows < 1:
-            raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
+        windows = whole_windows(tokens, context)
         return np.asarray(self.batch(self.shared_data(), self._stream(HELD_OUT), jnp.int32(0), windows, context))
 
     def _stream(self, seed: int) -> Data:
@@ -73,6 +71,13 @@ class AbstractFresh(AbstractCorpus):
                 f"the context of {context} is shorter than one item of {type(self.spec).__name__}, which has "
                 f"{self.shortest} tokens: raise Family.context{self.best}"
             )
+
+
+def whole_windows(tokens: int, context: int) -> int:
+    """How many windows an evaluation of so many tokens has; raises `SimlawError` where that is none."""
+    if tokens < context:
+        raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
+    return tokens // context
 
 
 def known(windows: Int[np.ndarray, "m w"], vocab: int) -> None:

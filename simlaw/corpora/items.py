@@ -1,8 +1,10 @@
-"""Problems one behind the other in windows, and back; none that is held out is ever trained on.
+"""Problems one behind the other in windows, and back; no example that is held out is ever trained on.
 
-Every problem has one number that is drawn last, in training from some residues and in held-out sets from the others;
-which, a hash of all the rest says. So whoever does not know the hash learns nothing by it, and floors are those of the
-source without the split; a source conditioned on it would have ln(p - k) at that number, where floors have ln p.
+Every problem has one number that is drawn last, in training from p - k of its p residues and in examples from the k
+others; which, a hash of all the rest says. Windows that a loss is measured on are drawn as those of training are, from
+a stream of their own, so that floors are of one source: all residues that are left cost ln(p - k), once a problem. An
+example costs as much as a problem of training that is put the same way; only its answer, which has no entropy, is
+looked at.
 """
 
 import abc
@@ -15,13 +17,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key, Shaped, UInt32, UInt64
 
 from simlaw.corpora.abstract import Data, Stratum
-from simlaw.corpora.fresh import HELD_OUT, AbstractFresh, impossible
+from simlaw.corpora.fresh import HELD_OUT, AbstractFresh, impossible, whole_windows
 from simlaw.errors import SimlawError
 
 #: The first token of every problem, and the one that fills a window up.
 QUESTION, PAD = 0, 1
-#: Problems of each kind that every checkpoint is measured on.
-_EXAMPLES = 16
+#: Problems of each kind that every checkpoint is measured on, and windows of training in which they are looked for.
+_EXAMPLES, _TRAINED = 16, 64
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -57,6 +59,10 @@ class AbstractProblems(AbstractFresh):
         """The token that an answer begins behind."""
 
     @abc.abstractmethod
+    def canonical(self, windows: Int[np.ndarray, "m w"]) -> UInt64[np.ndarray, " n"]:
+        """A hash of each whole problem of the windows, in order: how it is put does not matter to it."""
+
+    @abc.abstractmethod
     def at(self, amount: int) -> "AbstractProblems":
         """The source of problems with exactly so much of the axis, with the same tokens and the same split."""
 
@@ -68,10 +74,12 @@ class AbstractProblems(AbstractFresh):
         """Answers to held-out problems by how hard they are, also beyond what training has; those that fit."""
         axis, most = self.axis
         found = []
+        trained = self.canonical(self._drawn(self._stream(0), _TRAINED, context))
         for amount in range(1, most + 1):
             if self.at(amount).shortest > context:
                 break
             windows = self.examples(amount, _EXAMPLES, 0, context)
+            disjoint(trained, self.canonical(windows))
             begun = np.cumsum(windows[:, :-1] == self.answered, axis=1) > 0
             place = begun & (windows[:, 1:] != PAD)
             found.append(
@@ -89,14 +97,14 @@ class AbstractProblems(AbstractFresh):
         return packed(tokens, lengths.reshape(windows, items), length)
 
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
-        """Windows of problems that no training draws."""
+        """Windows of a stream of their own, drawn as those of training are: short problems come in both."""
         self._whole(context)
-        windows = tokens // context
-        if windows < 1:
-            raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
-        shared = self.shared_data() | {"split": jnp.asarray(self.split(True))}
-        key = jax.random.fold_in(jax.random.wrap_key_data(self._stream(HELD_OUT)), 0)
-        return np.asarray(_once(self.draw, static_argnums=(2, 3))(shared, key, windows, context + 1))
+        return self._drawn(self._stream(HELD_OUT), whole_windows(tokens, context), context)
+
+    def _drawn(self, stream: Data, windows: int, context: int) -> Int[np.ndarray, "m w"]:
+        """The windows of a stream's first step, by one compiled program."""
+        made = _once(self.batch, static_argnums=(3, 4))
+        return np.asarray(made(self.shared_data(), stream, jnp.int32(0), windows, context))
 
     def alone(self, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of the stream `seed`, each in a window filled up to the context, or the longest."""
@@ -213,5 +221,5 @@ def disjoint(training: UInt64[np.ndarray, " n"], evaluation: UInt64[np.ndarray, 
     if both.any():
         raise SimlawError(
             f"{int(both.sum())} of {both.size} problems of the evaluation are in training too, the first at place "
-            f"{int(np.argmax(both))}: draw them with `held_out` or `examples`, of the same seed of the source"
+            f"{int(np.argmax(both))}: draw them with `examples`, of the same seed of the source"
         )

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simlaw.config import Graph, Mix, Teach
 from simlaw.corpora.abstract import AbstractCorpus, Data, Stratum
-from simlaw.corpora.fresh import HELD_OUT, impossible, known
+from simlaw.corpora.fresh import HELD_OUT, impossible, known, whole_windows
 from simlaw.corpora.order import order
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
@@ -180,10 +180,7 @@ class MixCorpus(AbstractCorpus):
 
     def held_out(self, tokens: int, context: int) -> Int[np.ndarray, "m w"]:
         """The parts' own held-out windows by the same shares, in a fixed order without a pattern."""
-        windows = tokens // context
-        if windows < 1:
-            raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
-        found = []
+        windows, found = whole_windows(tokens, context), []
         for i, count in enumerate(Quota.of(self.shares, windows).counts()):
             if count:
                 with of_part(self.spec.tags[i]):

@@ -14,27 +14,30 @@ The query is the root of the tree. The solution has the steps in post-order, the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt64
 
 from simlaw.config import Step
-from simlaw.config.problems import COMPUTED, CONSTANTS, MARKERS, constants_of
+from simlaw.config.problems import COMPUTED, CONSTANTS, MARKERS, MOST_STEPS, constants_of, trained_of
 from simlaw.corpora.abstract import Data
 from simlaw.corpora.items import AbstractProblems
 from simlaw.corpora.stepdraw import Bits, drawn, rows_of_bits, said
-from simlaw.corpora.stepfloor import canonical, floor_nll
+from simlaw.corpora.stepfloor import canonical, floor_nll, longest
 from simlaw.corpora.templates import Templates, distracted
 from simlaw.corpora.trees import trees
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
 
+#: Raised by hand when the same declaration comes to mean other windows.
+_FORM = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepCorpus(AbstractProblems):
-    """Problems of a declared source. The floor of each token is what the source without the split has (`items`)."""
+    """Problems of a declared source; those of `examples` are in no training window."""
 
     spec: Step
     templates: Templates
@@ -43,7 +46,7 @@ class StepCorpus(AbstractProblems):
     @classmethod
     def build(cls, spec: Step) -> "StepCorpus":
         """The corpus of the declared problems, the same on every machine."""
-        return cls(spec=spec, templates=Templates.of(spec), fingerprint=digest(spec, "problems"))
+        return cls(spec=spec, templates=Templates.of(spec), fingerprint=digest(spec, "problems", _FORM))
 
     @property
     def apart(self) -> int:
@@ -58,7 +61,7 @@ class StepCorpus(AbstractProblems):
     @property
     def axis(self) -> tuple[str, int]:
         """Steps, as many as there are names for what is computed."""
-        return "steps", min(12, len(COMPUTED) - self.spec.distractors)
+        return "steps", longest(self.spec)
 
     @property
     def answered(self) -> int:
@@ -89,7 +92,8 @@ class StepCorpus(AbstractProblems):
                 * math.factorial(2 * n)
                 // math.factorial(n + 1)
                 * constants ** (n + 1 + 2 * d)
-                * spec.modulus**constants
+                * spec.modulus ** (constants - 1)
+                * trained_of(spec.modulus)
                 * len(spec.operators) ** operations
                 * ways[0] ** constants
                 * ways[1] ** operations
@@ -116,9 +120,8 @@ class StepCorpus(AbstractProblems):
 
     def split(self, held_out: bool) -> Int[np.ndarray, " 2"]:
         """All residues but a twelfth are of training; of the first constant that the solution uses."""
-        apart = max(1, self.spec.modulus // 12)
-        trained = self.spec.modulus - apart
-        return np.array([trained, apart] if held_out else [0, trained], np.int32)
+        trained = trained_of(self.spec.modulus)
+        return np.array([trained, self.spec.modulus - trained] if held_out else [0, trained], np.int32)
 
     def shared_data(self) -> Data:
         """All trees, where those of each size begin and how many they are, and thresholds of distractors."""
@@ -136,7 +139,10 @@ class StepCorpus(AbstractProblems):
         }
 
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
-        """The exact Bayes loss of each token, by a sum over all n and d that fit; solutions have 0 exactly."""
+        """The Bayes loss of each token, by a sum over all n and d that fit; solutions have 0 exactly.
+
+        Of whole problems it is exact for what training draws; see `stepfloor` for where in a problem it is not.
+        """
         return floor_nll(self.spec, self.templates, windows)
 
     def canonical(self, windows: Int[np.ndarray, "m w"]) -> UInt64[np.ndarray, " n"]:
@@ -145,15 +151,17 @@ class StepCorpus(AbstractProblems):
 
     def at(self, amount: int) -> "StepCorpus":
         """The source of problems with exactly so many steps, with the same tokens and the same split."""
-        if not 1 <= amount <= 12:
-            raise SimlawError(f"problems of {amount} steps are not drawn: ask for 1 to 12")
-        fields = {name: getattr(self.spec, name) for name in ("modulus", "distractors", "operators", "form", "seed")}
-        return StepCorpus.build(Step(least_steps=amount, most_steps=amount, **fields))
+        most = self.axis[1]
+        if not 1 <= amount <= most:
+            beside = f" beside {self.spec.distractors} distractors" if most < MOST_STEPS else ""
+            raise SimlawError(f"problems of {amount} steps are not drawn{beside}: ask for 1 to {most}")
+        return StepCorpus.build(replace(self.spec, least_steps=amount, most_steps=amount))
 
     def examples(self, amount: int, count: int, seed: int, context: int | None = None) -> Int[np.ndarray, "m w"]:
         """So many held-out problems of exactly so many steps, one in each window, filled up.
 
-        Their floor is that of `at(amount)`, which knows how many steps there are. 1 to 12 steps, whatever training has.
+        Their floor is that of `at(amount)`, which knows how many steps there are. As many as the axis has, whatever
+        training has.
         """
         return self.at(amount).alone(count, seed, context)
 

@@ -1,4 +1,4 @@
-"""The exact loss of each token of the problems of `Step`, from the tokens alone.
+"""The loss of each token of the problems of `Step`, from the tokens alone, exact for every whole problem.
 
 What a reader cannot see before the end is how many steps n and distractors d there are, and which statements are
 distractors. Given n, d and the number i of distractors so far, the next token has a closed form, and which of the B
@@ -11,13 +11,21 @@ be computed, e operands of steps that are steps, and j = 2 (w - i) operands of s
 - an operand of a step is a constant with (n + 1 - j + e) / (2 n - j), uniform among C, and each step that could be
   an operand, the root of another tree, with 1 / (2 n - j);
 - new names are uniform among those that have not been seen.
+
+Training has p - k of p residues for one constant of each problem, and which they are only a hash of the whole
+computation says (`items`). So -ln P of a whole problem is less by ln(p / (p - k)), about k / p nats. How much of this a
+reader who knows the hash gains at which token is a sum over all that may follow; all of it is put where the first
+constant has its value, ln(p - k). It is gained later, mostly where the question ends: the floor of a problem that a
+window cuts off is too low by up to as much, and that of each other token is what the source without the split has.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
 from simlaw.config import Step
-from simlaw.config.problems import COMPUTED, CONSTANTS
+from simlaw.config.problems import COMPUTED, CONSTANTS, MOST_STEPS, trained_of
 from simlaw.corpora.fresh import known
 from simlaw.corpora.items import items, refuse, spread
 from simlaw.corpora.stepread import CONSTANT, QUERY, VARIABLE, Operand, Questions, Statement
@@ -27,12 +35,10 @@ from simlaw.corpora.templates import Templates, distracted
 
 #: Problems worked on at once: their weights fit into a processor's cache.
 _CHUNK = 512
-#: The longest problem that a person may ask the canonical form of.
-_LONGEST = 12
 
 
 def floor_nll(spec: Step, put: Templates, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
-    """The exact loss of each predicted token in nats; that of solutions and markers is 0.
+    """The loss of each predicted token in nats; that of solutions and markers is 0.
 
     Raises `SimlawError` for tokens that the source cannot give, named by window and position.
     """
@@ -58,10 +64,15 @@ def floor_nll(spec: Step, put: Templates, windows: Int[np.ndarray, "m w"]) -> Fl
 def canonical(spec: Step, put: Templates, windows: Int[np.ndarray, "m w"]) -> UInt64[np.ndarray, " n"]:
     """A hash of each whole problem of the windows, in order: names, order and distractors do not matter to it."""
     known(windows, spec.vocab)
-    tokens, _, _ = items(windows, put.length(_LONGEST, spec.distractors))
+    most = longest(spec)
+    tokens, _, _ = items(windows, put.length(most, spec.distractors))
     whole = (tokens == spec.names.index("<eos>")).any(axis=1)
-    fields = {name: getattr(spec, name) for name in ("modulus", "distractors", "operators", "form")}
-    return computations(Questions(Step(least_steps=1, most_steps=_LONGEST, **fields), put, tokens[whole]))
+    return computations(Questions(replace(spec, least_steps=1, most_steps=most), put, tokens[whole]))
+
+
+def longest(spec: Step) -> int:
+    """The most steps of a problem: with the distractors, as many as there are names for what is computed."""
+    return min(MOST_STEPS, len(COMPUTED) - spec.distractors)
 
 
 class _Costs:
@@ -114,7 +125,9 @@ class _Costs:
         steps, extra = of_steps.sum(axis=2), of_extra.sum(axis=2)
         before = self._sum(steps + extra, line.at, live & line.named)
         self._put(line.at, first - np.log(before), live & line.named)
-        self._put(line.value, np.full(size, np.log(self.questions.spec.modulus)), live & (line.value >= 0))
+        modulus = self.questions.spec.modulus
+        values = np.log(np.where(line.said == 0, trained_of(modulus), modulus))
+        self._put(line.value, values, live & (line.value >= 0))
         self._put(line.operator, np.full(size, np.log(len(self.questions.put.asked))), live & (line.operator >= 0))
 
         start = steps, extra
