@@ -29,7 +29,8 @@ class Between:
     high: float = math.inf
 
     def __str__(self) -> str:
-        return f"at least {self.low:g}" if self.high == math.inf else f"from {self.low:g} to {self.high:g}"
+        high = int(self.high) if float(self.high).is_integer() else self.high
+        return f"at least {self.low:g}" if self.high == math.inf else f"from {self.low:g} to {high}"
 
 
 @dataclass(frozen=True)

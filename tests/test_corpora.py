@@ -77,6 +77,20 @@ def test_graph_floor_is_the_exact_loss_of_the_source(graph):
     assert floor[0] == pytest.approx(np.mean(by_hand), rel=1e-12)
 
 
+def test_graph_names_a_token_that_no_walk_has_by_position(graph):
+    windows = graph.held_out(6 * 10, 10).copy()
+    lost = next(node for node in range(16) if node not in graph.successors[windows[2, 3]])
+    for token, sentence in (
+        (16, "token 16 at position 4 of window 2 is not of"),
+        (-1, "token -1 at position 4"),
+        (lost, f"token {lost} at position 4 of window 2 is none .* no successor of the node before"),
+    ):
+        windows[2, 4] = token
+        for floor in (graph.floor_nll, graph.floor_nll_untold):
+            with pytest.raises(SimlawError, match=sentence):
+                floor(windows)
+
+
 def test_graph_batches_depend_on_seed_and_step_alone(graph):
     def batch(seed, step):
         return np.asarray(graph.batch(graph.shared_data(), graph.seed_data(seed, 16), jnp.int32(step), 8, 16))

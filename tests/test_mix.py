@@ -297,8 +297,19 @@ def test_what_is_no_mixture_gets_a_sentence(make, sentence):
 
 def test_tokens_that_a_mixture_cannot_give_are_named_by_position(mix):
     windows = mix.held_out(40 * CONTEXT, CONTEXT)
+    facts, graph = (int(np.flatnonzero(windows[:, 0] == part)[2]) for part in (1, 0))
+    after = mix.corpora[0].successors[windows[graph, 2] - 3]
+    lost = next(node for node in range(8) if node not in after)
     for row, place, token, sentence in (
         (3, 0, 5, "the token 5 at position 0 of window 3 .* a window begins with a tag, from 0 to 2"),
+        # a fact of four digits' names at most, of which the relation is the third token
+        (
+            facts,
+            2,
+            3 + 8 + 5,
+            rf"the token 16 at position 2 of window {facts} is none .* \(of <ZFACT>, whose tokens begin",
+        ),
+        (graph, 3, 3 + lost, rf"token {3 + lost} at position 3 of window {graph} .* no successor .* \(of <GRAPH>"),
         (2, 4, mix.vocab, f"the token {mix.vocab} at position 4 of window 2 is not of this vocabulary"),
         (int(np.flatnonzero(windows[:, 0] == 1)[1]), 2, 4, "the token 4 at position 2 .* <ZFACT> are from 11 to 20"),
     ):

@@ -105,6 +105,11 @@ def spoilt(position, token):
     ("make", "words"),
     [
         (lambda: ZFact(entities=1000), "entities is 1000: it must be a power of two.*take 512 or 1024"),
+        (lambda: ZFact(seed=2**31), "ZFact.seed is 2147483648: it must be from 0 to 2147483647"),
+        (lambda: ZFact(exponent=9.0), "ZFact.exponent is 9.0: it must be from -1 to 8"),
+        (lambda: ZFact(relations=512), "has 33554432 facts, .* at most 16777216 of each .* lower entities, relations"),
+        (lambda: ZFact(entities=2**22, base=1000), "1000000000 names of 3 digits to the base 1000: at most 16777216"),
+        (lambda: facts(**SMALL).strata(6), "context of 6 is shorter than one item of ZFact, which has 7 tokens"),
         (lambda: facts(**SMALL).seed_data(0, 6), "context of 6 is shorter than one item of ZFact, which has 7 tokens"),
         (lambda: facts(**SMALL).floor_nll(spoilt(6, 14)), "token 14 at position 6 of window 1 is not of this vocab"),
         (lambda: facts(**SMALL).floor_nll(spoilt(0, 1)), "token 1 at position 0 of window 1 .* token 0 is from 0 to 0"),

@@ -106,6 +106,10 @@ def test_batches_depend_on_seed_and_step_alone_and_never_on_the_held_out_stream(
     [
         (lambda: ZRHM(symbols=4, rules=5), "ZRHM.rules is 5: 4 symbols in strings of 2 leave at most 4 distinct rules"),
         (lambda: ZRHM(symbols=4096, rules=4, branching=3), "68719476736 strings of 3 symbols at a level"),
+        (lambda: ZRHM(skew=60.0), r"ZRHM.skew is 60: the last of 4 rules would be less than 2\^-24 times as likely"),
+        (lambda: ZRHM(skew=1e308), "lower skew or rules"),
+        (lambda: ZRHM(symbols=4096, rules=4097), "ZRHM.rules is 4097: it must be from 1 to 4096"),
+        (lambda: ZRHM(seed=2**31), "ZRHM.seed is 2147483648: it must be from 0 to 2147483647"),
         (lambda: small(2, None).seed_data(0, 4), "context of 4 is shorter than one item of ZRHM, which has 5 tokens"),
         (lambda: small(2, None).held_out(100, 3), "context of 3 is shorter than one item"),
         (lambda: small(2, None).seed_data(2**31 - 1, 5), "seed 2147483647 is the held-out stream's"),
@@ -117,6 +121,38 @@ def test_batches_depend_on_seed_and_step_alone_and_never_on_the_held_out_stream(
 def test_refusals(make, words):
     with pytest.raises(SimlawError, match=words):
         make()
+
+
+@pytest.mark.parametrize(("rules", "skew"), [(4, 11.0), (2, 23.0), (16, 5.0)])
+def test_of_the_most_skewed_rules_each_has_a_probability(rules, skew):
+    corpus = ZRHMCorpus.build(ZRHM(symbols=16, rules=rules, levels=1, skew=skew))
+    p = np.diff([0, *corpus.thresholds.astype(np.int64), 2**32]) / 2.0**32
+    assert (p > 0).all()
+    assert (np.diff(p) <= 0).all()
+    assert 0 < corpus.entropy < np.log(16)
+
+
+def test_an_impossible_beginning_of_a_cut_off_string_is_named_by_position():
+    corpus = small(3, None)
+    rules = corpus.levels[0].rules.reshape(-1, 3)
+    first = next(x for x in range(3) if len({tuple(rule[:2]) for rule in rules if rule[0] == x}) < 3)
+    second = next(y for y in range(3) if not any(rule[0] == first and rule[1] == y for rule in rules))
+    whole = corpus.held_out(2 * 6, 6)[:1, :7]
+    windows = np.concatenate([whole[:, :4], [[0, 1 + first, 1 + second]]], axis=1)
+    with pytest.raises(SimlawError, match=r"position 6 of window 1 is none .* no rule gives the symbols there"):
+        corpus.floor_nll(np.concatenate([whole, windows]))
+
+
+def test_few_strings_are_worked_through_at_once_where_each_has_much(monkeypatch):
+    corpus = ZRHMCorpus.build(ZRHM(symbols=8, rules=3, branching=3, levels=2, skew=0.5))
+    windows = corpus.held_out(10 * 30, 10)
+    whole, seen = corpus.floor_nll(windows), []
+    nll = ZRHMCorpus._nll
+    monkeypatch.setattr(ZRHMCorpus, "_nll", lambda *given: seen.append(len(given[2])) or nll(*given))
+    monkeypatch.setattr("simlaw.corpora.zrhm._NUMBERS", 7 * 3 * 64)  # a string has three nodes, a node 64 beginnings
+    assert np.allclose(corpus.floor_nll(windows), whole, rtol=0, atol=1e-14)
+    assert max(seen) == 7
+    assert sum(seen) == 2 * len(windows)
 
 
 def impossible_string():

@@ -1,11 +1,12 @@
 """Where tokens come from, as declared."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from simlaw.config.problems import Digits, Step
-from simlaw.config.source import AbstractSource
-from simlaw.declared import Between, Count, Declared, Fraction, Natural, Positive, option
+from simlaw.config.source import AbstractSource, Seed
+from simlaw.declared import Between, Count, Declared, Fraction, Positive, option
 from simlaw.errors import SimlawError
 
 
@@ -61,7 +62,7 @@ class Graph(AbstractSource):
 
     nodes: Annotated[int, Between(2)]
     out: Count
-    seed: Natural = 0
+    seed: Seed = 0
 
     def check(self) -> None:
         if self.out > self.nodes:
@@ -86,9 +87,9 @@ class ZFact(AbstractSource):
     entities: Annotated[int, Between(2, 2**22)] = 65_536
     relations: Annotated[int, Between(1, 4096)] = 4
     values: Annotated[int, Between(2, 65_536)] = 256
-    exponent: Annotated[float, Between(-1)] = 1.0
+    exponent: Annotated[float, Between(-1, 8)] = 1.0
     base: Annotated[int, Between(2, 4096)] = 16
-    seed: Natural = 0
+    seed: Seed = 0
 
     @property
     def name_tokens(self) -> int:
@@ -126,6 +127,12 @@ class ZFact(AbstractSource):
                 f"ZFact.entities is {self.entities}: it must be a power of two, so that every probability is exact; "
                 f"take {low} or {2 * low}"
             )
+        names, facts = self.base**self.name_tokens, self.entities * self.relations
+        if max(names, facts) > _MOST_ENTRIES:
+            raise SimlawError(
+                f"ZFact has {facts} facts, and {names} names of {self.name_tokens} digits to the base {self.base}: at "
+                f"most {_MOST_ENTRIES} of each are worked out; lower entities, relations or base"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +145,11 @@ class ZRHM(AbstractSource):
     """
 
     symbols: Annotated[int, Between(2, 4096)] = 32
-    rules: Count = 4
+    rules: Annotated[int, Between(1, 4096)] = 4
     branching: Annotated[int, Between(2, 8)] = 2
     levels: Annotated[int, Between(1, 12)] = 4
     skew: Annotated[float, Between(0)] | None = None
-    seed: Natural = 0
+    seed: Seed = 0
 
     @property
     def length(self) -> int:
@@ -177,6 +184,11 @@ class ZRHM(AbstractSource):
                 f"ZRHM.rules is {self.rules}: {self.symbols} symbols in strings of {self.branching} leave at most "
                 f"{most} distinct rules for each (rules <= symbols^(branching - 1)); lower it, or take more symbols"
             )
+        if self.skew is not None and (1 + self.skew) * math.log2(self.rules) > _LEAST_BITS:
+            raise SimlawError(
+                f"ZRHM.skew is {self.skew:g}: the last of {self.rules} rules would be less than 2^-{_LEAST_BITS} times "
+                "as likely as the first, which 32 bits do not tell well; lower skew or rules"
+            )
         if tuples > _MOST_TUPLES or self.length > _LONGEST:
             raise SimlawError(
                 f"ZRHM has {tuples} strings of {self.branching} symbols at a level, and {self.length} symbols in all: "
@@ -184,6 +196,10 @@ class ZRHM(AbstractSource):
             )
 
 
+#: The most facts, and the most names.
+_MOST_ENTRIES = 2**24
+#: A rule is at the least so likely beside the commonest, as a negative power of two.
+_LEAST_BITS = 24
 #: What of a hierarchy of rules is worked out: its tables have so many entries, its strings so many symbols.
 _MOST_TUPLES = 2**22
 _LONGEST = 2**14

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from simlaw.config.source import AbstractSource
+from simlaw.config.source import AbstractSource, Seed
 from simlaw.declared import Between, Natural
 from simlaw.errors import SimlawError
 
@@ -56,7 +56,7 @@ class Step(AbstractSource):
     distractors: Natural = 4
     operators: tuple[Operator, ...] = ("+", "-", "x")
     form: Form = "symbols"
-    seed: Natural = 0
+    seed: Seed = 0
 
     def check(self) -> None:
         if not _prime(self.modulus):
@@ -102,7 +102,7 @@ class Digits(AbstractSource):
     operators: tuple[Literal["+", "-"], ...] = ("+", "-")
     order: Literal["plain", "reversed"] = "plain"
     scratchpad: bool = False
-    seed: Natural = 0
+    seed: Seed = 0
 
     def check(self) -> None:
         if self.least_digits > self.most_digits:

@@ -1,8 +1,11 @@
 """What every declared corpus has."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from simlaw.declared import Declared
+from simlaw.declared import Between, Declared
+
+#: A seed of a source, which is multiplied by how many streams it has: they are numbered by 64 bits.
+Seed = Annotated[int, Between(0, 2**31 - 1)]
 
 
 class AbstractSource(Declared):

@@ -91,10 +91,18 @@ def known(windows: Int[np.ndarray, "m w"], vocab: int) -> None:
         )
 
 
-def impossible(windows: Int[np.ndarray, "m w"], wrong: Int[np.ndarray, "k 2"], why: str) -> SimlawError:
+class Impossible(SimlawError):
+    """A token that a source cannot give, with its window and position, and why."""
+
+    def __init__(self, token: int, at: tuple[int, int], why: str) -> None:
+        window, position = at
+        super().__init__(
+            f"the token {token} at position {position} of window {window} is none that this source gives there: {why}"
+        )
+        self.at, self.why = at, why
+
+
+def impossible(windows: Int[np.ndarray, "m w"], wrong: Int[np.ndarray, "k 2"], why: str) -> Impossible:
     """The refusal of the first of these positions (window, position) of tokens that a source cannot give."""
     window, position = map(int, wrong[0])
-    return SimlawError(
-        f"the token {windows[window, position]} at position {position} of window {window} is none that this source "
-        f"gives there: {why}"
-    )
+    return Impossible(int(windows[window, position]), (window, position), why)

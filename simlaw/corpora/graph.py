@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from simlaw.config import Graph
 from simlaw.corpora.abstract import Data
-from simlaw.corpora.fresh import AbstractFresh
+from simlaw.corpora.fresh import AbstractFresh, Impossible, impossible, known
 from simlaw.corpora.order import order
 from simlaw.declared import digest
 
@@ -87,13 +87,25 @@ class GraphCorpus(AbstractFresh):
 
     def floor_nll(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
         """The exact Bayes loss of each step: the next node depends on the present one alone."""
+        known(windows, self.vocab)
         hit = self.successors[windows[:, :-1]] == windows[:, 1:, None]
+        wrong = np.argwhere(~hit.any(axis=2))
+        if wrong.size:
+            raise impossible(windows, wrong + np.array([0, 1]), "it is no successor of the node before it")
         return -np.log(np.sum(hit * self.probabilities, axis=2))
 
     def floor_nll_untold(self, windows: Int[np.ndarray, "m w"]) -> Float[np.ndarray, "m t"]:
         """The same with the second node drawn as the first is: in the stationary distribution."""
-        second = -np.log(self.stationary[windows[:, 1:2]])
-        return np.concatenate([second, self.floor_nll(windows[:, 1:])], axis=1)
+        known(windows, self.vocab)
+        here = self.stationary[windows[:, 1:2]]
+        if (wrong := np.argwhere(here <= 0)).size:
+            raise impossible(windows, wrong + np.array([0, 1]), "no walk comes there")
+        try:
+            rest = self.floor_nll(windows[:, 1:])
+        except Impossible as error:
+            window, position = error.at
+            raise impossible(windows, np.array([[window, position + 1]]), error.why) from error
+        return np.concatenate([-np.log(here), rest], axis=1)
 
 
 def _stationary(transition: Float[np.ndarray, "v v"]) -> Float[np.ndarray, " v"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simlaw.config import Graph, Mix, Teach
 from simlaw.corpora.abstract import AbstractCorpus, Data, Stratum
-from simlaw.corpora.fresh import HELD_OUT, impossible, known, whole_windows
+from simlaw.corpora.fresh import HELD_OUT, Impossible, impossible, known, whole_windows
 from simlaw.corpora.order import order
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
@@ -224,8 +224,12 @@ class MixCorpus(AbstractCorpus):
             if wrong.size:
                 wrong[:, 0] = rows[wrong[:, 0]]
                 raise impossible(windows, wrong, f"tokens of {tag} are from {at} to {at + corpus.vocab - 1}")
-            with of_part(tag):
+            try:
                 each = corpus.floor_nll_untold(own)
+            except Impossible as error:
+                window, position = error.at
+                why = f"{error.why} (of {tag}, whose tokens begin at {at})"
+                raise impossible(windows, np.array([[rows[window], position]]), why) from error
             assert each is not None
             found[rows] = each
         return found

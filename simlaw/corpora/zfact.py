@@ -27,7 +27,8 @@ _UNIT = 2.0**50
 class ZFactCorpus(AbstractFresh):
     """Facts drawn by Walker's alias method: a bucket uniformly, then its own entity or its alias.
 
-    The probabilities are what the 32-bit thresholds of the buckets make them, so floors are exact.
+    The probabilities are what the 32-bit thresholds of the buckets make them, so floors are exact; those of relations,
+    the rest of a division of 32 bits, to one in 2^32 / relations.
     """
 
     spec: ZFact
@@ -114,6 +115,7 @@ class ZFactCorpus(AbstractFresh):
 
     def strata(self, context: int) -> tuple[Stratum, ...]:
         """The values of facts by octaves of their entities' ranks, from 1: which facts a model knows."""
+        self._whole(context)
         spec, last = self.spec, self.spec.entities.bit_length() - 1
         found = []
         for octave in range(last):

@@ -15,8 +15,8 @@ from simlaw.corpora.fresh import AbstractFresh, impossible, known
 from simlaw.corpora.order import order
 from simlaw.declared import digest
 
-#: Strings that are worked through at once, so that what is known of each node stays in a cache.
-_STRINGS = 512
+#: Strings that are worked through at once, so that what is known of each node stays in a cache, and the most numbers.
+_STRINGS, _NUMBERS = 512, 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class Level:
 class ZRHMCorpus(AbstractFresh):
     """Strings that a root drawn uniformly becomes, level by level; a window is one string behind the other.
 
-    The probabilities of rules are what 32-bit thresholds make them, so floors are exact.
+    The probabilities of rules are what 32-bit thresholds make them, so floors are exact; those of roots, the rest of a
+    division of 32 bits, to one in 2^32 / symbols.
     """
 
     spec: ZRHM
@@ -127,14 +128,22 @@ class ZRHMCorpus(AbstractFresh):
         each = padded.reshape(-1, spec.item)[:, 1:] - 1
         seen = there.reshape(-1, spec.item)[:, 1:]
         nll = np.zeros((m * strings, spec.item))
-        for at in range(0, len(each), _STRINGS):
-            part = slice(at, at + _STRINGS)
+        # a node of the last level is looked at by every string of children that begins as it does
+        v, s = spec.symbols, spec.branching
+        numbers = spec.length // s * max(v ** (s - 1), s * v)
+        together = min(_STRINGS, max(1, _NUMBERS // numbers))
+        for at in range(0, len(each), together):
+            part = slice(at, at + together)
             derived = self._derived(each[part], seen[part])
-            if isinstance(derived, tuple):
-                string, place = derived[0] + at, derived[1]
-                position = string % strings * spec.item + 1 + place
-                raise impossible(windows, np.array([[string // strings, position]]), "no rule gives the symbols there")
-            nll[part, 1:] = self._nll(derived, seen[part])
+            if not isinstance(derived, tuple):
+                nll[part, 1:] = found = self._nll(derived, seen[part])
+                without = np.argwhere(np.isinf(found))
+                if not without.size:
+                    continue
+                derived = int(without[0, 0]), int(without[0, 1])
+            string, place = derived[0] + at, derived[1]
+            position = string % strings * spec.item + 1 + place
+            raise impossible(windows, np.array([[string // strings, position]]), "no rule gives the symbols there")
         return nll.reshape(m, -1)[:, 1:w]
 
     def _derived(
@@ -176,7 +185,8 @@ class ZRHMCorpus(AbstractFresh):
             total = prior.sum(axis=2, keepdims=True)
             prior /= np.where(total > 0, total, 1)  # 0 behind what was cut off
         p = np.take_along_axis(prior, derived[-1][..., None], axis=2)[..., 0]
-        return np.abs(np.log(np.where(seen, p, 1)))
+        with np.errstate(divide="ignore"):  # of a string that is cut off behind what no rule begins with
+            return np.abs(np.log(np.where(seen, p, 1)))
 
 
 def _level(spec: ZRHM, level: int, p: Float[np.ndarray, " m"]) -> Level:
