@@ -40,7 +40,8 @@ def traces(
 
     def loss(given: dict[Place, Array], part: Int[Array, "b w"]) -> Float[Array, ""]:
         each = losses(model, with_matrices(params, given), part, Plain(dtype=dtype))
-        return window_means(each, part, left_out).mean()
+        # the mean of all is another sum than that of windows, and traces of before are of it
+        return window_means(each, part, left_out).mean() if left_out else each.mean()
 
     def of_part(part: Int[Array, "b w"]) -> dict[Place, Float[Array, " k"]]:
         found: dict[Place, Array] = hutchinson(lambda given: loss(given, part), matrices(params), key, probes)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from simlaw.arithmetic import FLOAT32, AbstractArithmetic, Place
 from simlaw.config import PTQ, CalibrationText, Curvature, Dtype, EvalSpec, ModelSpec, Outliers, Precision, RunSpec
@@ -27,7 +27,7 @@ _KINDS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The mean loss of the tokens of a stratum in nats per token, with its standard error over them."""
+    """The mean loss of the tokens of a stratum in nats per token, with its standard error over items."""
 
     tokens: int
     loss: float
@@ -171,7 +171,7 @@ class _Apart:
     """The windows of all strata together, and where the tokens of each lie."""
 
     windows: Int[Array, "m w"]
-    looked_at: tuple[tuple[slice, Bool[np.ndarray, "_ t"]], ...]
+    strata: tuple[tuple[slice, Stratum], ...]
 
     @classmethod
     def of(cls, strata: Sequence[Stratum]) -> "_Apart | None":
@@ -182,20 +182,28 @@ class _Apart:
         places = [slice(end - len(stratum.windows), end) for end, stratum in zip(ends, strata, strict=True)]
         return cls(
             windows=jnp.asarray(np.concatenate([stratum.windows for stratum in strata])),
-            looked_at=tuple((place, stratum.looked_at) for place, stratum in zip(places, strata, strict=True)),
+            strata=tuple(zip(places, strata, strict=True)),
         )
 
     def parts(self, each: Float[Array, "v m t"]) -> list[tuple[Part, ...]]:
         """What each variant's losses are in every stratum."""
         return [
-            tuple(_part(variant[place][tokens]) for place, tokens in self.looked_at)
+            tuple(_part(variant[place], stratum) for place, stratum in self.strata)
             for variant in np.asarray(each, np.float64)
         ]
 
 
-def _part(losses: Float[np.ndarray, " n"]) -> Part:
-    error = _standard_error(losses) if losses.size > 1 else float("nan")
-    return Part(tokens=losses.size, loss=float(losses.mean()), loss_se=error)
+def _part(each: Float[np.ndarray, "m t"], stratum: Stratum) -> Part:
+    losses = each[stratum.looked_at]
+    mean, items = float(losses.mean()), len(each) if stratum.one_item else losses.size
+    error = float("nan")
+    if items > 1 and stratum.one_item:
+        # tokens of an item are not independent: the error of a ratio of sums over items
+        off = np.where(stratum.looked_at, each - mean, 0.0).sum(axis=1)
+        error = float(np.sqrt((off**2).sum() * items / (items - 1)) / losses.size)
+    elif items > 1:
+        error = _standard_error(losses)
+    return Part(tokens=losses.size, loss=mean, loss_se=error)
 
 
 def _curved(spec: EvalSpec) -> tuple[Curvature | None, Outliers | None]:

@@ -18,7 +18,7 @@ COLUMNS = (
     Column("items", "int", "how many items of it the source has; empty: too many to count"),
     Column("tokens", "int", "predicted tokens that were looked at"),
     Column("loss", "float", "their mean loss, nats per token"),
-    Column("loss_se", "float", "its standard error over these tokens"),
+    Column("loss_se", "float", "its standard error over items: facts, or problems"),
     Column("floor", "float", "exact Bayes loss of the same tokens"),
 )
 

@@ -44,8 +44,17 @@ class Teacher:
 
     @classmethod
     def of(cls, run_id: str, spec: RunSpec, params: Params, start: int) -> "Teacher":
-        """The teacher of a run's checkpoint; raises `SimlawError` where its predictions depend on other windows."""
+        """The teacher of a run's checkpoint; raises `SimlawError` where it is none.
+
+        It is none where its predictions depend on other windows, or where some tokens were in no loss.
+        """
         kind = certain(spec.precision)
+        if spec.corpus.left_out:
+            raise SimlawError(
+                f"run {run_id} was trained on {type(spec.corpus).__name__}, and no loss told it where the "
+                "markers of its items stand: windows that it writes would have them anywhere; take a run of text, "
+                "tokens or a graph"
+            )
         if kind.of_batch:
             raise SimlawError(
                 f"run {run_id} was trained with one scale for a whole batch, so what it predicts in a window depends "

@@ -238,9 +238,12 @@ def test_a_run_trains_on_it_and_its_samples_are_read(spec, store, tmp_path):
     assert isinstance(sl.load_model(name, store=store.root).sample(length=4), list)
 
 
-def test_gc_keeps_what_a_sweep_uses(spec, store, tmp_path, monkeypatch):
-    smoke = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text().replace("import WSD, Graph", "import BPE, WSD, Text")
+@pytest.mark.parametrize("mixed", [False, True])
+def test_gc_keeps_what_a_sweep_uses(spec, store, tmp_path, monkeypatch, mixed):
+    smoke = (ROOT / "sweeps" / "smoke" / "sweep.py").read_text().replace("import WSD, Graph", "import *")
     given = f"Text(folder={spec.folder!r}, suffixes=('.txt',), held_out=0.2, epochs=9, bpe=BPE(vocab={VOCAB}))"
+    if mixed:
+        given = f"Mix(parts=(Part(source={given}, share=0.5), Part(source=Graph(nodes=16, out=4), share=0.5)))"
     (tmp_path / "sweeps" / "mine").mkdir(parents=True)
     (tmp_path / "sweeps" / "mine" / "sweep.py").write_text(smoke.replace("Graph(nodes=16, out=4)", given))
     monkeypatch.chdir(tmp_path)
@@ -250,4 +253,4 @@ def test_gc_keeps_what_a_sweep_uses(spec, store, tmp_path, monkeypatch):
     said = CliRunner().invoke(cli, ["gc", "--yes"])
     assert said.exit_code == 0, said.output
     assert "1 tokenized" in said.output
-    assert store.keys(bpe.KIND) == [used]
+    assert store.keys(bpe.KIND) == [*used]

@@ -241,6 +241,14 @@ def test_half_the_trace_times_the_error_is_the_penalty_of_small_noise(corpus, tr
     assert delta.std() / 8 < 0.05 * expected
 
 
+def test_the_trace_is_of_the_mean_of_all_tokens_where_none_is_left_out(monkeypatch):
+    monkeypatch.setattr("simlaw.curvature.window_means", None)
+    windows = jnp.zeros((2, MODEL.context + 1), jnp.int32)
+    jax.eval_shape(lambda params: traces(MODEL, "float32", params, windows, jax.random.key(0), 3), PARAMS)
+    with pytest.raises(TypeError):
+        jax.eval_shape(lambda params: traces(MODEL, "float32", params, windows, jax.random.key(0), 3, (1,)), PARAMS)
+
+
 @pytest.mark.usefixtures("measured_in_haste")
 def test_rows_say_what_was_done_to_the_matrices(corpus):
     ptqs = [

@@ -250,7 +250,15 @@ def test_a_text_is_counted_as_often_as_it_is_there(tmp_path, store, monkeypatch,
     monkeypatch.setattr("simlaw.corpora.array.RESIDENT_BYTES", text.train.size - 1)
     windows = members * 3 * 64 * 8 * 17  # steps, sequences of a batch, context and one more
     assert windows < size / 2
-    assert copies * size - windows <= resident - needed()[0] <= copies * size
+    streamed = needed()[0]
+    assert copies * size - windows <= resident - streamed <= copies * size
+    # beside one that is streamed, another is there as it is alone
+    corpora = (text, open_corpus(Text(folder=str(tmp_path), suffixes=(".txt",), held_out=0.6)))
+    other = corpora[1].resident_bytes
+    assert (text.streamed, corpora[1].streamed) == (True, False)
+    layout = lay_out(cells(), FAMILY, corpora, Local(device=device, workers=1, mesh=mesh), store, 1e15)
+    host = corpora[1].host_bytes if device == "cpu" else 0
+    assert layout.worker_bytes - streamed == pytest.approx(copies * other + host)
 
 
 def test_what_was_measured_once_is_kept(store):

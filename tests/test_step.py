@@ -433,5 +433,6 @@ def test_strata_are_answers_by_steps_also_beyond_those_of_training():
             answer = [names[token] for token in window[1:][place]]
             assert answer == [word for word in told[told.index("<sol>") + 1 :] if word != "<pad>"]
             assert answer.count("<step>") == each.low
+        assert each.one_item
         at = corpus.at(each.low)
         assert (at.floor_nll(each.windows)[each.looked_at] == each.floor).all()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from simlaw.config import PTQ, EvalSpec, ZFact
-from simlaw.corpora import open_corpus
-from simlaw.evaluate import measure
+from simlaw.corpora import Stratum, open_corpus
+from simlaw.evaluate import _part, measure
 from simlaw.formats import Int, PerChannel, PerToken, Quantizer
 from simlaw.model import init, losses
 from simlaw.rows import stratum_rows
@@ -69,6 +69,22 @@ def test_strata_are_the_losses_of_their_tokens_under_every_quantization(corpus, 
     plain, weights, inputs = ([part.loss for part in one.parts] for one in found)
     assert 0 < np.abs(np.subtract(weights, plain)).max() < 0.1
     assert 0 < np.abs(np.subtract(inputs, weights)).max() < 0.1
+
+
+def test_the_error_of_problems_is_over_problems():
+    rng = np.random.default_rng(0)
+    own, looked_at = rng.normal(size=(5000, 16)), np.arange(10) < rng.integers(2, 11, 16)[:, None]
+    # tokens of a window share all that they have
+    each = np.broadcast_to(own[:, :, None], (5000, 16, 10))
+    stratum = Stratum(
+        axis="steps", low=1, high=1, items=None, windows=np.zeros((16, 11), np.int32), looked_at=looked_at, floor=0.0
+    )
+    parts = [_part(one, replace(stratum, one_item=True)) for one in each]
+    spread = np.std([part.loss for part in parts])
+    assert np.mean([part.loss_se**2 for part in parts]) ** 0.5 == pytest.approx(spread, rel=0.1)
+    apart = [_part(one, stratum) for one in each[:100]]
+    assert [part.loss for part in apart] == [part.loss for part in parts[:100]]
+    assert np.mean([part.loss_se for part in apart]) < 0.6 * spread  # as if each were of an item of its own
 
 
 def test_rows_of_strata_are_written_and_read(corpus, found):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from simlaw import teacher as teaching
 from simlaw.cli import cli
 from simlaw.cli.teach import _average
-from simlaw.config import EMA, Architecture, ModelSpec, Precision, Teach, Text, run_id
+from simlaw.config import EMA, Architecture, ModelSpec, Precision, Teach, Text, ZFact, run_id
 from simlaw.corpora import TeachCorpus, open_corpus
 from simlaw.corpora.lessons import make_lessons, read_lessons
 from simlaw.corpora.tokenizer import Bytes, Numbers, tokenizer_of
@@ -127,6 +127,13 @@ def test_one_scale_for_a_batch_is_no_teacher():
     spec = tiny_run(precision=Precision(activations=quantizer))
     with pytest.raises(SimlawError, match=r"run abc was trained with one scale for a whole batch.*PerToken\(\)"):
         Teacher.of("abc", spec, init(MODEL, jax.random.key(0)), 0)
+
+
+def test_a_model_of_items_with_markers_is_no_teacher():
+    facts = ZFact(entities=4, relations=2, values=3, base=2)
+    spec = tiny_run(corpus=facts, model=replace(MODEL, vocab=facts.vocab))
+    with pytest.raises(SimlawError, match="run abc was trained on ZFact, and no loss told it where the markers of"):
+        Teacher.of("abc", spec, init(spec.model, jax.random.key(0)), 0)
 
 
 def test_the_floor_is_the_teachers_own_loss_and_its_mean_the_entropy(taught, teacher):

@@ -74,6 +74,17 @@ def assert_same(a, b, specs=LADDER):
         jax.tree.map(np.testing.assert_array_equal, a.params(spec), b.params(spec))
 
 
+def test_windows_floors_and_strata_are_made_once_for_all_runs(clerk, monkeypatch):
+    asked = []
+    for name in ("held_out", "floor", "strata"):
+        own = getattr(type(clerk.corpus), name)
+        monkeypatch.setattr(
+            type(clerk.corpus), name, lambda *given, own=own, name=name: asked.append(name) or own(*given)
+        )
+    clerk.do(PACK)
+    assert sorted(asked) == ["floor", "held_out", "strata"]
+
+
 def test_a_pack_leaves_runs_rows_and_trunks(clerk):
     clerk.do(PACK)
     for spec in LADDER:

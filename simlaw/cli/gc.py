@@ -33,7 +33,7 @@ def command(yes: bool) -> None:
     for path in sweeps:
         session = Session.open(str(path))
         corpora |= set(session.fingerprints.values())
-        tokenized |= {corpus.kept for corpus in session.corpora.values()}
+        tokenized |= {key for corpus in session.corpora.values() for key in corpus.kept}
         runs |= {cell.run_id for cell in session.plan.cells}
         trunks |= {trunk_id(cell.spec.trunk, cell.fingerprint) for cell in session.plan.cells}
     if held := store.held():

@@ -30,6 +30,8 @@ class Stratum:
     looked_at: Bool[np.ndarray, "m t"]
     floor: float
     """The exact Bayes loss of the tokens that are looked at, in nats per token."""
+    one_item: bool = False
+    """Whether those of a window are all of one item; else each is of an item of its own."""
 
 
 class AbstractCorpus(abc.ABC):
@@ -59,9 +61,9 @@ class AbstractCorpus(abc.ABC):
         return None
 
     @property
-    def kept(self) -> str | None:
-        """The key under which the store keeps its tokens for the next process; None where they are made anew."""
-        return None
+    def kept(self) -> tuple[str, ...]:
+        """The keys under which the store keeps its tokens for the next process; none where they are made anew."""
+        return ()
 
     @abc.abstractmethod
     def epoch_tokens(self, context: int) -> int | None:

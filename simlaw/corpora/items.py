@@ -83,7 +83,16 @@ class AbstractProblems(AbstractFresh):
             begun = np.cumsum(windows[:, :-1] == self.answered, axis=1) > 0
             place = begun & (windows[:, 1:] != PAD)
             found.append(
-                Stratum(axis=axis, low=amount, high=amount, items=None, windows=windows, looked_at=place, floor=0.0)
+                Stratum(
+                    axis=axis,
+                    low=amount,
+                    high=amount,
+                    items=None,
+                    windows=windows,
+                    looked_at=place,
+                    floor=0.0,
+                    one_item=True,
+                )
             )
         return tuple(found)
 

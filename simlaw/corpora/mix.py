@@ -125,6 +125,11 @@ class MixCorpus(AbstractCorpus):
                 corpus.check_apart()
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Those of all parts."""
+        return tuple(key for corpus in self.corpora for key in corpus.kept)
+
+    @property
     def resident_bytes(self) -> int:
         """Those of all parts."""
         return sum(corpus.resident_bytes for corpus in self.corpora)

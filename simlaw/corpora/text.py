@@ -50,7 +50,7 @@ class TextCorpus(AbstractArrayCorpus):
     test: UInt[np.ndarray, " m"]
     fingerprint: str
     tokenizer: str | None = None
-    kept: str | None = None
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, spec: Text) -> "TextCorpus":
@@ -101,10 +101,11 @@ class TextCorpus(AbstractArrayCorpus):
             )
         hashed = "\n".join(f"{file.sha256} {file.path}" for file in files)
         all_files = hashlib.sha256(hashed.encode()).hexdigest()[:16]
-        found = kept = None
+        found = None
+        kept: tuple[str, ...] = ()
         if spec.bpe is not None:
-            kept = digest(spec, all_files)
-            found = tokenized(spec.bpe, kept, parts[False], parts[True], _SEPARATOR[0])
+            key = digest(spec, all_files)
+            kept, found = (key,), tokenized(spec.bpe, key, parts[False], parts[True], _SEPARATOR[0])
         return cls(
             spec=spec,
             folder=str(folder),

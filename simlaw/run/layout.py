@@ -124,13 +124,13 @@ def lay_out(
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     kinds = {(shape_of(cell.spec), cell.evals): cell for cell in cells}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
-    text = sum(corpus.resident_bytes for corpus in corpora)
+    text = sum(corpus.resident_bytes for corpus in corpora if not corpus.streamed)
     streamed = any(corpus.streamed for corpus in corpora)
     # an accelerator has a text once more than the host, a mesh for every shape on each of its devices
     copies = 0 if engine.device == "cpu" else 1
     if engine.mesh:
         copies = len(shapes) * (math.prod(engine.mesh) if engine.device == "cpu" else 1)
-    shared = _Shared(bytes=0.0 if streamed else float(copies * text), streamed=streamed)
+    shared = _Shared(bytes=float(copies * text), streamed=streamed)
     if engine.device == "cpu":  # of an accelerator only its own memory is planned
         host = sum(corpus.host_bytes for corpus in corpora)
         shared = replace(shared, bytes=shared.bytes + host + _PROCESS_BYTES + len(shapes) * _SHAPE_BYTES)

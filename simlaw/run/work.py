@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
 from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
-from simlaw.corpora import AbstractCorpus
+from simlaw.corpora import AbstractCorpus, Stratum
 from simlaw.corpora.calibration import calibration_windows
 from simlaw.declared import digest, encode
 from simlaw.details import AbstractDetails, Detail
@@ -69,6 +69,22 @@ class Desk:
     remat: bool = False
     machine: Machine = Machine()
     trace: Trace | None = None
+
+    @functools.cached_property
+    def strata(self) -> Callable[[int], tuple[Stratum, ...]]:
+        """The strata of the corpus by context, made once for all runs."""
+        return functools.cache(self.corpus.strata)
+
+    @functools.cached_property
+    def held_out(self) -> Callable[[int, int], tuple[Int[np.ndarray, "m w"], Float[np.ndarray, " m"] | None]]:
+        """The windows of an evaluation by tokens and context with their floors, made once for all runs."""
+
+        @functools.cache
+        def made(tokens: int, context: int) -> tuple[Int[np.ndarray, "m w"], Float[np.ndarray, " m"] | None]:
+            windows = self.corpus.held_out(tokens, context)
+            return windows, self.corpus.floor(windows)
+
+        return made
 
     @property
     def watch(self) -> Watch:
@@ -239,18 +255,17 @@ class _Job:
             details: tuple[AbstractDetails, ...] = ()
         else:
             rows, of_matrices, of_strata = [], list[Detail](), list[Detail]()
-            strata = corpus.strata(spec.model.context)
+            strata = self.desk.strata(spec.model.context)
             self.desk.watch.evaluates(spec)
             for average in dict.fromkeys(e.average for e in missing):
                 these = tuple(e for e in missing if e.average == average)
                 # deltas are against the loss as trained, so that one is measured again even where its row is there
                 base = replace(these[0], ptq=None)
                 evals = these if base in these else (base, *these)
-                windows = corpus.held_out(base.tokens, spec.model.context)
+                windows, floor = self.desk.held_out(base.tokens, spec.model.context)
                 with timed() as span:
                     weights = weights_of(spec, files, average, run)
-                    floor, calibration = corpus.floor(windows), self._calibration(spec)
-                    found = measure(spec, weights, windows, evals, floor, calibration, strata)
+                    found = measure(spec, weights, windows, evals, floor, self._calibration(spec), strata)
                 self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
                 made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
                 rows += [row for row in made if row["eval_id"] not in there]
