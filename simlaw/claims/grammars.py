@@ -69,7 +69,13 @@ def learned(table: Table, known: Beside) -> dict[int, dict[ZRHM, list[Learned]]]
     for grammar, rows in known.tables(table, ZRHM).items():
         mine = usable(rows)[0].where(lambda row: row["ptq_bits"] is None)
         for size in sorted({row["params_blocks"] for row in mine}):
-            each = sorted((row["tokens"], row["excess"]) for row in mine if row["params_blocks"] == size)
+            # of several runs on one grammar the one with the most token counts: others tell the noise of seeds
+            runs: dict[str, list[tuple[int, float]]] = {}
+            for row in mine:
+                if row["params_blocks"] == size:
+                    runs.setdefault(row["trunk_id"], []).append((row["tokens"], row["excess"]))
+            longest = max(map(len, runs.values()))
+            each = sorted(next(run for run in runs.values() if len(run) == longest))
             tokens, excess = (np.array(values, np.float64) for values in zip(*each, strict=True))
             if (excess <= 0).any():
                 raise SimlawError(
