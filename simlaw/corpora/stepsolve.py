@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from simlaw.config.problems import COMPUTED, CONSTANTS, MARKERS
+from simlaw.config.problems import COMPUTED, CONSTANTS, MARKERS, MOST_STEPS
 from simlaw.corpora.items import hashes
 from simlaw.corpora.stepread import Questions
 from simlaw.corpora.templates import FIRST, NAME, OPERATOR, SECOND, VALUE
 
 _SOL, _ANS, _EOS = (MARKERS.index(name) for name in ("<sol>", "<ans>", "<eos>"))
-_MOST = 12
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def _post_order(questions: Questions, whole: np.ndarray) -> tuple[Int[np.ndarray
     stack = np.zeros((count, len(COMPUTED) + 2), np.int64)
     stack[:, 0] = questions.root
     depth = whole.astype(np.int64)
-    backwards, steps = np.zeros((count, _MOST), np.int64), np.zeros(count, np.int64)
-    for i in range(_MOST):
+    backwards, steps = np.zeros((count, MOST_STEPS), np.int64), np.zeros(count, np.int64)
+    for i in range(MOST_STEPS):
         live = depth > 0
         x = np.where(live, stack[rows, np.maximum(depth - 1, 0)], 0)
         backwards[:, i] = x
@@ -88,7 +87,7 @@ def _post_order(questions: Questions, whole: np.ndarray) -> tuple[Int[np.ndarray
             push = live & (operand >= 0)
             stack[rows[push], depth[push]] = operand[push]
             depth += push
-    return np.take_along_axis(backwards, np.maximum(steps[:, None] - 1 - np.arange(_MOST), 0), axis=1), steps
+    return np.take_along_axis(backwards, np.maximum(steps[:, None] - 1 - np.arange(MOST_STEPS), 0), axis=1), steps
 
 
 def canonical(questions: Questions) -> UInt64[np.ndarray, " n"]:
@@ -96,9 +95,9 @@ def canonical(questions: Questions) -> UInt64[np.ndarray, " n"]:
     solution = solved(questions)
     count = len(questions.tokens)
     rows, seen = np.arange(count), np.zeros(count, np.int64)
-    codes = np.full((count, _MOST, 3), -1)
+    codes = np.full((count, MOST_STEPS, 3), -1)
     first, place = np.full((count, len(CONSTANTS)), -1), np.full((count, len(COMPUTED)), -1)
-    for i in range(_MOST):
+    for i in range(MOST_STEPS):
         live, x = i < solution.steps, solution.order[:, i]
         place[rows[live], x[live]] = i
         codes[live, i, 0] = questions.operator[rows, x][live]
