@@ -129,7 +129,8 @@ def _capacity(table: Table, beside: Beside, ax: Axes) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title("(d) Bits stored of facts seen equally often")
-    ax.legend(fontsize=6, ncols=2)
+    ax.set_ylim(top=2.9)  # room for the legend
+    ax.legend(fontsize=6, ncols=2, loc="upper left")
 
 
 def _largest(table: Table, beside: Beside) -> list[tuple[ZFact, int]]:

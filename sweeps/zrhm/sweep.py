@@ -8,8 +8,8 @@ three seeds of the first token counts there; half and twice the rate.
 Command: simlaw reproduce zrhm --own
 Cost: 126 runs, 378 rows, 3e14 FLOPs; about 35 minutes on two CPU cores.
 Expected: G2 is not identified: the slopes are 0.53 (95 %: 0.44 to 0.61), 0.48 (0.46 to 0.50) and 0.23 (0.22 to 0.25),
-where the theory has 0.50, 0.75 and 0.33, and a line through its stairs as much as a quarter less. The stairs stand where
-it has them.
+where the theory has 0.50, 0.75 and 0.33, and a line through its stairs as much as a quarter less. The stairs stand
+where it has them.
 """
 
 from simlaw.config import WSD, ZRHM
