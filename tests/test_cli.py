@@ -22,6 +22,7 @@ from simlaw.table import read_table
 from tests.conftest import ROOT
 
 COMMANDS = (
+    "corpus",
     "plan",
     "simulate",
     "run",

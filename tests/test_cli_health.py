@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from simlaw.analysis import analyse
+from simlaw.claims import Beside
 from simlaw.cli import cli
 from simlaw.cli.figure import draw
 from simlaw.health.collapse import Collapse
@@ -74,7 +75,15 @@ def test_the_figure_is_the_same_bytes_for_the_same_curves(folder, monkeypatch, t
     first, again = (
         [
             path.read_bytes()
-            for path in draw("collapse", None, table, tmp_path / name, analysis=lambda: analysis, curves=lambda: curves)
+            for path in draw(
+                "collapse",
+                None,
+                table,
+                tmp_path / name,
+                analysis=lambda: analysis,
+                curves=lambda: curves,
+                beside=Beside,
+            )
         ]
         for name in ("a", "b")
     )

@@ -327,7 +327,10 @@ def test_the_figure_shows_every_best_rate_and_is_the_same_bytes_again(tmp_path):
     assert heights == [one.given_away for one in study.best if one.given_away is not None]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["16 bit", "int2"]
     first, again = (
-        [path.read_bytes() for path in draw("learning_rate", None, table, tmp_path / name, analysis=none, curves=none)]
+        [
+            path.read_bytes()
+            for path in draw("learning_rate", None, table, tmp_path / name, analysis=none, curves=none, beside=none)
+        ]
         for name in ("a", "b")
     )
     assert first == again
