@@ -67,7 +67,7 @@ def command(name: str, show: int, given: tuple[str, ...], context: int | None, a
     printed in turn. A token that no loss counts has a dot for its floor. docs/corpora has a page on each kind.
 
     \b
-    Examples:
+    Example:
       simlaw corpus zrhm --show 3 --set symbols=16
       simlaw corpus teach --set folder=lessons --set vocab=256
     """
