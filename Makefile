@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 READY := $(VENV)/ready
 
-.PHONY: help quickstart test lint format figures bench calibration lock clean
+.PHONY: help quickstart test components lint format figures bench calibration lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -19,6 +19,17 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 
 test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+components: $(VENV)/components  ## Install what the tests of engines run against: Ray, an S3, schemas, and as root on Debian SLURM
+	@if command -v slurmctld > /dev/null && command -v munged > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null; \
+	else echo 'SLURM is not here, and its tests will skip: as root, apt-get install slurm-wlm munge'; fi
+
+$(VENV)/components: $(READY) requirements-components.lock
+	@echo 'installing the components into $(VENV)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-components.lock
+	@touch $@
 
 # Sweeps that have a figure of their name.
 DRAWN := learning_rate ptq_grid schedule train_precision train_then_ptq qat_fraction int_or_float stable_architecture zfact zrhm
@@ -50,9 +61,12 @@ calibration: $(READY)  ## Count how often intervals hold planted truths (hours; 
 lock: $(READY)  ## Choose new exact versions for requirements.lock
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@echo '# Exact versions of everything, with what `make components` installs; made by `make lock`.' > requirements-components.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+		--group pyproject.toml:dev --group pyproject.toml:components pyproject.toml >> requirements-components.lock
 	@echo '# Exact versions for Python 3.11 (where the jax 0.10 line ends) and 3.12+; made by `make lock`.' > requirements.lock
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-		--group pyproject.toml:dev pyproject.toml >> requirements.lock
+		--constraint requirements-components.lock --group pyproject.toml:dev pyproject.toml >> requirements.lock
 	rm -rf $(VENV)-lock
 
 clean:  ## Remove the environments and caches; the store stays
