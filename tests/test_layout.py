@@ -16,9 +16,10 @@ from simlaw.errors import SimlawError
 from simlaw.plan import expand
 from simlaw.run import layout as module
 from simlaw.run import throughput
+from simlaw.run.cores import usable_cores
 from simlaw.run.kept import once
 from simlaw.run.layout import lay_out, machine_memory
-from simlaw.run.local import Local, usable_cores
+from simlaw.run.local import Local
 from simlaw.run.throughput import Step
 from simlaw.sweep import Grid, PTQGrid, load_sweep
 from tests.conftest import ROOT

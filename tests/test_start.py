@@ -71,7 +71,7 @@ def test_the_package_alone_imports_nothing():
 
 
 def test_a_worker_imports_only_what_it_needs():
-    found = loaded("import simlaw.cli.work, simlaw.run.worker, simlaw.run.local")
+    found = loaded("import simlaw.cli.work, simlaw.run.worker, simlaw.run.cores")
     assert "jax" in found
     assert not {name for name in found if name.startswith("simlaw.") and name.split(".")[1] in LAWS}
     assert not {"orbax", "matplotlib", "scipy", "tensorboard", "wandb"} & {name.split(".")[0] for name in found}

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simlaw.report import count, duration, size
-from simlaw.run.local import Listener
+from simlaw.run.engine import Listener
 from simlaw.run.message import Message, Task
 
 #: Seconds between lines where output is not a terminal.

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from simlaw.errors import SimlawError
-from simlaw.run.local import Local, usable_cores
+from simlaw.run.cores import usable_cores
+from simlaw.run.local import Local
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")

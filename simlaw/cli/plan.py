@@ -16,8 +16,8 @@ from simlaw.cli.options import (
 from simlaw.errors import SimlawError
 from simlaw.plan import Cell, shared_work
 from simlaw.report import columns, count, power_of_ten, size, wrapped
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import estimate
-from simlaw.run.local import Local
 from simlaw.run.session import Session
 
 
@@ -32,7 +32,7 @@ from simlaw.run.session import Session
 @json_option
 def command(
     sweep: str,
-    engine: Local,
+    engine: AbstractEngine,
     memory: float | None,
     own: bool,
     manifest: bool,

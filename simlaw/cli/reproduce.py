@@ -26,7 +26,7 @@ from simlaw.compare import compare
 from simlaw.decision.verdict import Question
 from simlaw.files import write_file
 from simlaw.rates.study import rate_study
-from simlaw.run.local import Local
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.session import Session
 from simlaw.table import Table
 
@@ -45,7 +45,7 @@ from simlaw.table import Table
 )
 def command(
     sweep: str,
-    engine: Local,
+    engine: AbstractEngine,
     memory: float | None,
     own: bool,
     profile: Path | None,

@@ -14,8 +14,8 @@ from simlaw.cli.options import (
     sweep_argument,
 )
 from simlaw.report import power_of_ten
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import estimate
-from simlaw.run.local import Local
 from simlaw.run.session import Session
 from simlaw.train import DISPATCH_STEPS
 
@@ -27,7 +27,7 @@ from simlaw.train import DISPATCH_STEPS
 @profile_option
 def command(
     sweep: str,
-    engine: Local,
+    engine: AbstractEngine,
     memory: float | None,
     own: bool,
     profile: Path | None,
@@ -42,7 +42,9 @@ def command(
         sys.exit(1)
 
 
-def run(session: Session, engine: Local, own: bool, memory: float | None = None, profile: Path | None = None) -> bool:
+def run(
+    session: Session, engine: AbstractEngine, own: bool, memory: float | None = None, profile: Path | None = None
+) -> bool:
     """Compute what is missing while the screen shows how it goes; whether everything is there afterwards."""
     status = session.status(own)
     if not status.todo:

@@ -47,7 +47,7 @@ def command(
       simlaw work --manifest M --mesh 1 8 2 --coordinator host0:9876 --processes 4 --process 0
     """
     # each import in its place: the process must be pinned, and join its team, before JAX starts its threads
-    from simlaw.run.local import pin
+    from simlaw.run.cores import pin
 
     if core is not None:
         pin(core)

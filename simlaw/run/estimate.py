@@ -13,8 +13,8 @@ from simlaw.config import Corpus, eval_id, run_id, trunk_id
 from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.report import duration
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.kept import once
-from simlaw.run.local import Local
 from simlaw.run.work import stored_rows, stored_steps
 from simlaw.store import Store
 
@@ -54,7 +54,9 @@ class _Known:
     compiling: dict[tuple[str, str], float]
 
 
-def estimate(packs: Iterable[Pack], fingerprints: Mapping[Corpus, str], engine: Local, store: Store) -> Estimate:
+def estimate(
+    packs: Iterable[Pack], fingerprints: Mapping[Corpus, str], engine: AbstractEngine, store: Store
+) -> Estimate:
     """The time that the packs take with an engine's workers.
 
     A model whose speed was not measured here is taken to reach a share of what a core does in matrix products; of an
@@ -115,11 +117,11 @@ def assumed_speed(store: Store) -> float:
     return _EFFICIENCY * once(store, "FLOP/s of a small product", _probe)
 
 
-def _place(engine: Local) -> str:
+def _place(engine: AbstractEngine) -> str:
     return f"the {engine.device}" if engine.mesh is None else "such a mesh"
 
 
-def _known(store: Store, engine: Local) -> _Known:
+def _known(store: Store, engine: AbstractEngine) -> _Known:
     """What the store's telemetry says of this host, device and mesh.
 
     Speeds are the medians of what compiled no program; records of older versions do not say so of evaluations.

@@ -21,8 +21,9 @@ from simlaw.memory import need_of
 from simlaw.plan import Cell, Pack, packs
 from simlaw.recipe import Family
 from simlaw.report import size
+from simlaw.run.cores import can_pin, usable_cores
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.kept import once
-from simlaw.run.local import Local, can_pin, usable_cores
 from simlaw.run.throughput import Dispatch, Kind, Step, bounds, dispatches, kind_of, makespan, trial, worth
 from simlaw.run.worker import mesh_of
 from simlaw.store import Store
@@ -53,7 +54,7 @@ class Layout:
     `basis` says in a clause what the sizes of packs rest on.
     """
 
-    engine: Local
+    engine: AbstractEngine
     sizes: Mapping[Shape, int]
     worker_bytes: float
     memory: float | None
@@ -111,7 +112,7 @@ def lay_out(
     cells: Sequence[Cell],
     family: Family,
     corpora: Sequence[AbstractCorpus],
-    engine: Local,
+    engine: AbstractEngine,
     store: Store,
     memory: float | None,
 ) -> Layout:
@@ -198,7 +199,7 @@ def _enough(
 
 
 def _sizes(
-    cells: Sequence[Cell], engine: Local, store: Store, seen: Sequence[Dispatch], room: Mapping[Shape, int]
+    cells: Sequence[Cell], engine: AbstractEngine, store: Store, seen: Sequence[Dispatch], room: Mapping[Shape, int]
 ) -> tuple[dict[Shape, int], str]:
     """Trunks in a pack of each shape, and what they rest on. Workers share the shapes: then one number is for all."""
     unit = engine.mesh[0] if engine.mesh else 1
@@ -245,7 +246,12 @@ def machine_memory() -> float:
 
 
 def _bytes(
-    spec: RunSpec, evals: Sequence[EvalSpec], engine: Local, members: int, shared: _Shared, batch: int | None = None
+    spec: RunSpec,
+    evals: Sequence[EvalSpec],
+    engine: AbstractEngine,
+    members: int,
+    shared: _Shared,
+    batch: int | None = None,
 ) -> float:
     """Bytes of one worker on a CPU, where simulated devices share the memory; else of one device of an accelerator."""
     remat = engine.remat and engine.device != "cpu"  # XLA's CPU compiler hardly frees anything for it
@@ -264,7 +270,7 @@ def _bytes(
     return shared.bytes + need.pack(members) + len(kinds) * _KIND_BYTES
 
 
-def _refusal(cell: Cell, family: Family, engine: Local, members: int, shared: _Shared, memory: float) -> str:
+def _refusal(cell: Cell, family: Family, engine: AbstractEngine, members: int, shared: _Shared, memory: float) -> str:
     """The sentence for a run that does not fit, with the largest width of its family, and batch, that does."""
 
     def fits(spec: RunSpec, batch: int | None = None) -> bool:

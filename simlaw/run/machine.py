@@ -13,8 +13,8 @@ import numpy as np
 
 from simlaw.config import Dtype
 from simlaw.declared import digest
+from simlaw.run.cores import usable_cores
 from simlaw.run.kept import once
-from simlaw.run.local import usable_cores
 from simlaw.store import Store
 
 #: Data-sheet peaks in FLOP/s without sparsity, by JAX's name of the device and the arithmetic of the products:

@@ -10,8 +10,8 @@ from simlaw.corpora import AbstractCorpus, MixCorpus, open_corpus
 from simlaw.corpora.mix import of_part
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
+from simlaw.run.engine import AbstractEngine, Listener, Outcome
 from simlaw.run.layout import Layout, lay_out
-from simlaw.run.local import Listener, Local, Outcome
 from simlaw.run.status import Status, status_of
 from simlaw.run.stored import TOKENIZER
 from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
@@ -70,7 +70,7 @@ class Session:
         """What is done and what is missing; with `own`, rows of the committed table do not count."""
         return status_of(self.plan, self.store, None if own else self.committed)
 
-    def layout(self, status: Status, engine: Local, memory: float | None = None) -> Layout:
+    def layout(self, status: Status, engine: AbstractEngine, memory: float | None = None) -> Layout:
         """How the work that is left is laid out on this machine; raises `SimlawError` where a run does not fit."""
         corpora = tuple(self.corpora.values())
         return lay_out(status.todo, self.file.sweep.family, corpora, engine, self.store, memory)
@@ -82,9 +82,11 @@ class Session:
             fit_packs(mesh, todo)
         return todo
 
-    def run(self, todo: tuple[Pack, ...], engine: Local, tell: Listener, profile: Path | None = None) -> Outcome:
+    def run(
+        self, todo: tuple[Pack, ...], engine: AbstractEngine, tell: Listener, profile: Path | None = None
+    ) -> Outcome:
         """Compute some packs; `tell` gets what workers say, the folder `profile` their traces."""
-        return engine.run(self.store, self.submit(todo), len(todo), tell, profile)
+        return engine.run(self.store, str(self.submit(todo).resolve()), len(todo), tell, profile)
 
     def submit(self, todo: tuple[Pack, ...]) -> Path:
         """The path of a manifest of some packs, for workers; what corpora are made of goes into the store too."""

@@ -25,9 +25,9 @@ from simlaw.config import RunSpec
 from simlaw.corpora import open_corpus
 from simlaw.declared import canonical, decode, digest, encode
 from simlaw.plan import Pack, shapes_of, steps_left
+from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import COMPILE_SECONDS, assumed_speed
 from simlaw.run.kept import once
-from simlaw.run.local import Local
 from simlaw.store import Store, default_root
 from simlaw.train import DISPATCH_STEPS, compile_shape, members, shape_of, start
 
@@ -164,13 +164,13 @@ def worth(seen: Sequence[Dispatch], wanted: int) -> int:
     return wanted
 
 
-def trial(spec: RunSpec, sizes: tuple[int, int], store: Store, engine: Local) -> Step | None:
+def trial(spec: RunSpec, sizes: tuple[int, int], store: Store, engine: AbstractEngine) -> Step | None:
     """The step of packs of two sizes, tried once in a process of its own, as a worker; None where the process fails.
 
     Not in this process: whoever opens an accelerator takes most of its memory from the workers to come.
     """
     asked = {"spec": encode(spec), "sizes": sizes, "device": engine.device, "remat": engine.remat}
-    pinned = f"from simlaw.run.local import pin; pin({engine.cores[0]}); " if engine.one_by_one and engine.cores else ""
+    pinned = f"from simlaw.run.cores import pin; pin({engine.cores[0]}); " if engine.one_by_one and engine.cores else ""
     command = [sys.executable, "-c", f"{pinned}from simlaw.run.throughput import answer; answer()"]
 
     def ask() -> list[float]:

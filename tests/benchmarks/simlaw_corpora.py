@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simlaw.run.local import pin
+from simlaw.run.cores import pin
 
 pin(int(sys.argv[1]))
 

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from simlaw.run.local import pin
+from simlaw.run.cores import pin
 
 pin(0)
 

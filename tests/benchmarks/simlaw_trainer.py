@@ -13,7 +13,7 @@ from pathlib import Path
 
 width, layers, context, batch, core = map(int, sys.argv[1:6])
 seconds = float(sys.argv[6])
-from simlaw.run.local import pin  # noqa: E402
+from simlaw.run.cores import pin  # noqa: E402
 
 if core >= 0:
     pin(core)

@@ -1,0 +1,97 @@
+"""What every engine is: workers of some kind, and a way to get a manifest done by them.
+
+All engines launch the same command, `simlaw work --manifest M`, which does whatever entry is free, or with `--index I`
+entry I alone. It is idempotent and the store has all results, so an engine may lose a job, or launch one twice.
+"""
+
+import abc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.run.cores import cores
+from simlaw.run.message import Message
+from simlaw.store import Store
+
+#: Gets the number of a worker and what it says.
+Listener = Callable[[int, Message], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a submission ended: whether it was stopped by Ctrl-C, and the sentences of what failed.
+
+    `submitted` is what a batch system says that has taken the work and returned at once; None where the work is over.
+    """
+
+    stopped: bool = False
+    failures: tuple[str, ...] = ()
+    submitted: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractEngine(abc.ABC):
+    """Workers of one kind. On a CPU each has a core of its own; an accelerator, or a mesh, has one worker.
+
+    `mesh` is how many devices divide packs, batches and models; with `remat` blocks are computed again for gradients.
+    `layout` chooses fewer workers where memory binds, and, unless they were `asked` for, where fewer are as fast.
+    """
+
+    workers: int = 2
+    asked: bool = False
+    device: str = "cpu"
+    mesh: tuple[int, int, int] | None = None
+    remat: bool = False
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether there are several workers, whose members follow one another: on a CPU without a mesh."""
+        return self.device == "cpu" and self.mesh is None
+
+    @property
+    def cores(self) -> list[int]:
+        """The cores that this process may use, one of each physical core first; empty where the system cannot pin."""
+        return cores()
+
+    @abc.abstractmethod
+    def run(self, store: Store, manifest: str, packs: int, tell: Listener, profile: Path | None = None) -> Outcome:
+        """Get so many packs of a manifest done, or have a batch system take them; how that ended.
+
+        `tell` gets the number of each worker, from 0, and what it says. Workers leave a trace of a few dispatches in a
+        folder of their own below `profile`. Raises `SimlawError` where nothing could be launched.
+        """
+
+    def settings(self, store: Store) -> dict[str, str]:
+        """The environment variables that a worker on this store has besides those of whoever launches it.
+
+        On a CPU they keep it to one thread, as its numbers want it. `JAX_PLATFORMS` is to be unset where it is not
+        among them: the process that launches may have it for itself.
+        """
+        shared = {"SIMLAW_STORE": str(store.root.resolve())}
+        if self.device == "cpu":
+            shared |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return shared
+
+    def environment(self, store: Store) -> dict[str, str]:
+        """The whole environment of a worker that this process starts on this store."""
+        return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | self.settings(store)
+
+
+def command(
+    engine: AbstractEngine,
+    manifest: str,
+    *more: str,
+    program: Sequence[str] = (sys.executable, "-m", "simlaw"),
+) -> list[str]:
+    """The arguments of a worker's process, program first: what every engine launches, with `more` options at the end.
+
+    `manifest` is a path, or the address of one in a bucket; `program` is how simlaw is called where the worker runs.
+    """
+    arguments = [*program, "work", "--manifest", manifest, "--device", engine.device]
+    if engine.mesh is not None:
+        arguments += ["--mesh", *map(str, engine.mesh)]
+    if engine.remat:
+        arguments += ["--remat"]
+    return [*arguments, *more]
