@@ -23,8 +23,9 @@ from simlaw.declared import decode, digest, encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
 from simlaw.plan import Pack, packs
+from simlaw.run.found import stored_rows
 from simlaw.run.session import Session
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.work import Desk, work
 from tests.conftest import MODEL, ROOT, tiny_eval, tiny_run
 
 VOCAB = 300

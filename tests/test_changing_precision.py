@@ -13,7 +13,7 @@ from simlaw.formats import Int, PerChannel, PerTensor, PerToken, Quantizer
 from simlaw.model import init, losses
 from simlaw.plan import Pack, expand, packs
 from simlaw.recipe import Family, RateRule
-from simlaw.run.work import stored_steps
+from simlaw.run.found import stored_steps
 from simlaw.store import Store
 from simlaw.sweep import Grid, Sweep
 from simlaw.train import compile_shape, members, shape_of, start

@@ -17,7 +17,8 @@ from simlaw.declared import digest
 from simlaw.formats import Int, PerToken, Quantizer
 from simlaw.plan import expand, packs
 from simlaw.rates.study import rate_study
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.found import stored_rows
+from simlaw.run.work import Desk, work
 from simlaw.store import Store
 from simlaw.sweep import Grid, PTQGrid, load_sweep
 from simlaw.table import make_table, read_table

@@ -14,8 +14,9 @@ from simlaw.cli import cli
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
 from simlaw.plan import packs
+from simlaw.run.found import stored_rows
 from simlaw.run.session import Session
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.work import Desk, work
 from simlaw.store import Store
 from simlaw.train import shape_of
 from tests.conftest import MODEL, ROOT, tiny_run

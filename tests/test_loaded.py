@@ -19,7 +19,8 @@ from simlaw.errors import SimlawError
 from simlaw.formats import Int, Quantizer
 from simlaw.model import logits
 from simlaw.plan import Pack, shapes_of
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.found import stored_rows
+from simlaw.run.work import Desk, work
 from simlaw.store import Store
 from simlaw.train import shape_of
 from tests.conftest import MODEL, ROOT, tiny_eval, tiny_run

@@ -12,8 +12,9 @@ import pytest
 from simlaw.config import run_id, trunk_id
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
+from simlaw.run.found import stored_rows
 from simlaw.run.team import TeamStore, anybody, leads, together, told
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.work import Desk, work
 from simlaw.run.worker import Manifest, submit
 from simlaw.store import Store
 from simlaw.train import shape_of

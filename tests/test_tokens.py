@@ -19,8 +19,9 @@ from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.declared import canonical, decode, digest, encode
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, packs
+from simlaw.run.found import stored_rows
 from simlaw.run.session import Session
-from simlaw.run.work import Desk, stored_rows, work
+from simlaw.run.work import Desk, work
 from tests.conftest import ROOT, tiny_eval, tiny_run
 
 

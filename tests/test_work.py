@@ -15,7 +15,8 @@ from simlaw.declared import digest
 from simlaw.formats import Int, Quantizer
 from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
-from simlaw.run.work import Desk, Stopped, stored_rows, stored_steps, work
+from simlaw.run.found import stored_rows, stored_steps
+from simlaw.run.work import Desk, Stopped, work
 from simlaw.store import Store
 from tests.conftest import MODEL, tiny_eval, tiny_run
 

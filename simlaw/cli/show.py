@@ -15,9 +15,10 @@ from simlaw.errors import SimlawError
 from simlaw.evaluate import Trained, as_trained
 from simlaw.history import History, unpack_history
 from simlaw.report import columns, count
+from simlaw.run.found import stored_rows
 from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
 from simlaw.run.stored import find_run, trained_tokenizer
-from simlaw.run.work import stored_rows, weights_of
+from simlaw.run.work import weights_of
 from simlaw.sample import sample
 from simlaw.store import Store, default_root
 from simlaw.table import Row, read_table

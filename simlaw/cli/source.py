@@ -82,7 +82,7 @@ def strata_of(file: SweepFile, rows: Table, own: bool) -> Strata:
 
     With `own` those of the store alone.
     """
-    from simlaw.run.work import stored_details
+    from simlaw.run.found import stored_details
     from simlaw.store import Store, default_root
 
     evals = [row["eval_id"] for row in rows]

@@ -10,8 +10,8 @@ from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
 from simlaw.matrices import Matrices
 from simlaw.run.curves import stored_curves
+from simlaw.run.found import stored_details
 from simlaw.run.session import Session
-from simlaw.run.work import stored_details
 from simlaw.strata import Strata
 from simlaw.table import Table
 

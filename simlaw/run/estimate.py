@@ -14,8 +14,8 @@ from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.report import duration
 from simlaw.run.engine import AbstractEngine
+from simlaw.run.found import stored_rows, stored_steps
 from simlaw.run.kept import once
-from simlaw.run.work import stored_rows, stored_steps
 from simlaw.store import Store
 
 #: Of the speed of a small matrix product in cache, the share that training small models reaches: 0.3 to 0.6.

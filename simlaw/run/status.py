@@ -7,7 +7,7 @@ from typing import Literal
 
 from simlaw.config import trunk_id
 from simlaw.plan import Cell, Plan
-from simlaw.run.work import stored_rows, stored_steps
+from simlaw.run.found import stored_rows, stored_steps
 from simlaw.store import Store
 from simlaw.table import Row, Table, make_table
 

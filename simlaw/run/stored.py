@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from simlaw.config import NUMERICS, RunSpec, Text, run_id
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
-from simlaw.run.work import stored_rows
+from simlaw.run.found import stored_rows
 from simlaw.store import Store
 from simlaw.table import Row
 

@@ -9,7 +9,6 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ from simlaw.model import Params
 from simlaw.plan import Pack
 from simlaw.rows import diverged_rows, done_rows, matrix_rows, stratum_rows
 from simlaw.run.clock import timed
+from simlaw.run.found import stored_rows, stored_steps
 from simlaw.run.machine import Machine
 from simlaw.run.message import Message
 from simlaw.run.states import read_state, save_state
@@ -40,13 +40,11 @@ from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
 from simlaw.schema import KINDS
 from simlaw.strata import Strata
-from simlaw.table import Row, Table, make_table, parse_table
+from simlaw.table import make_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, kept_shapes, members, shape_of, start
 
 #: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
 STATE_STEPS = 512
-
-_Details = TypeVar("_Details", bound=AbstractDetails)
 
 
 class Stopped(Exception):
@@ -91,40 +89,6 @@ class Desk:
         """What tells of the work."""
         of, against = self.corpus.fingerprint, self.machine
         return Watch(store=self.store, fingerprint=of, machine=against, tell=self.tell, mesh=self.mesh)
-
-
-def stored_rows(store: AnyStore, run: str) -> dict[str, Row]:
-    """The rows of a run in the store, by eval_id.
-
-    Rows with the columns of another version count as not there: the checkpoint is, and is measured again.
-    """
-    found: dict[str, Row] = {}
-    for key in store.keys("rows", run):
-        files = store.get("rows", key)
-        text = "" if files is None else files["rows.csv"].decode()
-        if text.partition("\n")[0].split(",") == list(KINDS):
-            found |= {row["eval_id"]: row for row in parse_table(text, f"the stored rows {key}")}
-    return found
-
-
-def stored_details(store: AnyStore, table: Table, kind: type[_Details]) -> _Details:
-    """What the store holds of one kind of detail of the evaluations in a table."""
-    found: list[Detail] = []
-    for run in dict.fromkeys(row["run_id"] for row in table):
-        for key in store.keys("rows", run):
-            files = store.get("rows", key) or {}
-            if (name := f"{kind.KIND}.csv") in files:
-                found += kind.parse(files[name].decode()).rows
-    return kind(rows=tuple(found)).of(row["eval_id"] for row in table)
-
-
-def stored_steps(store: AnyStore, ids: Sequence[str]) -> list[tuple[int, str]]:
-    """The steps at which states of all these trunks or runs are stored, ascending, with the kind of their artefacts."""
-    found = []
-    for kind in ("trunk", "partial"):
-        each = [{int(key.split("/")[1]) for key in store.keys(kind, one)} for one in ids]
-        found += [(step, kind) for step in set.intersection(*each)]
-    return sorted(found)
 
 
 def weights_of(spec: RunSpec, files: Mapping[str, bytes], average: Average | None, of: str = "") -> Params:
