@@ -29,7 +29,7 @@ from simlaw.report import count, precision
 from simlaw.run.stored import find_run, read_run, trained_tokenizer
 from simlaw.run.work import weights_of
 from simlaw.sample import sample
-from simlaw.store import Store, default_root
+from simlaw.store import open_store
 
 #: The most windows that are computed at once.
 _PART = 64
@@ -210,7 +210,7 @@ def load_model(run: str, *, average: Average | None = None, store: str | Path | 
     Raises `SimlawError` where there is no such run, or no such average of it, where it diverged, or where its
     checkpoint is damaged or of another version.
     """
-    where = Store(root=default_root() if store is None else Path(store))
+    where = open_store(store)
     if not where.root.is_dir():
         raise SimlawError(f"there is no store at {where.root}: give store=…, or run a sweep first")
     found = read_run(where, find_run(where, run))

@@ -117,6 +117,7 @@ def usable(table: Table, repeats: bool = False, *, trained: bool = False) -> tup
     for n in sizes:
         uniform(f"rows of {n} parameters", [r for r in table if r["params_blocks"] == n], CONFOUNDERS_OF_A_SIZE)
     reasons: list[tuple[str, Callable[[Row], bool]]] = [
+        ("failed", lambda row: row["status"] == "failed"),
         ("diverged", lambda row: row["status"] != "done"),
         ("learning-rate check", lambda row: row["rate_multiple"] != 1),
         ("beyond one epoch", lambda row: row["epochs"] > 1 and not repeats),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import jax
 
@@ -52,7 +53,9 @@ def done_rows(
 ) -> list[Row]:
     """One row for each evaluation; a measurement that is not finite becomes a row without numbers."""
     return [
-        _row(spec, fingerprint, epoch_tokens, e, m, None if m.finite else "the held-out loss is not finite")
+        _row(spec, fingerprint, epoch_tokens, e, m, "done", None)
+        if m.finite
+        else _row(spec, fingerprint, epoch_tokens, e, None, "diverged", "the held-out loss is not finite")
         for e, m in zip(evals, found, strict=True)
     ]
 
@@ -91,7 +94,14 @@ def diverged_rows(
     spec: RunSpec, fingerprint: str, epoch_tokens: int | None, evals: Sequence[EvalSpec], note: str
 ) -> list[Row]:
     """The rows of a run that diverged: a status and a sentence, and no number."""
-    return [_row(spec, fingerprint, epoch_tokens, e, None, note) for e in evals]
+    return [_row(spec, fingerprint, epoch_tokens, e, None, "diverged", note) for e in evals]
+
+
+def failed_rows(
+    spec: RunSpec, fingerprint: str, epoch_tokens: int | None, evals: Sequence[EvalSpec], note: str
+) -> list[Row]:
+    """The rows of a run that could not be done here: a status and a sentence, and no number."""
+    return [_row(spec, fingerprint, epoch_tokens, e, None, "failed", note) for e in evals]
 
 
 def _row(
@@ -99,8 +109,9 @@ def _row(
     fingerprint: str,
     epoch_tokens: int | None,
     evaluation: EvalSpec,
-    found: Measurement | None,
-    diverged: str | None,
+    numbers: Measurement | None,
+    status: Literal["done", "diverged", "failed"],
+    note: str | None,
 ) -> Row:
     tree = shapes_of(spec.model)
     counts = parameters(tree)
@@ -108,14 +119,13 @@ def _row(
     forward = flops_forward_per_token(spec.model, counts)
     weights, ptq = spec.precision.weights, evaluation.ptq
     stored = ptq or weights
-    numbers = found if found is not None and diverged is None else None
     floor = numbers.floor if numbers else None
     return {
         "run_id": run,
         "eval_id": eval_id(run, evaluation),
         "trunk_id": trunk_id(spec.trunk, fingerprint),
-        "status": "diverged" if diverged else "done",
-        "note": diverged,
+        "status": status,
+        "note": note,
         "corpus": type(spec.corpus).__name__.lower(),
         "corpus_fingerprint": fingerprint,
         "vocab": spec.model.vocab,

@@ -25,7 +25,7 @@ COLUMNS = (
     Column(
         "trunk_id", "text", "hash of the constant-rate run that the branches of all D share; the bootstrap's cluster"
     ),
-    Column("status", "text", "done, or diverged"),
+    Column("status", "text", "done, diverged, or failed: it could not be done here, and says nothing of the run"),
     Column("note", "text", "the sentence that goes with a status other than done"),
     Column("corpus", "text", "kind of corpus: text, graph"),
     Column("corpus_fingerprint", "text", "hash of everything that decides the tokens"),

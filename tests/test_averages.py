@@ -96,7 +96,7 @@ def test_averages_are_evaluated_beside_the_last_weights(store, corpus, averaging
 
 
 def test_resumed_they_are_the_same_bits(store, tmp_path, corpus, averaging, monkeypatch):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 3)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 3)
     clerk, other = Clerk(store, corpus, averaging), Clerk(Store(root=tmp_path / "other"), corpus, averaging)
     other.do(PACK)
     for part in (SPEC.trunk, SPEC):  # once within the trunk, once within the branch

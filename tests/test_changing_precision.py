@@ -69,7 +69,7 @@ def test_all_share_one_trunk_which_is_trained_once(done):
 
 
 def test_stopped_on_its_way_it_goes_on_where_it_was(done, tmp_path, corpus, program, monkeypatch):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 2)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 2)
     clerk, spec = Clerk(Store(root=tmp_path / "again"), corpus, program), low(0.9)
     for at in (34, 38):  # before it begins, and behind
         clerk.do(

@@ -18,6 +18,7 @@ from simlaw.losscurves import read_curves
 from simlaw.matrices import Matrices
 from simlaw.run.journal import TIMED
 from simlaw.run.session import Session
+from simlaw.store import Store, held
 from simlaw.table import read_table
 from tests.conftest import ROOT
 
@@ -486,15 +487,15 @@ def whole(tmp_path_factory):
 def test_a_run_cut_off_half_way_and_started_again_gives_the_identical_table(tmp_path, whole, number):
     (tmp_path / "sweep.py").write_text(LONG)
     environment = {**os.environ, "SIMLAW_STORE": str(tmp_path / "cut")}
-    command = [sys.executable, "-m", "simlaw", "run", "sweep.py"]
+    command = [sys.executable, "-m", "simlaw", "run", "sweep.py", "--save-seconds", "0"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("partial/*/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     if number == signal.SIGKILL:  # the workers too, each where it stands
-        for lease in (tmp_path / "cut" / "leases").iterdir():
-            os.kill(int(lease.read_text().split()[1]), signal.SIGKILL)
+        for lease in held(Store(root=tmp_path / "cut")).values():
+            os.kill(int(lease.process.partition(":")[0]), signal.SIGKILL)
     _, said = process.communicate()
     if number == signal.SIGINT:
         assert process.returncode == 1

@@ -118,10 +118,10 @@ def test_a_branch_takes_no_line_from_beyond_where_it_leaves(store):
 
 
 def test_work_leaves_a_journal_of_every_run_also_after_a_stop(store, tmp_path, corpus, program, monkeypatch):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 5)
     other, asked = Store(root=tmp_path / "other"), itertools.count()
     for where, stop in ((other, lambda: False), (store, lambda: next(asked) >= 2)):
-        desk = Desk(store=where, corpus=corpus, tell=lambda _: None, stop=stop)
+        desk = Desk(store=where, corpus=corpus, tell=lambda _: None, stop=stop, due=lambda _: True)
         try:
             work(PACK, desk, {shape_of(SPEC): program})
         except Stopped:

@@ -13,13 +13,15 @@ from simlaw.corpora import open_corpus
 from simlaw.declared import canonical
 from simlaw.errors import SimlawError
 from simlaw.plan import expand, packs
+from simlaw.run import attempt
 from simlaw.run.estimate import estimate
 from simlaw.run.local import Local
+from simlaw.run.manifest import Manifest, read_manifest, submit
 from simlaw.run.message import Message, Task, read_message
 from simlaw.run.status import status_of
 from simlaw.run.work import Desk, work
-from simlaw.run.worker import Manifest, read_manifest, run_worker, submit
-from simlaw.store import Store
+from simlaw.run.worker import run_worker
+from simlaw.store import Leases, Store
 from simlaw.sweep import Grid, PTQGrid, load_sweep
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_run
@@ -79,9 +81,13 @@ def test_rows_of_another_corpus_do_not_count(done, store, tmp_path):
 
 def test_running_is_a_live_lease(done, store):
     key = trunk_id(done.cells[2].spec.trunk, done.cells[2].fingerprint)
-    assert store.claim(key)
-    assert conditions(done, store)[0] == ["done", "done", "running", "running"]
-    (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
+    leases = Leases(store, job="slurm 12_3.0", log="/logs/12_3")
+    assert leases.claim(key)
+    leases.renew({"doing": "training", "step": 3, "steps": 9})
+    found, status = conditions(done, store)
+    assert found == ["done", "done", "running", "running"]
+    assert status.cells[2].note == f"on {os.uname().nodename}, slurm 12_3.0: training, step 3 of 9; log: /logs/12_3"
+    leases.release(key)
     assert conditions(done, store)[0] == ["done", "done", "missing", "missing"]
 
 
@@ -90,6 +96,7 @@ def test_failed_comes_with_its_sentence(done, store):
     found, status = conditions(done, store)
     assert found == ["done", "done", "failed", "missing"]
     assert status.cells[2].note == "MemoryError: too big"
+    assert len(status.rows) == 2 * len(done.cells[0].evals)
 
 
 def test_diverged_is_settled(corpus, store, program):
@@ -104,27 +111,31 @@ def test_diverged_is_settled(corpus, store, program):
 
 
 def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkeypatch, capsys):
-    from simlaw.run import worker
-
     tried = []
 
     def explode(pack, *_):
         tried.append(pack)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(worker, "work", explode)
+    monkeypatch.setattr(attempt, "work", explode)
     path = submit(store, manifest(plan, corpus))
-    assert read_manifest(path).packs == packs(plan.cells, 1)
+    assert read_manifest(path, store).packs == packs(plan.cells, 1)
     assert not run_worker(store, path, None, None)
     assert len(tried) == 2
     assert not run_worker(store, path, None, None)  # another worker of the same submission does not try again
     assert len(tried) == 2
     assert not run_worker(store, path, 1, None)  # a job that is asked for by its number does
     assert len(tried) == 3
-    assert conditions(plan, store)[0] == ["failed"] * 4
+    found, status = conditions(plan, store)
+    assert found == ["failed"] * 4
+    assert {(row["status"], row["note"], row["loss"]) for row in status.rows} == {
+        ("failed", "out of memory: no room", None)
+    }
+    assert len(status.rows) == sum(len(cell.evals) for cell in plan.cells)
+    assert set(conditions(plan, Store(root=store.root / "none"), status.rows)[0]) == {"missing"}  # not done by a table
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     failed = [
-        {"failed": "MemoryError: no room", "runs": [c.run_id for c in plan.cells if c.spec.seed == seed]}
+        {"failed": "out of memory: no room", "runs": [c.run_id for c in plan.cells if c.spec.seed == seed]}
         for seed in (0, 1)
     ]
     end = {"ended": True}
@@ -136,8 +147,9 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
 def test_a_worker_takes_over_from_one_that_died(plan, corpus, store):
     path = submit(store, manifest(plan, corpus))
     key = trunk_id(plan.cells[0].spec.trunk, corpus.fingerprint)
-    (store.root / "leases").mkdir(parents=True)
-    (store.root / "leases" / key).write_text(f"{os.uname().nodename} 999999999\n")
+    dead = Leases(store)
+    dead._own = dataclasses.replace(dead._own, process="999999999:1")
+    assert dead.claim(key)
     assert run_worker(store, path, None, None)
     assert conditions(plan, store)[0] == ["done"] * 4
 

@@ -1,17 +1,14 @@
 """The store: whole or not at all, checked when read, leases that outlive no one."""
 
+import hashlib
 import json
-import os
-import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from simlaw.errors import SimlawError
-from simlaw.store import LEASE_SECONDS, Store
+from simlaw.store import Store
 
 FILES = {"a.txt": b"alpha", "b.bin": bytes(range(256))}
 
@@ -72,9 +69,52 @@ def test_a_damaged_artefact_is_set_aside_and_can_be_made_again(store, damage):
     damage(store.root / "run" / "k")
     assert store.get("run", "k") is None
     assert len(list((store.root / "aside").iterdir())) == 1
-    assert [record["event"] for record in store.telemetry()] == ["set aside"]
+    assert [record["event"] for record in store.records("faults")] == ["set aside"]
     store.put("run", "k", FILES)
     assert store.get("run", "k") == FILES
+
+
+def test_what_is_left_of_an_artefact_without_its_sums_stands_in_nobodys_way(store):
+    """Nobody reads what is not listed, so that it must give way when the artefact is made again."""
+    store.put("rows", "k", FILES)
+    (store.root / "rows" / "k" / "SHA256SUMS").unlink()
+    assert store.keys("rows") == []
+    store.put("rows", "k", FILES)
+    assert store.keys("rows") == ["k"]
+    assert store.get("rows", "k") == FILES
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "sub/../../../secret", "a\\b", "./a.txt", ""])
+def test_a_name_that_leads_out_of_an_artefact_is_not_followed(store, name):
+    store.put("run", "k", FILES)
+    secret = store.root / "secret"
+    secret.write_text("mine")
+    (store.root / "run" / "k" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'mine').hexdigest()}  {name}\n")
+    assert store.get("run", "k") is None
+    assert secret.read_text() == "mine"
+
+
+def test_small_files_are_made_once_and_written_whole(store):
+    assert store.create("claims/k/1", b"one")
+    assert not store.create("claims/k/1", b"two")
+    assert store.read("claims/k/1") == b"one"
+    store.write("claims/k/1", b"three")
+    assert store.read("claims/k/1") == b"three"
+    assert store.names("claims") == ["claims/k/1"]
+    store.erase("claims/k/1")
+    store.erase("claims/k/1")
+    assert store.read("claims/k/1") is None
+    assert store.names("claims") == []
+
+
+def test_without_links_a_small_file_is_still_made_once(store, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert store.create("claims/k/1", b"one")
+    assert not store.create("claims/k/1", b"two")
+    assert store.read("claims/k/1") == b"one"
 
 
 def test_a_draft_that_was_cut_off_is_no_artefact(store):
@@ -90,61 +130,9 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
         Store(root=blocked).put("run", "k", FILES)
 
 
-def test_a_lease_is_held_once(store):
-    assert store.claim("k")
-    assert not Store(root=store.root).claim("k")
-    assert store.held() == ["k"]
-    store.renew("k")
-    store.release("k")
-    assert store.held() == []
-    assert store.claim("k")
-
-
-def test_a_lease_of_a_dead_process_is_taken_over(store):
-    child = (
-        "from pathlib import Path; from simlaw.store import Store; import sys; Store(root=Path(sys.argv[1])).claim('k')"
-    )
-    subprocess.run([sys.executable, "-c", child, str(store.root)], check=True)
-    assert (store.root / "leases" / "k").exists()
-    assert store.held() == []
-    assert store.claim("k")
-    assert store.held() == ["k"]
-
-
-def test_a_lease_of_another_host_expires(store):
-    lease = store.root / "leases" / "k"
-    lease.parent.mkdir(parents=True)
-    lease.write_text("elsewhere 1\n")
-    assert not store.claim("k")
-    os.utime(lease, (0, 0))
-    assert store.claim("k")
-    assert lease.read_text().split() == [socket.gethostname(), str(os.getpid())]
-
-
-def test_a_lease_without_a_sign_of_life_expires_even_where_its_process_number_lives_on(store):
-    assert store.claim("k")
-    lease = store.root / "leases" / "k"
-    store.renew("k")
-    assert store.held() == ["k"]
-    os.utime(lease, (time.time() - LEASE_SECONDS - 1,) * 2)
-    assert store.held() == []
-
-
-def test_a_lease_that_was_cut_off_while_being_written_expires(store):
-    lease = store.root / "leases" / "k"
-    lease.parent.mkdir(parents=True)
-    lease.write_text("")
-    assert store.held() == ["k"]
-    os.utime(lease, (time.time() - 10,) * 2)
-    assert store.held() == []
-    assert store.claim("k")
-
-
 def test_what_another_worker_took_is_no_error(store):
-    store.renew("nobody's")
-    store.release("nobody's")
     store.set_aside("run", "not there")
-    assert not (store.root / "telemetry.jsonl").exists()
+    assert not (store.root / "faults.jsonl").exists()
 
 
 def test_the_second_writer_of_the_same_artefact_loses_nothing(store, monkeypatch):
@@ -160,5 +148,5 @@ def test_telemetry_survives_a_cut_off_line(store):
     store.log({"event": "one"})
     with (store.root / "telemetry.jsonl").open("a") as file:
         file.write('{"event": "cut of')
-    assert [record["event"] for record in store.telemetry()] == ["one"]
+    assert [record["event"] for record in store.records()] == ["one"]
     assert json.loads((store.root / "telemetry.jsonl").read_text().splitlines()[0])["host"]

@@ -13,12 +13,13 @@ from simlaw.config import run_id, trunk_id
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
 from simlaw.run.found import stored_rows
+from simlaw.run.manifest import Manifest, submit
 from simlaw.run.team import TeamStore, anybody, leads, together, told
 from simlaw.run.work import Desk, work
-from simlaw.run.worker import Manifest, submit
-from simlaw.store import Store
+from simlaw.store import Store, held
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_eval, tiny_run
+from tests.stores import in_memory
 
 #: The second is far from its end when the first is stored.
 RUNS = (tiny_run(tokens=80 * 128), tiny_run(tokens=8000 * 128, seed=1))
@@ -51,7 +52,7 @@ def test_two_processes_leave_what_one_leaves_and_stop_together(store, corpus, pr
     assert [first.returncode, second.returncode] == [1, 1], said
     assert "flops" in said[0][0]
     assert "flops" not in said[1][0]  # process 0 alone speaks
-    assert store.held() == []
+    assert held(store) == {}
     assert not stored_rows(store, left)  # both stopped in the second run
     trunk = trunk_id(RUNS[0].trunk, corpus.fingerprint)
     assert set(store.get("trunk", f"{trunk}/{RUNS[0].branch_step:08d}")) > {"about.json"}  # each stored its share
@@ -75,7 +76,7 @@ def test_alone_a_process_leads_and_decides(store):
         together(lambda: (_ for _ in ()).throw(SimlawError("no good")))
 
 
-def test_a_team_store_answers_as_its_store_does(store):
+def test_a_team_store_answers_as_its_store_does(store, tmp_path):
     shared = TeamStore(store=store)
     assert shared.get("run", "k") is None
     shared.put("run", "k", {"a.bin": bytes(range(256))})
@@ -83,9 +84,8 @@ def test_a_team_store_answers_as_its_store_does(store):
     assert shared.locate("run", "k") == (store.root / "run" / "k").resolve()
     assert shared.has("run", "k")
     assert shared.keys("run") == ["k"]
-    assert shared.claim("x")
-    assert store.held() == ["x"]
-    shared.release("x")
+    assert shared.foldered
+    assert not TeamStore(store=in_memory(tmp_path)).foldered
     shared.remove("run", "k")
     assert shared.keys("run") == []
     (store.root / "aside").write_text("")

@@ -38,6 +38,7 @@ class Clerk:
             corpus=self.corpus,
             tell=told.append,
             stop=stop_when or (lambda: stop_after is not None and next(boundaries) >= stop_after),
+            due=lambda _: True,  # at every boundary
         )
         with contextlib.suppress(Stopped) if stop_when else contextlib.nullcontext():
             work(pack, desk, {self.program.shape: self.program})
@@ -109,7 +110,7 @@ def test_done_again_it_does_nothing(clerk):
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_stopped_and_started_again_is_as_if_never_stopped(clerk, other, monkeypatch, stop_after):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 5)
     other.do(PACK)
     with pytest.raises(Stopped):
         clerk.do(PACK, stop_after)
@@ -119,7 +120,7 @@ def test_stopped_and_started_again_is_as_if_never_stopped(clerk, other, monkeypa
 
 @pytest.mark.parametrize("schedule", [WSD(warmup_tokens=0, cooldown=0.5), Cosine(warmup_tokens=256)])
 def test_a_branch_stops_on_its_way_and_goes_on_where_it_was(clerk, other, monkeypatch, schedule):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 5)
     (spec,) = runs = (tiny_run(tokens=40 * 128, schedule=schedule),)
     pack = Pack(members=(runs,), evals=EVALS)
     whole = other.do(pack)
@@ -144,7 +145,7 @@ def test_branches_of_a_trunk_at_one_step_are_different_runs(clerk, other):
 
 
 def test_states_on_the_way_are_dropped_and_those_at_branches_kept(clerk, monkeypatch):
-    monkeypatch.setattr("simlaw.run.work.STATE_STEPS", 5)
+    monkeypatch.setattr("simlaw.run.work.DISPATCH_STEPS", 5)
     clerk.do(PACK)
     trunk = trunk_id(LADDER[0].trunk, clerk.corpus.fingerprint)
     assert stored_steps(clerk.store, [trunk]) == [(16, "trunk"), (32, "trunk")]
@@ -176,10 +177,10 @@ def test_rows_of_another_version_are_measured_again_and_nothing_is_trained(clerk
     old = "\n".join(line.rpartition(",")[0] for line in lines) + "\n"  # its last column came later
     store.put("rows", f"{run}/{digest(EVALS)}", {"rows.csv": old.encode()})
     assert clerk.rows(LADDER[0]) == {}
-    before = [record["event"] for record in store.telemetry()].count("trained")
+    before = [record["event"] for record in store.records()].count("trained")
     clerk.do(Pack(members=(LADDER[:1],), evals=EVALS))
     assert clerk.rows(LADDER[0]) == other.rows(LADDER[0])
-    assert [record["event"] for record in store.telemetry()].count("trained") == before
+    assert [record["event"] for record in store.records()].count("trained") == before
 
 
 def test_one_more_precision_trains_nothing(clerk, other):
@@ -190,9 +191,7 @@ def test_one_more_precision_trains_nothing(clerk, other):
     for spec in LADDER:
         assert clerk.rows(spec) == other.rows(spec)
         jax.tree.map(np.testing.assert_array_equal, clerk.params(spec), trained[spec])
-    assert [record["event"] for record in clerk.store.telemetry()].count(
-        "trained"
-    ) == 4  # two trunk pieces, two branches
+    assert [record["event"] for record in clerk.store.records()].count("trained") == 4  # two trunk pieces, two branches
 
 
 @pytest.mark.parametrize("kind", ["run", "rows", "trunk"])
@@ -221,7 +220,7 @@ def test_a_state_of_an_older_version_is_set_aside_and_made_again(clerk, other):
     clerk.store.put("trunk", key, {"state.safetensors": save(old)})
     clerk.do(PACK)
     assert_same(clerk, other)
-    aside = [record for record in clerk.store.telemetry() if record["event"] == "set aside"]
+    aside = [record for record in clerk.store.records("faults") if record["event"] == "set aside"]
     assert "wanted float32[16]" in aside[0]["why"]
 
 

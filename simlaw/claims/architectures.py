@@ -70,7 +70,7 @@ def _lost(table: Table, *, bits: bool) -> dict[tuple[Any, ...], bool]:
         if quantized_training(row) == bits:
             key = row["params_blocks"], row["rate_multiple"], *(row[name] for name in TRAINING_PRECISION)
             each = seeds.setdefault(key, {})
-            each[row["seed"]] = each.get(row["seed"], False) or row["status"] != "done"
+            each[row["seed"]] = each.get(row["seed"], False) or row["status"] == "diverged"
     return {key: 2 * sum(each.values()) > len(each) for key, each in seeds.items()}
 
 
@@ -136,6 +136,6 @@ def held(table: Table) -> dict[tuple[float, str], tuple[int, int]]:
 def _trained(table: Table) -> list[Row]:
     """The rows as trained: scales of tokens before those of batches, and more bits before fewer."""
     return sorted(
-        table.where(lambda row: row["ptq_bits"] is None),
+        table.where(lambda row: row["ptq_bits"] is None and row["status"] != "failed"),
         key=lambda row: (row["train_activations_granularity"] == "tensor", -(row["train_weights_bits"] or 99)),
     )

@@ -11,7 +11,7 @@ from simlaw.corpora.bpe import KIND
 from simlaw.errors import SimlawError
 from simlaw.report import size
 from simlaw.run.session import Session
-from simlaw.store import Store, default_root
+from simlaw.store import held, open_store
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(yes: bool) -> None:
     Example:
       simlaw gc --yes
     """
-    store = Store(root=default_root())
+    store = open_store()
     runs, trunks, corpora, tokenized = set(), set(), set(), set()
     sweeps = sorted(Path("sweeps").glob("*/sweep.py"))
     if not sweeps:
@@ -36,9 +36,11 @@ def command(yes: bool) -> None:
         tokenized |= {key for corpus in session.corpora.values() for key in corpus.kept}
         runs |= {cell.run_id for cell in session.plan.cells}
         trunks |= {trunk_id(cell.spec.trunk, cell.fingerprint) for cell in session.plan.cells}
-    if held := store.held():
-        raise SimlawError(f"workers are at work here (on {', '.join(held[:3])}): wait for them, or stop them first")
-    doomed: list[Path] = [store.root / name for name in ("aside", "logs", "tmp", "manifests")]
+    if busy := held(store):
+        raise SimlawError(
+            f"workers are at work here (on {', '.join(sorted(busy)[:3])}): wait for them, or stop them first"
+        )
+    doomed: list[Path] = [store.root / name for name in ("aside", "claims", "leases", "logs", "tmp", "manifests")]
     for kind, used in (
         ("corpus", corpora),
         (KIND, tokenized),

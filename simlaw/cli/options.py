@@ -13,6 +13,8 @@ import click
 from simlaw.errors import SimlawError
 from simlaw.run.cores import usable_cores
 from simlaw.run.local import Local
+from simlaw.run.rules import RETRIES, SAVE_SECONDS, Rules
+from simlaw.store import LEASE_SECONDS
 
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
@@ -44,6 +46,30 @@ remat_option = click.option(
     "--remat", is_flag=True, help="Compute the insides of blocks again instead of keeping them: less memory, more time."
 )
 
+_RULES = (
+    click.option(
+        "--save-seconds",
+        type=click.FloatRange(0),
+        default=SAVE_SECONDS,
+        show_default=True,
+        help="Store what trains so often: at most so much is lost where a worker is killed.",
+    ),
+    click.option(
+        "--lease-seconds",
+        type=click.FloatRange(0, min_open=True),
+        default=LEASE_SECONDS,
+        show_default=True,
+        help="A worker without a sign of life for so long counts as dead, and another takes over what it had.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=RETRIES,
+        show_default=True,
+        help="Try a pack that fails so many times more.",
+    ),
+)
+
 _ENGINE = (
     click.option(
         "--workers",
@@ -69,6 +95,18 @@ profile_option = click.option(
     metavar="FOLDER",
     help="Leave JAX's trace of a few dispatches of each worker here, for Perfetto or TensorBoard.",
 )
+
+
+def rules_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of how a worker goes about its work, which come to it as `rules`."""
+
+    @functools.wraps(command)
+    def wrapped(*, save_seconds: float, lease_seconds: float, retries: int, **others: Any) -> None:
+        command(rules=Rules(save_seconds=save_seconds, lease_seconds=lease_seconds, retries=retries), **others)
+
+    for option in reversed(_RULES):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,6 +1,7 @@
 """`simlaw run`: compute what is missing of a sweep."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,11 +12,13 @@ from simlaw.cli.options import (
     engine_options,
     own_option,
     profile_option,
+    rules_options,
     sweep_argument,
 )
 from simlaw.report import power_of_ten
 from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import estimate
+from simlaw.run.rules import Rules
 from simlaw.run.session import Session
 from simlaw.train import DISPATCH_STEPS
 
@@ -23,6 +26,7 @@ from simlaw.train import DISPATCH_STEPS
 @click.command()
 @sweep_argument
 @engine_options
+@rules_options
 @own_option
 @profile_option
 def command(
@@ -31,6 +35,7 @@ def command(
     memory: float | None,
     own: bool,
     profile: Path | None,
+    rules: Rules,
 ) -> None:
     """Train and evaluate whatever of a sweep is not done; Ctrl-C stops at the next boundary, and nothing is lost.
 
@@ -38,7 +43,7 @@ def command(
     Example:
       simlaw run quickstart --workers 2
     """
-    if not run(Session.open(sweep), engine, own, memory, profile):
+    if not run(Session.open(sweep), replace(engine, rules=rules), own, memory, profile):
         sys.exit(1)
 
 

@@ -20,7 +20,7 @@ from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_
 from simlaw.run.stored import find_run, trained_tokenizer
 from simlaw.run.work import weights_of
 from simlaw.sample import sample
-from simlaw.store import Store, default_root
+from simlaw.store import AbstractStore, open_store
 from simlaw.table import Row, read_table
 
 
@@ -38,7 +38,7 @@ def command(run: str, length: int, history: bool) -> None:
     Example:
       simlaw show 3fa9
     """
-    store = Store(root=default_root())
+    store = open_store()
     committed = _committed()
     found = find_run(store, run, (*committed, *(path.stem for path in journal_path(store, "").parent.glob("*.jsonl"))))
     there = store.has("run", found)
@@ -167,7 +167,7 @@ def _average(row: Row) -> str:
     return f", {row['average']} of {snapshots}{count(row['average_tokens'])} tokens"
 
 
-def _sample(store: Store, run: str, spec: RunSpec, trained: Trained, length: int) -> str:
+def _sample(store: AbstractStore, run: str, spec: RunSpec, trained: Trained, length: int) -> str:
     if isinstance(spec.corpus, Graph):
         drawn = sample(spec.model, trained.params, [0], length, arithmetic=trained.arithmetic)
         return f"sample, from node 0: {' '.join(map(str, drawn))}"

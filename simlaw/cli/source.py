@@ -60,9 +60,9 @@ def open_curves(where: str, found: Source, own: bool) -> LossCurves:
     if table:
         return curves
     from simlaw.run.curves import stored_curves
-    from simlaw.store import Store, default_root
+    from simlaw.store import open_store
 
-    return curves.merged(stored_curves(Store(root=default_root()), found.rows, curves))
+    return curves.merged(stored_curves(open_store(), found.rows, curves))
 
 
 def open_beside(found: Source, claims: Sequence[str], own: bool) -> Beside:
@@ -83,13 +83,13 @@ def strata_of(file: SweepFile, rows: Table, own: bool) -> Strata:
     With `own` those of the store alone.
     """
     from simlaw.run.found import stored_details
-    from simlaw.store import Store, default_root
+    from simlaw.store import open_store
 
     evals = [row["eval_id"] for row in rows]
     there = Strata() if own or not file.strata.is_file() else Strata.parse(file.strata.read_text()).of(evals)
     known = {row["eval_id"] for row in there.rows}
     others = Table(rows=tuple(row for row in rows if row["eval_id"] not in known))
-    whole = (*there.rows, *stored_details(Store(root=default_root()), others, Strata).rows)
+    whole = (*there.rows, *stored_details(open_store(), others, Strata).rows)
     place = {each: i for i, each in enumerate(evals)}
     return Strata(rows=tuple(sorted(whole, key=lambda row: place[row["eval_id"]])))
 

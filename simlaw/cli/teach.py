@@ -14,7 +14,7 @@ from simlaw.corpora.tokenizer import tokenizer_of
 from simlaw.errors import SimlawError
 from simlaw.run.stored import find_run, read_run
 from simlaw.run.work import weights_of
-from simlaw.store import Store, default_root
+from simlaw.store import open_store
 from simlaw.teacher import Teacher
 
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}
@@ -57,7 +57,7 @@ def command(run: str, out: Path, tokens: int, held_out: int, seed: int, average:
     Example:
       simlaw teach 3fa9 --out lessons --tokens 4M --held-out 200k
     """
-    store = Store(root=default_root())
+    store = open_store()
     if not store.root.is_dir():
         raise SimlawError(f"there is no store at {store.root}: set SIMLAW_STORE, or run a sweep first")
     found = read_run(store, find_run(store, run))

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import click
 
-from simlaw.cli.options import mesh_option, remat_option
+from simlaw.cli.options import mesh_option, remat_option, rules_options
 from simlaw.errors import SimlawError
+from simlaw.run.rules import Rules
 
 
 @click.command()
-@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="What to work on.")
+@click.option("--manifest", metavar="M", required=True, help="What to work on: a file, or its address in a bucket.")
 @click.option("--index", type=int, help="Do this entry alone; else every entry that no other worker has.")
 @click.option("--core", type=int, help="Stay on this core.")
 @click.option("--device", type=click.Choice(["cpu", "gpu", "tpu"]), help="Refuse to run on anything else.")
 @mesh_option
 @remat_option
+@rules_options
 @click.option("--coordinator", metavar="HOST:PORT", help="Work in a team on one mesh: where its process 0 listens.")
 @click.option("--processes", type=click.IntRange(2), help="How many processes the team has.")
 @click.option("--process", type=click.IntRange(0), help="Which of them this one is, from 0; process 0 writes.")
@@ -24,12 +26,13 @@ from simlaw.errors import SimlawError
 )
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, which started the worker, is gone.")
 def command(
-    manifest: Path,
+    manifest: str,
     index: int | None,
     core: int | None,
     device: str | None,
     mesh: tuple[int, int, int] | None,
     remat: bool,
+    rules: Rules,
     coordinator: str | None,
     processes: int | None,
     process: int | None,
@@ -60,8 +63,8 @@ def command(
     elif (coordinator, processes, process) != (None, None, None):
         raise SimlawError("a team wants all of --mesh, --coordinator, --processes and --process: give those left out")
     from simlaw.run.worker import mesh_of, prepare, run_worker
-    from simlaw.store import Store, default_root
+    from simlaw.store import open_store
 
-    store = Store(root=default_root())
+    store = open_store()
     prepare(store, device)
-    sys.exit(0 if run_worker(store, manifest, index, parent, mesh_of(mesh), remat, profile) else 1)
+    sys.exit(0 if run_worker(store, manifest, index, parent, mesh_of(mesh), remat, profile, rules) else 1)

@@ -16,7 +16,7 @@ from jaxtyping import UInt
 from simlaw.config import BPE
 from simlaw.corpora.array import small
 from simlaw.errors import SimlawError
-from simlaw.store import Store, default_root
+from simlaw.store import open_store
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,7 +47,7 @@ def tokenized(bpe: BPE, key: str, train: Sequence[bytes], test: Sequence[bytes],
     They are kept in the store under `key`, and read from there the next time. Raises `SimlawError` where the text has
     too few merges, or the library is missing.
     """
-    store = Store(root=default_root())
+    store = open_store()
     folder = store.locate(KIND, key)
     if folder is None:
         trained = train_bpe(bpe, train)

@@ -4,11 +4,11 @@ import numpy as np
 
 from simlaw.history import unpack_history
 from simlaw.losscurves import LossCurves, curve_of, make_curves
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 from simlaw.table import Table
 
 
-def stored_curves(store: Store, rows: Table, known: LossCurves) -> LossCurves:
+def stored_curves(store: AbstractStore, rows: Table, known: LossCurves) -> LossCurves:
     """The curves of the runs of some rows whose history this store holds, and whose curve is not `known` already.
 
     A run that diverged has none. Raises `SimlawError` where a history is not as long as its run.

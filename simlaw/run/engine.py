@@ -8,12 +8,13 @@ import abc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from simlaw.run.cores import cores
 from simlaw.run.message import Message
-from simlaw.store import Store
+from simlaw.run.rules import Rules
+from simlaw.store import AbstractStore
 
 #: Gets the number of a worker and what it says.
 Listener = Callable[[int, Message], None]
@@ -44,6 +45,7 @@ class AbstractEngine(abc.ABC):
     device: str = "cpu"
     mesh: tuple[int, int, int] | None = None
     remat: bool = False
+    rules: Rules = Rules()
 
     @property
     def one_by_one(self) -> bool:
@@ -56,25 +58,27 @@ class AbstractEngine(abc.ABC):
         return cores()
 
     @abc.abstractmethod
-    def run(self, store: Store, manifest: str, packs: int, tell: Listener, profile: Path | None = None) -> Outcome:
+    def run(
+        self, store: AbstractStore, manifest: str, packs: int, tell: Listener, profile: Path | None = None
+    ) -> Outcome:
         """Get so many packs of a manifest done, or have a batch system take them; how that ended.
 
         `tell` gets the number of each worker, from 0, and what it says. Workers leave a trace of a few dispatches in a
         folder of their own below `profile`. Raises `SimlawError` where nothing could be launched.
         """
 
-    def settings(self, store: Store) -> dict[str, str]:
+    def settings(self, store: AbstractStore) -> dict[str, str]:
         """The environment variables that a worker on this store has besides those of whoever launches it.
 
         On a CPU they keep it to one thread, as its numbers want it. `JAX_PLATFORMS` is to be unset where it is not
         among them: the process that launches may have it for itself.
         """
-        shared = {"SIMLAW_STORE": str(store.root.resolve())}
+        shared = {"SIMLAW_STORE": store.address}
         if self.device == "cpu":
             shared |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         return shared
 
-    def environment(self, store: Store) -> dict[str, str]:
+    def environment(self, store: AbstractStore) -> dict[str, str]:
         """The whole environment of a worker that this process starts on this store."""
         return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | self.settings(store)
 
@@ -94,4 +98,7 @@ def command(
         arguments += ["--mesh", *map(str, engine.mesh)]
     if engine.remat:
         arguments += ["--remat"]
+    for each in fields(Rules):  # but for what a worker does by itself
+        if (value := getattr(engine.rules, each.name)) != each.default:
+            arguments += [f"--{each.name.replace('_', '-')}", f"{value:g}"]
     return [*arguments, *more]

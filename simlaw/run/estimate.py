@@ -16,7 +16,7 @@ from simlaw.report import duration
 from simlaw.run.engine import AbstractEngine
 from simlaw.run.found import stored_rows, stored_steps
 from simlaw.run.kept import once
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 #: Of the speed of a small matrix product in cache, the share that training small models reaches: 0.3 to 0.6.
 _EFFICIENCY = 0.4
@@ -55,7 +55,7 @@ class _Known:
 
 
 def estimate(
-    packs: Iterable[Pack], fingerprints: Mapping[Corpus, str], engine: AbstractEngine, store: Store
+    packs: Iterable[Pack], fingerprints: Mapping[Corpus, str], engine: AbstractEngine, store: AbstractStore
 ) -> Estimate:
     """The time that the packs take with an engine's workers.
 
@@ -112,7 +112,7 @@ def estimate(
     return Estimate(seconds=load[last] if todo else 0.0, fixed=fixed[last] if todo else 0.0, flops=total, basis=basis)
 
 
-def assumed_speed(store: Store) -> float:
+def assumed_speed(store: AbstractStore) -> float:
     """FLOP/s that a core is taken to train a small model with, where none was trained here."""
     return _EFFICIENCY * once(store, "FLOP/s of a small product", _probe)
 
@@ -121,7 +121,7 @@ def _place(engine: AbstractEngine) -> str:
     return f"the {engine.device}" if engine.mesh is None else "such a mesh"
 
 
-def _known(store: Store, engine: AbstractEngine) -> _Known:
+def _known(store: AbstractStore, engine: AbstractEngine) -> _Known:
     """What the store's telemetry says of this host, device and mesh.
 
     Speeds are the medians of what compiled no program; records of older versions do not say so of evaluations.
@@ -129,7 +129,7 @@ def _known(store: Store, engine: AbstractEngine) -> _Known:
     speeds: dict[tuple[str, str], list[float]] = {}
     compiling: dict[tuple[str, str], list[float]] = {}
     here = socket.gethostname(), engine.device, None if engine.mesh is None else list(engine.mesh)
-    for record in store.telemetry():
+    for record in store.records():
         event = str(record.get("event"))
         if (record.get("host"), record.get("device"), record.get("mesh")) != here or event not in COMPILE_SECONDS:
             continue
@@ -145,7 +145,7 @@ def _known(store: Store, engine: AbstractEngine) -> _Known:
     )
 
 
-def _last(store: Store, run: str) -> int:
+def _last(store: AbstractStore, run: str) -> int:
     """The last step at which a state of a run's branch is stored; 0 where there is none."""
     return max((step for step, _ in stored_steps(store, [run])), default=0)
 

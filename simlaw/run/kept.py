@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from simlaw.files import write_file
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 #: A number, or a list of them.
 T = TypeVar("T", float, list[float])
 
 
-def once(store: Store, what: str, measure: Callable[[], T]) -> T:
+def once(store: AbstractStore, what: str, measure: Callable[[], T]) -> T:
     """What was measured on this host under this name, by whatever process came first."""
     path, name = store.root / "machine.json", f"{socket.gethostname()} {what}"
     kept: dict[str, T] = {}

@@ -26,7 +26,7 @@ from simlaw.run.engine import AbstractEngine
 from simlaw.run.kept import once
 from simlaw.run.throughput import Dispatch, Kind, Step, bounds, dispatches, kind_of, makespan, trial, worth
 from simlaw.run.worker import mesh_of
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 from simlaw.train import Shape, shape_of
 
 #: Of the memory that there is, what workers may plan with: estimates err, and other processes live.
@@ -113,7 +113,7 @@ def lay_out(
     family: Family,
     corpora: Sequence[AbstractCorpus],
     engine: AbstractEngine,
-    store: Store,
+    store: AbstractStore,
     memory: float | None,
 ) -> Layout:
     """The layout for these cells, with at most the engine's workers.
@@ -199,7 +199,11 @@ def _enough(
 
 
 def _sizes(
-    cells: Sequence[Cell], engine: AbstractEngine, store: Store, seen: Sequence[Dispatch], room: Mapping[Shape, int]
+    cells: Sequence[Cell],
+    engine: AbstractEngine,
+    store: AbstractStore,
+    seen: Sequence[Dispatch],
+    room: Mapping[Shape, int],
 ) -> tuple[dict[Shape, int], str]:
     """Trunks in a pack of each shape, and what they rest on. Workers share the shapes: then one number is for all."""
     unit = engine.mesh[0] if engine.mesh else 1
@@ -308,7 +312,7 @@ def _largest(low: int, high: int, good: Callable[[int], bool]) -> int:
     return found
 
 
-def _device_memory(store: Store, device: str) -> float | None:
+def _device_memory(store: AbstractStore, device: str) -> float | None:
     """Bytes of one accelerator that may be used, asked once of a process of its own; None where JAX does not say.
 
     Not in this process: whoever opens an accelerator takes most of its memory from the workers to come.

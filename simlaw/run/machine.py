@@ -15,7 +15,7 @@ from simlaw.config import Dtype
 from simlaw.declared import digest
 from simlaw.run.cores import usable_cores
 from simlaw.run.kept import once
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 #: Data-sheet peaks in FLOP/s without sparsity, by JAX's name of the device and the arithmetic of the products:
 #: NVIDIA's data sheets of V100, A100, H100 and H200 (float32 outside the tensor cores, since products are not
@@ -49,7 +49,7 @@ class Machine:
         return None if peak is None or seconds <= 0 else flops / seconds / peak
 
 
-def machine(store: Store, devices: int = 1) -> Machine:
+def machine(store: AbstractStore, devices: int = 1) -> Machine:
     """The machine under this process with so many accelerators, or with the cores that the process may use.
 
     A core's peak is measured once and kept in the store; on a CPU it serves every arithmetic, which is emulated there.

@@ -52,23 +52,24 @@ class Message:
 
     def line(self) -> str:
         """The message as one line of JSON."""
-        said = {name: value for name, value in _said(self).items() if name != "task"}
+        told = {name: value for name, value in said(self).items() if name != "task"}
         if self.task is not None:
-            said["task"] = _said(self.task)
-        return json.dumps(said)
+            told["task"] = said(self.task)
+        return json.dumps(told)
 
 
 def read_message(line: str) -> Message | None:
     """What a worker said, or None for a line that is no message: libraries print too."""
     try:
-        said = json.loads(line)
-        if not isinstance(said, dict):
+        found = json.loads(line)
+        if not isinstance(found, dict):
             return None
-        task = Task(**said["task"]) if "task" in said else None
-        return Message(**{**said, "task": task, "runs": tuple(said.get("runs", ()))})
+        task = Task(**found["task"]) if "task" in found else None
+        return Message(**{**found, "task": task, "runs": tuple(found.get("runs", ()))})
     except (TypeError, ValueError):
         return None
 
 
-def _said(value: Any) -> dict[str, Any]:
+def said(value: Message | Task) -> dict[str, Any]:
+    """The fields of a message, or a task, that say something."""
     return {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default}

@@ -16,7 +16,7 @@ from simlaw.config import RunSpec
 from simlaw.declared import encode
 from simlaw.errors import SimlawError
 from simlaw.run.journal import Line, journal_path, read_journal
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 #: What is drawn over steps, by the name that it has in a mirror.
 _DRAWN = {
@@ -33,7 +33,7 @@ _DRAWN = {
 Writer = Callable[[Path, str, RunSpec, Sequence[Line]], None]
 
 
-def mirror(store: Store, runs: Sequence[tuple[str, RunSpec]], folder: Path, write: Writer) -> int:
+def mirror(store: AbstractStore, runs: Sequence[tuple[str, RunSpec]], folder: Path, write: Writer) -> int:
     """How many of the runs have a journal, and are now mirrored below the folder."""
     made = 0
     for run, spec in runs:

@@ -12,10 +12,11 @@ from simlaw.errors import SimlawError
 from simlaw.plan import Pack, Plan, expand, packs
 from simlaw.run.engine import AbstractEngine, Listener, Outcome
 from simlaw.run.layout import Layout, lay_out
+from simlaw.run.manifest import Manifest, submit
 from simlaw.run.status import Status, status_of
 from simlaw.run.stored import TOKENIZER
-from simlaw.run.worker import Manifest, fit_packs, mesh_of, submit
-from simlaw.store import Store, default_root
+from simlaw.run.worker import fit_packs, mesh_of
+from simlaw.store import AbstractStore, open_store
 from simlaw.sweep import SweepFile, load_sweep
 from simlaw.table import Table, read_table
 
@@ -27,7 +28,7 @@ class Session:
     file: SweepFile
     corpora: Mapping[Corpus, AbstractCorpus]
     plan: Plan
-    store: Store
+    store: AbstractStore
 
     @classmethod
     def open(cls, where: str) -> "Session":
@@ -40,7 +41,7 @@ class Session:
         except SimlawError as error:
             raise SimlawError(f"{file.folder / (file.variant or 'sweep')}.py: {error}") from error
         # wrong here is wrong for every run, so say it before any of them starts
-        store, context = Store(root=default_root()), file.sweep.family.context
+        store, context = open_store(), file.sweep.family.context
         for spec, corpus in corpora.items():
             runs = [cell.spec for cell in plan.cells if cell.spec.corpus == spec]
             corpus.held_out(file.sweep.eval_tokens, context)
@@ -86,10 +87,10 @@ class Session:
         self, todo: tuple[Pack, ...], engine: AbstractEngine, tell: Listener, profile: Path | None = None
     ) -> Outcome:
         """Compute some packs; `tell` gets what workers say, the folder `profile` their traces."""
-        return engine.run(self.store, str(self.submit(todo).resolve()), len(todo), tell, profile)
+        return engine.run(self.store, self.submit(todo), len(todo), tell, profile)
 
-    def submit(self, todo: tuple[Pack, ...]) -> Path:
-        """The path of a manifest of some packs, for workers; what corpora are made of goes into the store too."""
+    def submit(self, todo: tuple[Pack, ...]) -> str:
+        """The address of a manifest of some packs, for workers; what corpora are made of goes into the store too."""
         used = tuple(dict.fromkeys(pack.corpus for pack in todo))
         for spec in used:
             corpus = self.corpora[spec]

@@ -18,7 +18,7 @@ _FILE = "state.safetensors"
 
 def save_state(store: AnyStore, kind: str, key: str, tree: Any) -> None:
     """Store one member's state; every process of a team calls this."""
-    if sprawls(tree, FILE_BYTES):
+    if store.foldered and sprawls(tree, FILE_BYTES):
         draft = store.draft()
         write_folder(draft, tree, key)
         store.adopt(kind, key, draft)

@@ -8,7 +8,7 @@ from simlaw.config import NUMERICS, RunSpec, Text, run_id
 from simlaw.declared import decode
 from simlaw.errors import SimlawError
 from simlaw.run.found import stored_rows
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 from simlaw.table import Row
 
 #: The trained tokenizer among the files of a corpus in the store.
@@ -26,7 +26,7 @@ class StoredRun:
     note: str | None
 
 
-def find_run(store: Store, start: str, others: Iterable[str] = ()) -> str:
+def find_run(store: AbstractStore, start: str, others: Iterable[str] = ()) -> str:
     """The one run id in the store, or among `others`, that begins with `start`.
 
     Raises `SimlawError` where there is none, or more than one.
@@ -38,7 +38,7 @@ def find_run(store: Store, start: str, others: Iterable[str] = ()) -> str:
     return found[0]
 
 
-def trained_tokenizer(store: Store, run: str, spec: RunSpec) -> str | None:
+def trained_tokenizer(store: AbstractStore, run: str, spec: RunSpec) -> str | None:
     """The tokenizer that was trained for a run's corpus, as JSON; None where it has none, or the store lacks it."""
     if not isinstance(spec.corpus, Text) or spec.corpus.bpe is None:
         return None
@@ -49,7 +49,7 @@ def trained_tokenizer(store: Store, run: str, spec: RunSpec) -> str | None:
     return None
 
 
-def read_run(store: Store, run: str) -> StoredRun:
+def read_run(store: AbstractStore, run: str) -> StoredRun:
     """The run of an id.
 
     Raises `SimlawError` where its checkpoint is missing or damaged, or was made by another version of simlaw.

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from simlaw.declared import Json
 from simlaw.errors import SimlawError
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 T = TypeVar("T")
 
@@ -63,6 +63,20 @@ def told(value: Json) -> Json:
     return message
 
 
+def led(act: Callable[[], Any]) -> Any:
+    """What `act` returns in the leader, which alone calls it, in every process; its errors are everybody's too."""
+    outcome: dict[str, Json] = {}
+    if leads():
+        try:
+            outcome = {"value": act()}
+        except (SimlawError, OSError) as error:
+            outcome = {"error": str(error)}
+    agreed: Any = told(outcome)
+    if "error" in agreed:
+        raise SimlawError(agreed["error"])
+    return agreed["value"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TeamStore:
     """A store that the leader alone touches; every process of the team gets its answers and its errors.
@@ -70,24 +84,29 @@ class TeamStore:
     Folders of sharded states are the exception: every process writes its share, so all hosts must see the store's root.
     """
 
-    store: Store
+    store: AbstractStore
 
     @property
     def root(self) -> Path:
         """The folder that holds everything."""
         return self.store.root
 
+    @property
+    def foldered(self) -> bool:
+        """As `Store.foldered`."""
+        return self.store.foldered
+
     def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
         """As `Store.put`."""
-        self._led(lambda: self.store.put(kind, key, files))
+        led(lambda: self.store.put(kind, key, files))
 
     def draft(self) -> Path:
         """As `Store.draft`: one folder for the team."""
-        return Path(self._led(lambda: str(self.store.draft().resolve())))
+        return Path(led(lambda: str(self.store.draft().resolve())))
 
     def adopt(self, kind: str, key: str, draft: Path) -> None:
         """As `Store.adopt`."""
-        self._led(lambda: self.store.adopt(kind, key, draft))
+        led(lambda: self.store.adopt(kind, key, draft))
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """As `Store.get`."""
@@ -96,7 +115,7 @@ class TeamStore:
             files = self.store.get(kind, key)
             return files and {name: base64.b64encode(data).decode() for name, data in files.items()}
 
-        found = self._led(read)
+        found = led(read)
         return found and {name: base64.b64decode(text) for name, text in found.items()}
 
     def locate(self, kind: str, key: str) -> Path | None:
@@ -106,52 +125,28 @@ class TeamStore:
             folder = self.store.locate(kind, key)
             return None if folder is None else str(folder.resolve())
 
-        found = self._led(find)
+        found = led(find)
         return found and Path(found)
 
     def has(self, kind: str, key: str) -> bool:
         """As `Store.has`."""
-        return bool(self._led(lambda: self.store.has(kind, key)))
+        return bool(led(lambda: self.store.has(kind, key)))
 
     def keys(self, kind: str, below: str = "") -> list[str]:
         """As `Store.keys`."""
-        return list(self._led(lambda: self.store.keys(kind, below)))
+        return list(led(lambda: self.store.keys(kind, below)))
 
     def remove(self, kind: str, key: str) -> None:
         """As `Store.remove`."""
-        self._led(lambda: self.store.remove(kind, key))
+        led(lambda: self.store.remove(kind, key))
 
     def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
         """As `Store.set_aside`."""
-        self._led(lambda: self.store.set_aside(kind, key, why))
-
-    def claim(self, key: str) -> bool:
-        """As `Store.claim`: the leader holds the team's leases."""
-        return bool(self._led(lambda: self.store.claim(key)))
-
-    def renew(self, key: str) -> None:
-        """As `Store.renew`; nobody waits for it."""
-        self._alone(lambda: self.store.renew(key))
-
-    def release(self, key: str) -> None:
-        """As `Store.release`; nobody waits for it."""
-        self._alone(lambda: self.store.release(key))
+        led(lambda: self.store.set_aside(kind, key, why))
 
     def log(self, record: Mapping[str, Json]) -> None:
         """As `Store.log`; nobody waits for it."""
         self._alone(lambda: self.store.log(record))
-
-    def _led(self, act: Callable[[], Any]) -> Any:
-        outcome: dict[str, Json] = {}
-        if leads():
-            try:
-                outcome = {"value": act()}
-            except (SimlawError, OSError) as error:
-                outcome = {"error": str(error)}
-        agreed: Any = told(outcome)
-        if "error" in agreed:
-            raise SimlawError(agreed["error"])
-        return agreed["value"]
 
     def _alone(self, act: Callable[[], None]) -> None:
         if leads():
@@ -160,4 +155,4 @@ class TeamStore:
 
 
 #: What a worker stores things in.
-AnyStore = Store | TeamStore
+AnyStore = AbstractStore | TeamStore

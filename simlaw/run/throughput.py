@@ -28,7 +28,7 @@ from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import COMPILE_SECONDS, assumed_speed
 from simlaw.run.kept import once
-from simlaw.store import Store, default_root
+from simlaw.store import AbstractStore, open_store
 from simlaw.train import DISPATCH_STEPS, compile_shape, members, shape_of, start
 
 #: Seconds that a dispatch adds to each of its steps, at the least and at the most: of a CPU Python's part in it; of an
@@ -77,11 +77,11 @@ class Dispatch:
     seconds: float
 
 
-def dispatches(store: Store, device: str, mesh: tuple[int, int, int] | None = None) -> list[Dispatch]:
+def dispatches(store: AbstractStore, device: str, mesh: tuple[int, int, int] | None = None) -> list[Dispatch]:
     """The dispatches on this host, device and mesh that this store knows of, without those that compiled."""
     here = [
         record
-        for record in store.telemetry()
+        for record in store.records()
         if (record.get("host"), record.get("device")) == (socket.gethostname(), device)
         and record.get("event") in ("trained", "evaluated")
     ]
@@ -115,7 +115,7 @@ def learned(sizes: Sequence[int], seconds: Sequence[float]) -> Step | None:
     return Step(fixed=float(fixed), each=float(each), measured=True)
 
 
-def bounds(spec: RunSpec, seen: Sequence[Dispatch], store: Store, device: str) -> tuple[Step, Step]:
+def bounds(spec: RunSpec, seen: Sequence[Dispatch], store: AbstractStore, device: str) -> tuple[Step, Step]:
     """The step of a run's packs with the least fixed time and with the most; the same where it was measured."""
     mine = [one for one in seen if one.kind == kind_of(spec)]
     known = learned([one.members for one in mine], [one.seconds for one in mine])
@@ -164,7 +164,7 @@ def worth(seen: Sequence[Dispatch], wanted: int) -> int:
     return wanted
 
 
-def trial(spec: RunSpec, sizes: tuple[int, int], store: Store, engine: AbstractEngine) -> Step | None:
+def trial(spec: RunSpec, sizes: tuple[int, int], store: AbstractStore, engine: AbstractEngine) -> Step | None:
     """The step of packs of two sizes, tried once in a process of its own, as a worker; None where the process fails.
 
     Not in this process: whoever opens an accelerator takes most of its memory from the workers to come.
@@ -201,7 +201,7 @@ def answer() -> None:
     from simlaw.run.worker import prepare  # which imports much that a plan does not need
 
     asked = json.load(sys.stdin)
-    prepare(Store(root=default_root()), asked["device"])
+    prepare(open_store(), asked["device"])
     spec = decode(RunSpec, asked["spec"])
     side_by_side = asked["device"] != "cpu"
     program = compile_shape(shape_of(spec), open_corpus(spec.corpus), None, side_by_side, asked["remat"])

@@ -7,6 +7,7 @@ stored state, bit for bit as if it had not been cut off.
 import contextlib
 import functools
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,9 +44,6 @@ from simlaw.strata import Strata
 from simlaw.table import make_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, kept_shapes, members, shape_of, start
 
-#: Steps between stored states of a trunk or a branch, besides those at which a branch leaves.
-STATE_STEPS = 512
-
 
 class Stopped(Exception):
     """The work was asked to stop; everything up to the last boundary is stored."""
@@ -55,14 +53,17 @@ class Stopped(Exception):
 class Desk:
     """What a worker works with: the store, the corpus, where to tell progress and whether to stop.
 
-    Without a mesh it trains on one device. Rates are measured against the `machine`; `trace` is where JAX's own trace
-    goes.
+    `due` says whether a state is to be stored that was last stored at a moment of `time.monotonic`; `kept` hears of
+    everything stored that need not be made again. Without a mesh it trains on one device. Rates are measured against
+    the `machine`; `trace` is where JAX's own trace goes.
     """
 
     store: AnyStore
     corpus: AbstractCorpus
     tell: Callable[[Message], None]
     stop: Callable[[], bool]
+    due: Callable[[float], bool] = lambda _: False
+    kept: Callable[[], None] = lambda: None
     mesh: Mesh | None = None
     remat: bool = False
     machine: Machine = Machine()
@@ -198,6 +199,7 @@ class _Job:
                     means = tuple(average_of(a, one, spec.steps, spec.batch_tokens) for a, one in kept)
                     files["averages.safetensors"] = to_bytes(means, of=ids[i])
             self.desk.store.put("run", ids[i], files)
+            self.desk.kept()
         self._drop_partials(ids)
 
     def evaluate(self, spec: RunSpec, wanted: Sequence[EvalSpec]) -> None:
@@ -240,6 +242,7 @@ class _Job:
         own = [row["eval_id"] for row in rows]
         told = {f"{each.KIND}.csv": each.of(own).to_csv().encode() for each in details if len(each.of(own))}
         store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode(), **told})
+        self.desk.kept()
         self.desk.watch.settled(run, [*there.values(), *rows])
         if self.desk.stop():
             raise Stopped
@@ -254,7 +257,7 @@ class _Job:
         """The trunks, or, to `cool`, branches of them, at step `end`; states on the way are stored under `ids`."""
         data = members(program, rung, cool=cool)
         while trunk.step < end:
-            trunk = self._run(program, trunk, data, min(end, trunk.step + STATE_STEPS), rung, cool)
+            trunk = self._run(program, trunk, data, end, rung, cool)
             if trunk.step < end:
                 self._save("partial", trunk, ids)
                 self._drop_partials(ids, before=trunk.step)
@@ -265,8 +268,9 @@ class _Job:
     def _run(
         self, program: Program, trunk: _Trunk, data: Member, end: int, rung: Sequence[RunSpec], cool: bool
     ) -> _Trunk:
-        """Dispatch after dispatch up to step `end`; when asked to stop, as far as it came."""
+        """Dispatch after dispatch up to step `end`; where a state is due, or it is asked to stop, as far as it came."""
         state, step, seen, watch = trunk.state, trunk.step, trunk.history, self.desk.watch
+        begun = time.monotonic()
         watch.begins(rung, cool, seen, step, known=len(rung) in program.sizes)
         while step < end:
             traced = self.desk.trace if len(rung) in program.sizes else None
@@ -278,7 +282,7 @@ class _Job:
             if not np.isfinite(history.loss[:, -1]).any():  # all diverged, for good: the rest would be NaN after NaN
                 seen = join([seen, unknown(len(rung), end - step)])
                 step = end
-            if self.desk.stop():
+            if self.desk.stop() or self.desk.due(begun):
                 break
         return _Trunk(state=state, step=step, history=seen)
 
@@ -292,6 +296,7 @@ class _Job:
         for i, key in enumerate(ids):
             one = (jax.tree.map(lambda x, i=i: x[i], trunk.state), trunk.history.member(i))
             save_state(self.desk.store, kind, f"{key}/{trunk.step:08d}", one)
+        self.desk.kept()
 
     def _drop_partials(self, ids: Sequence[str], before: int | None = None) -> None:
         for one in ids:

@@ -5,15 +5,12 @@ both exit with 0 when that is done. A manifest is frozen when the work is submit
 """
 
 import gc
-import itertools
-import json
 import os
 import signal
 import sys
+import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,58 +19,34 @@ from jax.sharding import Mesh
 
 from simlaw.config import Corpus, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus, open_corpus
-from simlaw.declared import Declared, decode, digest, encode
+from simlaw.declared import Json, digest
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
-from simlaw.files import write_file
 from simlaw.plan import Pack
+from simlaw.run.attempt import Attempts, Before, settled
+from simlaw.run.found import stored_rows
+from simlaw.run.job import job, log
 from simlaw.run.machine import machine, processor
-from simlaw.run.message import Message, Task
-from simlaw.run.team import AnyStore, TeamStore, anybody, leads, together
+from simlaw.run.manifest import Manifest, read_manifest
+from simlaw.run.message import Message, Task, said
+from simlaw.run.pulse import Pulse
+from simlaw.run.rules import Rules
+from simlaw.run.team import AnyStore, TeamStore, anybody, leads, led, together
 from simlaw.run.trace import Trace
-from simlaw.run.work import Desk, Stopped, work
-from simlaw.store import Store
+from simlaw.run.work import Desk, Stopped
+from simlaw.store import AbstractStore, Leases
 from simlaw.train import Program
 
-#: Seconds between looks at packs that other workers hold.
-_PATIENCE_SECONDS = 0.5
+#: Seconds between looks at packs that other workers hold, at first and at most.
+_PAUSES = (0.5, 8.0)
+#: Signs of life in the time after which a claim is void.
+_BEATS = 10
+_RULES = Rules()
+#: What keeps lines of several threads apart.
+_SPEAKING = threading.Lock()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest(Declared):
-    """The packs of one submission, and the fingerprint of each corpus that they are on."""
-
-    corpora: tuple[Corpus, ...]
-    fingerprints: tuple[str, ...]
-    packs: tuple[Pack, ...]
-
-    @property
-    def known(self) -> dict[Corpus, str]:
-        """The fingerprint by corpus."""
-        return dict(zip(self.corpora, self.fingerprints, strict=True))
-
-
-def submit(store: Store, manifest: Manifest) -> Path:
-    """The path of the manifest in the store; failures that earlier submissions recorded for its runs are forgotten."""
-    for pack in manifest.packs:
-        for spec in (spec for member in pack.members for spec in member):
-            store.remove("failure", run_id(spec, manifest.known[spec.corpus]))
-    path = store.root / "manifests" / f"{digest(manifest)}.json"
-    write_file(path, json.dumps(encode(manifest)).encode())
-    return path
-
-
-def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file; raises `SimlawError` where it is missing or no manifest."""
-    try:
-        form = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise SimlawError(f"{path} is no manifest ({error}): submit the sweep again to write one") from error
-    manifest: Manifest = decode(Manifest, form)
-    return manifest
-
-
-def prepare(store: Store, device: str | None) -> None:
+def prepare(store: AbstractStore, device: str | None) -> None:
     """Settle how JAX runs in this process; raises `SimlawError` where it finds another device than the one wanted."""
     # what imports made stays: to look through it at every collection took a sixth of the time to the first step
     gc.freeze()
@@ -96,13 +69,14 @@ def prepare(store: Store, device: str | None) -> None:
 
 
 def run_worker(
-    own: Store,
-    path: Path,
+    own: AbstractStore,
+    where: str,
     index: int | None,
     parent: int | None,
     devices: DeviceMesh | None = None,
     remat: bool = False,
     profile: Path | None = None,
+    rules: Rules = _RULES,
 ) -> bool:
     """Work through a manifest (or its entry `index`); whether everything was done.
 
@@ -115,63 +89,114 @@ def run_worker(
     asked = _stop_signal(parent)
     team = jax.process_count() > 1
     store: AnyStore = TeamStore(store=own) if team else own
-    manifest, corpora, mesh = together(lambda: _ready(path, index, devices))
-
-    def stop() -> bool:
-        return anybody(asked())
-
-    held: list[str] = []
-
-    def tell(message: Message) -> None:
-        _say(message)
-        for lease in held:
-            store.renew(lease)
-
-    trace = None if profile is None else Trace(folder=profile)
-    against = machine(own, 1 if mesh is None else mesh.size)
-    desks = {
-        spec: Desk(
-            store=store, corpus=corpus, tell=tell, stop=stop, mesh=mesh, remat=remat, machine=against, trace=trace
-        )
-        for spec, corpus in corpora.items()
-    }
+    manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
+    leases = Leases(own, patience=rules.lease_seconds, job=job(), log=log())
     programs: dict[object, Program] = {}
-    left = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
-    good = True
-    while left and not stop():
+    doing: dict[str, Json] = {}
+
+    def beat() -> None:
+        leases.renew(doing)
+        _say(Message())
+
+    with Pulse(beat, max(0.1, rules.lease_seconds / _BEATS)) as pulse:
+
+        def tell(message: Message) -> None:
+            pulse.alive()
+            if message.task is not None:
+                doing.update(said(message.task))
+            _say(message)
+
+        trace = None if profile is None else Trace(folder=profile)
+        against = machine(own, 1 if mesh is None else mesh.size)
+        desks = {
+            spec: Desk(
+                store=store,
+                corpus=corpus,
+                tell=tell,
+                stop=lambda: anybody(asked()),
+                due=lambda since: anybody(time.monotonic() - since >= rules.save_seconds),
+                kept=lambda: leases.renew(progress=True),
+                mesh=mesh,
+                remat=remat,
+                machine=against,
+                trace=trace,
+            )
+            for spec, corpus in corpora.items()
+        }
+        attempts = Attempts(rules=rules, tell=tell, programs=programs)
+        packs = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
+        good = _work_through(packs, desks, attempts, leases, again=index is not None)
+    if trace:
+        trace.close()
+    _say(Message(ended=True))
+    return good and not anybody(asked())
+
+
+def _work_through(
+    left: list[Pack], desks: dict[Corpus, Desk], attempts: Attempts, leases: Leases, *, again: bool
+) -> bool:
+    """Whether all packs were done; ends early where the worker is to stop."""
+    good, pause = True, _PAUSES[0]
+    while left:
         # what another worker holds is looked at again: should it die, this one takes over
         busy = []
         for pack in left:
             desk = desks[pack.corpus]
-            wanted = [trunk_id(runs[0].trunk, desk.corpus.fingerprint) for runs in pack.members]
-            # up to the first that another has: two workers that hold a part of one pack each would both go without
-            held[:] = [] if stop() else itertools.takewhile(store.claim, wanted)
+            if desk.stop():
+                return False
+            if settled(pack, desk):
+                _settle(pack, desk)
+                continue
             try:
-                if held == wanted:
-                    good &= _do(pack, desk, programs, again=index is not None)
-                else:
+                before = _claim(pack, desk, leases)
+                if before is None:
                     busy.append(pack)
+                else:
+                    good = attempts.at(pack, desk, before, again=again) and good
             except Stopped:
-                break
+                return False
             finally:
-                for lease in held:
-                    store.release(lease)
-                held.clear()
+                for lease in leases.mine:
+                    leases.release(lease)
         if busy == left:
-            _say(Message(task=Task(doing="waiting")))
-            time.sleep(_PATIENCE_SECONDS)
+            attempts.tell(Message(task=Task(doing="waiting")))
+            time.sleep(pause)
+        pause = min(2 * pause, _PAUSES[1]) if busy == left else _PAUSES[0]
         left = busy
-    if trace:
-        trace.close()
-    _say(Message(ended=True))
-    return good and not stop()
+    return good
+
+
+def _claim(pack: Pack, desk: Desk, leases: Leases) -> Before | None:
+    """What was before this process held the leases on all trunks of a pack, or None where another has one."""
+    before = Before()
+    for runs in pack.members:
+        key = trunk_id(runs[0].trunk, desk.corpus.fingerprint)
+
+        def taken(key: str = key) -> Json:
+            lease = leases.claim(key)
+            return None if lease is None else [lease.deaths, lease.before]
+
+        # up to the first that another has: two workers that hold a part of one pack each would both go without
+        found = led(taken)
+        if found is None:
+            return None
+        if found[0] > before.deaths:
+            before = Before(deaths=found[0], where=found[1])
+    return before
+
+
+def _settle(pack: Pack, desk: Desk) -> None:
+    """Tell that the runs of a pack have all their rows."""
+    for spec in (spec for member in pack.members for spec in member):
+        run = run_id(spec, desk.corpus.fingerprint)
+        desk.watch.settled(run, list(stored_rows(desk.store, run).values()))
 
 
 def _ready(
-    path: Path, index: int | None, devices: DeviceMesh | None
+    where: str, store: AbstractStore, index: int | None, devices: DeviceMesh | None
 ) -> tuple[Manifest, dict[Corpus, AbstractCorpus], Mesh | None]:
     """The manifest, its corpora and the mesh; raises `SimlawError` where they are not as declared."""
-    manifest = read_manifest(path)
+    manifest = read_manifest(where, store)
     if index is not None and not 0 <= index < len(manifest.packs):
         raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
     wanted = manifest.packs if index is None else manifest.packs[index : index + 1]
@@ -186,33 +211,6 @@ def _ready(
     if devices is not None:
         fit_packs(devices, manifest.packs)
     return manifest, corpora, mesh
-
-
-def _do(pack: Pack, desk: Desk, programs: dict[object, Program], again: bool) -> bool:
-    """Whether the pack was done; one that failed before, in another worker, is tried only `again`."""
-    runs = [run_id(spec, desk.corpus.fingerprint) for member in pack.members for spec in member]
-    for run in runs:
-        if again:
-            desk.store.remove("failure", run)
-        elif failure := desk.store.get("failure", run):
-            _say(Message(failed=json.loads(failure["failure.json"])["note"], runs=tuple(runs)))
-            return False
-    try:
-        work(pack, desk, programs)
-    except Stopped:
-        raise
-    except Exception as error:  # whatever it is, it must not take the other packs with it
-        traceback.print_exc(file=sys.stderr)
-        if jax.process_count() > 1 and not isinstance(error, SimlawError):
-            # the others may be fine, and waiting for this process: without it they end too, and are started again
-            sys.stderr.flush()
-            os._exit(1)
-        note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        for run in runs:
-            desk.store.put("failure", run, {"failure.json": json.dumps({"note": note}).encode()})
-        _say(Message(failed=note, runs=tuple(runs)))
-        return False
-    return True
 
 
 def mesh_of(sizes: tuple[int, int, int] | None) -> DeviceMesh | None:
@@ -239,6 +237,7 @@ def _say(message: Message) -> None:
     if not leads():
         return
     try:
-        print(message.line(), flush=True)
+        with _SPEAKING:
+            print(message.line(), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # nobody listens any more; the store has everything

@@ -1,0 +1,66 @@
+"""A manifest: the packs of one submission, frozen when it was made; the sweep may grow meanwhile."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.config import Corpus, run_id
+from simlaw.declared import Declared, decode, digest, encode
+from simlaw.errors import SimlawError
+from simlaw.plan import Pack
+from simlaw.store import AbstractStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Declared):
+    """The packs of one submission, and the fingerprint of each corpus that they are on."""
+
+    corpora: tuple[Corpus, ...]
+    fingerprints: tuple[str, ...]
+    packs: tuple[Pack, ...]
+
+    @property
+    def known(self) -> dict[Corpus, str]:
+        """The fingerprint by corpus."""
+        return dict(zip(self.corpora, self.fingerprints, strict=True))
+
+
+def submit(store: AbstractStore, manifest: Manifest) -> str:
+    """The address of the manifest, now in the store; failures that were recorded for its runs are forgotten."""
+    for pack in manifest.packs:
+        for spec in (spec for member in pack.members for spec in member):
+            store.remove("failure", run_id(spec, manifest.known[spec.corpus]))
+    sha256 = digest(manifest)
+    name = f"manifests/{sha256}.json"
+    # over what may be there: the same name has the same content, and one that was damaged is whole again
+    store.write(name, json.dumps({"sha256": sha256, "manifest": encode(manifest)}).encode())
+    return f"{store.address}/{name}"
+
+
+def read_manifest(where: str, store: AbstractStore) -> Manifest:
+    """The manifest in a file, or at an address in the store.
+
+    Raises `SimlawError` where it is missing, no manifest, or not what it was when it was written.
+    """
+    try:
+        if "://" in where:
+            base, _, name = where.partition(f"{store.address}/")
+            data = None if base else store.read(name)
+        else:
+            data = Path(where).read_bytes()
+        if data is None:
+            raise OSError("there is no such object in the store that SIMLAW_STORE names")
+        form = json.loads(data)
+        if not isinstance(form, dict) or set(form) != {"sha256", "manifest"}:
+            raise ValueError("it lacks sha256 or manifest")
+    except (OSError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise SimlawError(f"{where} is no manifest ({why}): submit the sweep again to write one") from error
+    manifest: Manifest = decode(Manifest, form["manifest"])
+    if digest(manifest) != form["sha256"]:
+        raise SimlawError(f"{where} is not what it was when it was written: submit the sweep again to write one")
+    if len(manifest.corpora) != len(manifest.fingerprints) or not {p.corpus for p in manifest.packs} <= set(
+        manifest.corpora
+    ):
+        raise SimlawError(f"{where} has packs on a corpus without a fingerprint: submit the sweep again to write one")
+    return manifest

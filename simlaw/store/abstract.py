@@ -1,0 +1,109 @@
+"""What every store does: whole artefacts by kind and key, small files by name, and records of this machine."""
+
+import abc
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from simlaw.declared import Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractStore(abc.ABC):
+    """Artefacts addressed by kind and key; a key may hold slashes.
+
+    `root` is a folder of this machine for what is of this machine alone: logs, journals, telemetry, compiled programs.
+    """
+
+    root: Path
+    #: Whether a draft is a folder that every host sees; then each process of a team may write its share of a state.
+    foldered: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> str:
+        """What `SIMLAW_STORE` must be for a process that is to work on this store."""
+
+    @abc.abstractmethod
+    def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
+        """Write an artefact; where it is already there, nothing changes (equal keys have equal contents)."""
+
+    @abc.abstractmethod
+    def draft(self) -> Path:
+        """A new empty folder, to be filled and then adopted."""
+
+    @abc.abstractmethod
+    def adopt(self, kind: str, key: str, draft: Path) -> None:
+        """Make an artefact of everything in a folder of `draft`, as whole as one of `put`; the folder is then gone."""
+
+    @abc.abstractmethod
+    def get(self, kind: str, key: str) -> dict[str, bytes] | None:
+        """The files of an artefact, or None where it is missing or damaged; a damaged one is set aside."""
+
+    @abc.abstractmethod
+    def locate(self, kind: str, key: str) -> Path | None:
+        """A folder with an artefact's files, for whoever reads them in parts; None and set aside as with `get`."""
+
+    @abc.abstractmethod
+    def has(self, kind: str, key: str) -> bool:
+        """Whether an artefact is there; it may yet turn out damaged when read."""
+
+    @abc.abstractmethod
+    def keys(self, kind: str, below: str = "") -> list[str]:
+        """The keys of the artefacts of a kind (below a key), sorted."""
+
+    @abc.abstractmethod
+    def remove(self, kind: str, key: str) -> None:
+        """Take an artefact away; no error where there is none."""
+
+    @abc.abstractmethod
+    def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
+        """Move an artefact that cannot be used to `aside`, where a person can look at it; it now counts as missing."""
+
+    @abc.abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Whether this call made a small file of this name; False where there was one, which stays as it is."""
+
+    @abc.abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file whole, over what was there."""
+
+    @abc.abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """A small file, or None where there is none."""
+
+    @abc.abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The names of all small files below a folder, sorted."""
+
+    @abc.abstractmethod
+    def erase(self, name: str) -> None:
+        """Take a small file away; no error where there is none."""
+
+    def log(self, record: Mapping[str, Json], to: Literal["telemetry", "faults"] = "telemetry") -> None:
+        """Append a record to one of this machine's files of records, with the time and the host."""
+        line = json.dumps({"time": round(time.time(), 3), "host": socket.gethostname(), **record}) + "\n"
+        self.root.mkdir(parents=True, exist_ok=True)
+        # one write of one line in append mode: concurrent writers do not mix
+        descriptor = os.open(self.root / f"{to}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def records(self, of: Literal["telemetry", "faults"] = "telemetry") -> Iterator[dict[str, Json]]:
+        """The records of one of those files in the order written; an incomplete last line is passed over."""
+        path = self.root / f"{of}.jsonl"
+        if path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record

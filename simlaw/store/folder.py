@@ -1,0 +1,182 @@
+"""A store in a folder, on a local disk or shared by several hosts: what is whole is renamed into its place.
+
+An artefact is a folder of files that appears whole or not at all, with their checksums. A truncated or altered one is
+set aside and counts as missing, so that it is computed again.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simlaw.errors import SimlawError
+from simlaw.files import sync, write
+from simlaw.store.abstract import AbstractStore
+from simlaw.store.sums import SUMS, parsed, sum_of, sum_of_file, written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(AbstractStore):
+    """Artefacts in folders below `root`."""
+
+    @property
+    def address(self) -> str:
+        """As `AbstractStore.address`: the folder."""
+        return str(self.root.resolve())
+
+    def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
+        """As `AbstractStore.put`."""
+        with self._writing(kind, key):
+            draft = self.draft()
+            try:
+                for name, data in files.items():
+                    write(draft / name, data)
+                self._publish(kind, key, draft, {name: sum_of(data) for name, data in files.items()})
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def draft(self) -> Path:
+        """As `AbstractStore.draft`."""
+        draft = self.root / "tmp" / secrets.token_hex(8)
+        with self._writing("tmp", draft.name):
+            draft.mkdir(parents=True)
+        return draft
+
+    def adopt(self, kind: str, key: str, draft: Path) -> None:
+        """As `AbstractStore.adopt`."""
+        with self._writing(kind, key):
+            try:
+                for path in sorted(draft.rglob("*")):
+                    sync(path)
+                files = [path for path in draft.rglob("*") if path.is_file()]
+                sums = {path.relative_to(draft).as_posix(): sum_of_file(path) for path in files}
+                self._publish(kind, key, draft, sums)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def get(self, kind: str, key: str) -> dict[str, bytes] | None:
+        """As `AbstractStore.get`."""
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        try:
+            sums = parsed((path / SUMS).read_bytes())
+            files = {name: (path / name).read_bytes() for name in sums}
+            if all(sum_of(files[name]) == wanted for name, wanted in sums.items()):
+                return files
+        except (OSError, ValueError):
+            pass  # incomplete or unreadable: damaged all the same
+        self.set_aside(kind, key)
+        return None
+
+    def locate(self, kind: str, key: str) -> Path | None:
+        """As `AbstractStore.locate`."""
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        try:
+            sums = parsed((path / SUMS).read_bytes())
+            if all(sum_of_file(path / name) == wanted for name, wanted in sums.items()):
+                return path
+        except (OSError, ValueError):
+            pass  # incomplete or unreadable: damaged all the same
+        self.set_aside(kind, key)
+        return None
+
+    def has(self, kind: str, key: str) -> bool:
+        """As `AbstractStore.has`."""
+        return self._path(kind, key).is_dir()
+
+    def keys(self, kind: str, below: str = "") -> list[str]:
+        """As `AbstractStore.keys`."""
+        root = self._path(kind, below) if below else self.root / kind
+        return sorted(path.parent.relative_to(self.root / kind).as_posix() for path in root.rglob(SUMS))
+
+    def remove(self, kind: str, key: str) -> None:
+        """As `AbstractStore.remove`."""
+        shutil.rmtree(self._path(kind, key), ignore_errors=True)
+
+    def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
+        """As `AbstractStore.set_aside`."""
+        target = self.root / "aside" / f"{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path(kind, key).rename(target)
+        except FileNotFoundError:
+            return  # somebody else took it away
+        self.log({"event": "set aside", "kind": kind, "key": key, "why": why, "path": str(target)}, "faults")
+
+    def create(self, name: str, data: bytes) -> bool:
+        """As `AbstractStore.create`: a link is made whole or not at all, by one of all who try."""
+        path, draft = self.root / name, self.root / "tmp" / secrets.token_hex(8)
+        made = False
+        with self._writing("", name):
+            for folder in (path.parent, draft.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                draft.write_bytes(data)
+                try:
+                    os.link(draft, path)
+                except PermissionError:  # a file system without links: then a reader may see it half written
+                    with path.open("xb") as file:
+                        file.write(data)
+                made = True
+            finally:
+                draft.unlink(missing_ok=True)
+        return made
+
+    def write(self, name: str, data: bytes) -> None:
+        """As `AbstractStore.write`."""
+        path, draft = self.root / name, self.root / "tmp" / secrets.token_hex(8)
+        with self._writing("", name):
+            for folder in (path.parent, draft.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                write(draft, data)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def read(self, name: str) -> bytes | None:
+        """As `AbstractStore.read`."""
+        try:
+            return (self.root / name).read_bytes()
+        except OSError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """As `AbstractStore.names`."""
+        found = (path for path in (self.root / folder).rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def erase(self, name: str) -> None:
+        """As `AbstractStore.erase`."""
+        (self.root / name).unlink(missing_ok=True)
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+    def _publish(self, kind: str, key: str, draft: Path, sums: Mapping[str, str]) -> None:
+        final = self._path(kind, key)
+        write(draft / SUMS, written(sums))
+        sync(draft)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and not (final / SUMS).is_file():
+            self.set_aside(kind, key)  # what was left of it counted as missing, and must not stand in the way
+        if not final.exists():
+            draft.rename(final)
+            sync(final.parent)
+
+    @contextlib.contextmanager
+    def _writing(self, kind: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return  # another worker was first, with the same content
+            final = self._path(kind, key)
+            raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error

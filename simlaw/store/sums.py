@@ -1,0 +1,45 @@
+"""The checksums of an artefact's files, in the form that `sha256sum --check SHA256SUMS` reads."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+SUMS = "SHA256SUMS"
+
+
+def sum_of(data: bytes) -> str:
+    """The checksum of a file's content."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sum_of_file(path: Path) -> str:
+    """The checksum of a file, read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def written(sums: Mapping[str, str]) -> bytes:
+    """The checksums by name as the content of `SHA256SUMS`."""
+    return "".join(f"{total}  {name}\n" for name, total in sorted(sums.items())).encode()
+
+
+def parsed(data: bytes) -> dict[str, str]:
+    """The checksums by name; raises `ValueError` where there is none, or a name leads out of the artefact."""
+    sums: dict[str, str] = {}
+    for line in data.decode().splitlines():
+        total, _, name = line.partition("  ")
+        # what a file says is a path is not trusted to be one of this artefact
+        path = PurePosixPath(name)
+        if (
+            not name
+            or "\0" in name
+            or "\\" in name
+            or path.is_absolute()
+            or ".." in path.parts
+            or path.as_posix() != name
+        ):
+            raise ValueError(f"{name!r} is no file of the artefact")
+        sums[name] = total
+    if not sums:
+        raise ValueError("the artefact names no file")
+    return sums
