@@ -11,14 +11,18 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal, Union
 
 from simlaw.errors import SimlawError
 
 #: What JSON can hold; the insides of lists and objects are not spelled out.
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+#: Says what a value must be, or None where it is that.
+_Judge = Callable[[Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,41 @@ class Declared:
         if positional:
             raise SimlawError(f"{cls.__name__}({_short(positional[0])}) needs field names: {cls.__name__}(name=…)")
         # Before `__init__`, so that the reader sees one sentence about the declaration and no Python signature.
-        hints = _hints(cls)  # type: ignore[arg-type]  # mypy holds no dataclass type to be hashable
+        judges, needed = _judges(cls)  # type: ignore[arg-type]  # mypy holds no dataclass type to be hashable
         for name, value in given.items():
-            if name not in hints:
-                near = difflib.get_close_matches(name, hints, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(hints)}"
+            if name not in judges:
+                near = difflib.get_close_matches(name, judges, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(judges)}"
                 raise SimlawError(f"{cls.__name__} has no field {name!r}: {hint}")
-            if wrong := mismatch(value, hints[name]):
+            if wrong := judges[name](value):
                 raise SimlawError(f"{cls.__name__}.{name} is {_short(value)}: {wrong}")
-        for each in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
-            if each.name not in given and each.default is each.default_factory:
-                raise SimlawError(f"{cls.__name__} needs the field {each.name!r}: add {each.name}=…")
+        for name in needed:
+            if name not in given:
+                raise SimlawError(f"{cls.__name__} needs the field {name!r}: add {name}=…")
         return super().__new__(cls)
+
+    def __init_subclass__(cls) -> None:
+        # in the class itself, where `dataclass` leaves it: plans look the same nested values up again and again
+        cls.__hash__ = Declared.__hash__  # type: ignore[method-assign]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((type(self), *(getattr(self, each.name) for each in fields(self))))  # type: ignore[arg-type]
+
+    def _identifying(self) -> list[str]:
+        """The fields that are part of the identity."""
+        each = _identities(type(self))  # type: ignore[arg-type]
+        return [name for name, always, default in each if always or getattr(self, name) != default]
+
+    @functools.cached_property
+    def _identity(self) -> str:
+        """The canonical text, kept with the value: the same models and optimizers are part of thousands of runs."""
+        parts = [f'"{name}":{canonical(getattr(self, name))}' for name in self._identifying()]
+        parts.append(f'"type":{canonical(type(self).__name__)}')
+        return f"{{{','.join(sorted(parts))}}}"
 
     def __post_init__(self) -> None:
         self.check()
@@ -88,40 +115,7 @@ class Declared:
 
 def mismatch(value: object, hint: Any) -> str | None:
     """What `value` must be, as half a sentence, or None where it satisfies the type `hint`."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        if wrong := mismatch(value, args[0]):
-            return wrong
-        for bound in args[1:]:
-            assert isinstance(value, int | float)
-            inside = value > bound.low if isinstance(bound, Above) else bound.low <= value <= bound.high
-            if not inside:
-                return f"it must be {bound}"
-        return None
-    if origin is Literal:
-        return None if value in args else f"it must be one of {', '.join(map(repr, args))}"
-    if origin in (Union, types.UnionType):
-        wrongs = [mismatch(value, arg) for arg in args]
-        if None in wrongs:
-            return None
-        kin = [w for w, arg in zip(wrongs, args, strict=True) if _same_kind(value, arg)]
-        return kin[0] if kin else f"it must be {' or '.join(_name(arg) for arg in args)}"
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            example = _short(tuple(value)) if isinstance(value, list | set | range) else f"({_short(value)},)"
-            return f"it must be a tuple, for example {example}"
-        for i, item in enumerate(value):
-            if wrong := mismatch(item, args[0]):
-                return f"item {i} is {_short(item)}, {wrong}"
-        return None
-    if hint is float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return None if good else "it must be a finite number"
-    if hint is int:
-        return None if isinstance(value, int) and not isinstance(value, bool) else "it must be a whole number"
-    if hint is None or hint is types.NoneType:
-        return None if value is None else "it must be None"
-    return None if isinstance(value, hint) else f"it must be {_name(hint)}"
+    return _judge(hint)(value)
 
 
 def encode(value: object, *, identity: bool = False) -> Json:
@@ -132,9 +126,9 @@ def encode(value: object, *, identity: bool = False) -> Json:
     """
     if isinstance(value, Declared):
         form: dict[str, Json] = {"type": type(value).__name__}
-        for each in fields(value):  # type: ignore[arg-type]
-            if not identity or _identifies(each, value):
-                form[each.name] = encode(getattr(value, each.name), identity=identity)
+        names = value._identifying() if identity else [each.name for each in fields(value)]  # type: ignore[arg-type]
+        for name in names:
+            form[name] = encode(getattr(value, name), identity=identity)
         return form
     if isinstance(value, tuple | list):
         return [encode(item, identity=identity) for item in value]
@@ -170,20 +164,104 @@ def decode(hint: Any, form: Any) -> Any:
 
 
 def canonical(value: object) -> str:
-    """The canonical text of a value's identity: one line of JSON with sorted keys."""
-    return json.dumps(encode(value, identity=True), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """The canonical text of a value's identity, `encode(value, identity=True)`: one line of JSON with sorted keys."""
+    if isinstance(value, Declared):
+        return value._identity
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(canonical, value))}]"
+    return json.dumps(encode(value))
 
 
 def digest(*parts: object) -> str:
     """The identity of declared values together: 16 hexadecimal digits of the SHA-256 of their canonical texts."""
-    text = "\n".join(_remembered(part) if isinstance(part, Declared) else canonical(part) for part in parts)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(map(canonical, parts)).encode()).hexdigest()[:16]
 
 
-@functools.lru_cache(maxsize=65_536)
-def _remembered(value: "Declared") -> str:
-    """The canonical text of a declaration; a plan asks for those of the same few thousand again and again."""
-    return canonical(value)
+def digests(first: object, each: Iterable[object]) -> tuple[str, ...]:
+    """The `digest` of a value with each of some others in turn."""
+    head = f"{canonical(first)}\n"
+    return tuple(hashlib.sha256(f"{head}{canonical(one)}".encode()).hexdigest()[:16] for one in each)
+
+
+@functools.cache
+def _judges(cls: Any) -> tuple[Mapping[str, _Judge], tuple[str, ...]]:
+    """What judges each field of a declaration, and the fields that it needs."""
+    needed = tuple(each.name for each in fields(cls) if each.default is each.default_factory)
+    return {name: _judge(hint) for name, hint in _hints(cls).items()}, needed
+
+
+@functools.cache
+def _judge(hint: Any) -> _Judge:
+    """`mismatch` of one type, with its parts taken apart once: plans make the same declarations by the thousand."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _judge_of_bounds(_judge(args[0]), args[1:])
+    if origin is Literal:
+        return _unless(lambda value: value in args, f"it must be one of {', '.join(map(repr, args))}")
+    if origin in (Union, types.UnionType):
+        return _judge_of_any(args)
+    if origin is tuple:
+        return _judge_of_items(_judge(args[0]))
+    if hint is float:
+        return _unless(
+            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+            "it must be a finite number",
+        )
+    if hint is int:
+        return _unless(
+            lambda value: isinstance(value, int) and not isinstance(value, bool), "it must be a whole number"
+        )
+    if hint is None or hint is types.NoneType:
+        return _unless(lambda value: value is None, "it must be None")
+    return _unless(lambda value: isinstance(value, hint), f"it must be {_name(hint)}")
+
+
+def _unless(good: Callable[[Any], bool], wrong: str) -> _Judge:
+    return lambda value: None if good(value) else wrong
+
+
+def _judge_of_bounds(base: _Judge, bounds: Sequence[Any]) -> _Judge:
+    def judge(value: Any) -> str | None:
+        if wrong := base(value):
+            return wrong
+        for bound in bounds:
+            inside = value > bound.low if isinstance(bound, Above) else bound.low <= value <= bound.high
+            if not inside:
+                return f"it must be {bound}"
+        return None
+
+    return judge
+
+
+def _judge_of_any(args: Sequence[Any]) -> _Judge:
+    judges = tuple(map(_judge, args))
+
+    def judge(value: object) -> str | None:
+        wrongs = []
+        for one in judges:
+            wrong = one(value)
+            if wrong is None:
+                return None
+            wrongs.append(wrong)
+        kin = [w for w, arg in zip(wrongs, args, strict=True) if _same_kind(value, arg)]
+        return kin[0] if kin else f"it must be {' or '.join(_name(arg) for arg in args)}"
+
+    return judge
+
+
+def _judge_of_items(each: _Judge) -> _Judge:
+    def judge(value: object) -> str | None:
+        if not isinstance(value, tuple):
+            example = _short(tuple(value)) if isinstance(value, list | set | range) else f"({_short(value)},)"
+            return f"it must be a tuple, for example {example}"
+        for i, item in enumerate(value):
+            if wrong := each(item):
+                return f"item {i} is {_short(item)}, {wrong}"
+        return None
+
+    return judge
 
 
 @functools.cache
@@ -191,10 +269,11 @@ def _hints(cls: Any) -> Mapping[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def _identifies(each: "Field[Any]", value: object) -> bool:
-    """Whether a field is part of the identity of `value`."""
-    kind = each.metadata.get("identity", True)
-    return bool(kind) if kind != "unless default" else getattr(value, each.name) != each.default
+@functools.cache
+def _identities(cls: Any) -> tuple[tuple[str, bool, Any], ...]:
+    """The fields that are part of an identity: whether each always is, or else its default."""
+    kinds = [(each, each.metadata.get("identity", True)) for each in fields(cls)]
+    return tuple((each.name, kind != "unless default", each.default) for each, kind in kinds if kind)
 
 
 def _accepts(hint: Any, form: Any) -> bool:

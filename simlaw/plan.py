@@ -3,12 +3,12 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from simlaw.accounting import Parameters, bytes_total, flops_6nd, flops_forward_per_token, parameters
-from simlaw.config import PTQ, Corpus, EvalSpec, Mix, ModelSpec, Precision, RunSpec, eval_id, run_id
+from simlaw.config import PTQ, Corpus, EvalSpec, Mix, ModelSpec, Precision, RunSpec, eval_ids, run_id
 from simlaw.declared import Declared, option
 from simlaw.errors import SimlawError
 from simlaw.model import Params, shapes
@@ -78,21 +78,29 @@ def expand(sweep: Sweep, fingerprint: str, others: Mapping[Corpus, str] = Mappin
     Raises `SimlawError` where a size, token count or group does not fit.
     """
     fingerprints = {**others, sweep.corpus: fingerprint}
-    wanted: dict[RunSpec, dict[PTQ | None, None]] = {}
+    wanted: dict[RunSpec, tuple[PTQ | None, ...]] = {}
     for grid in sweep.grids:
-        each = dict.fromkeys((None, *(ptq for quantized in (*sweep.ptq, *grid.ptq) for ptq in quantized.each)))
+        each = tuple(dict.fromkeys((None, *(ptq for quantized in (*sweep.ptq, *grid.ptq) for ptq in quantized.each))))
         for spec in _runs(sweep, grid):
-            wanted[spec] = wanted.get(spec, {}) | each
-    cells = []
-    for spec, quantizations in wanted.items():
-        if any(ptq is not None and ptq.outliers is not None for ptq in quantizations):
-            check_plantable(spec.model)
-        evals = tuple(
+            wanted[spec] = tuple(dict.fromkeys((*wanted[spec], *each))) if spec in wanted else each
+
+    @functools.cache
+    def evals(quantizations: tuple[PTQ | None, ...]) -> tuple[EvalSpec, ...]:
+        return tuple(
             EvalSpec(tokens=sweep.eval_tokens, ptq=ptq, average=average, curvature=sweep.curvature)
             for average in (None, *sweep.averages)
             for ptq in quantizations
         )
-        cells.append(_cell(spec, evals, fingerprints[spec.corpus]))
+
+    @functools.cache
+    def check(model: ModelSpec, quantizations: tuple[PTQ | None, ...]) -> None:
+        if any(ptq is not None and ptq.outliers is not None for ptq in quantizations):
+            check_plantable(model)
+
+    cells = []
+    for spec, quantizations in wanted.items():
+        check(spec.model, quantizations)
+        cells.append(_cell(spec, evals(quantizations), fingerprints[spec.corpus]))
     return Plan(cells=tuple(cells))
 
 
@@ -102,15 +110,12 @@ def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack,
     A pack's trunks have one shape, and branches and ends at the same steps; seeds, rates, warm-ups and bits may differ.
     Packs of one kind are as equal as can be: a program is compiled for every number of members.
     """
-    trunks: dict[object, list[Cell]] = {}
-    for cell in cells:
-        trunks.setdefault(cell.spec.trunk, []).append(cell)
     alike: dict[tuple[Shape, object], list[list[Cell]]] = {}
-    for trunk in trunks.values():
-        trunk.sort(key=lambda cell: (cell.spec.branch_step, cell.spec.steps))
+    number = _numbered()
+    for trunk in _trunks(cells):
         # runs that change their precision on the way have a trunk of another shape
         ladder = tuple(
-            (cell.spec.branch_step, cell.spec.begin_step, cell.spec.steps, shape_of(cell.spec), cell.evals)
+            (cell.spec.branch_step, cell.spec.begin_step, cell.spec.steps, shape_of(cell.spec), number(cell.evals))
             for cell in trunk
         )
         alike.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
@@ -118,12 +123,10 @@ def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack,
     for (shape, _), same in alike.items():
         most = size if isinstance(size, int) else size[shape]
         each = math.ceil(len(same) / math.ceil(len(same) / most))
+        shared, also = _measured(same[0])
         for group in (same[at : at + each] for at in range(0, len(same), each)):
             members = tuple(tuple(cell.spec for cell in trunk) for trunk in group)
-            shared = tuple(e for e in group[0][0].evals if all(e in cell.evals for cell in group[0]))
-            also = tuple(tuple(e for e in cell.evals if e not in shared) for cell in group[0])
-            pack = Pack(members=members, evals=shared, also=also if any(also) else ())
-            made.append((_cost(group), pack))
+            made.append((_cost(group), Pack(members=members, evals=shared, also=also)))
     return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
 
 
@@ -144,12 +147,8 @@ def steps_left(
 
 def shared_work(cells: Iterable[Cell]) -> float:
     """Training FLOPs with shared trunks, as a share of those of independent runs: optimizer steps, weighed by size."""
-    trunks: dict[object, list[Cell]] = {}
-    for cell in cells:
-        trunks.setdefault(cell.spec.trunk, []).append(cell)
     shared = alone = 0.0
-    for trunk in trunks.values():
-        trunk.sort(key=lambda cell: cell.spec.branch_step)
+    for trunk in _trunks(cells):
         each = _step_flops(trunk[0])
         shared += each * steps_left([cell.spec for cell in trunk], ())
         alone += each * sum(cell.spec.steps for cell in trunk)
@@ -160,6 +159,13 @@ def shared_work(cells: Iterable[Cell]) -> float:
 def shapes_of(model: ModelSpec) -> Params:
     """The shapes of a model's parameters, by group."""
     return shapes(model)
+
+
+@functools.cache
+def _stored(model: ModelSpec) -> tuple[Parameters, float]:
+    """The parameters of a model, and its bytes at 16 bits."""
+    tree = shapes_of(model)
+    return parameters(tree), bytes_total(tree, None)
 
 
 def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
@@ -178,12 +184,13 @@ def _runs(sweep: Sweep, grid: Grid) -> Iterable[RunSpec]:
             )
         model = sweep.family.model(width, corpus.vocab, recipe.architecture, recipe.mup)
         precision = recipe.precision if declared == Precision() else declared
+        optimizer = sweep.optimizer(recipe, width, precision, multiple)
         for tokens in _tokens(grid, model, sweep.batch * model.context):
             yield RunSpec(
                 corpus=corpus,
                 model=model,
                 precision=precision,
-                optimizer=sweep.optimizer(recipe, width, precision, multiple),
+                optimizer=optimizer,
                 schedule=schedule or recipe.scheduled(sweep.schedule),
                 batch=sweep.batch,
                 tokens=tokens,
@@ -202,20 +209,49 @@ def _tokens(grid: Grid, model: ModelSpec, batch_tokens: int) -> Sequence[int]:
 
 
 def _cell(spec: RunSpec, evals: tuple[EvalSpec, ...], fingerprint: str) -> Cell:
-    tree = shapes_of(spec.model)
-    counts = parameters(tree)
+    counts, bytes_ = _stored(spec.model)
     run = run_id(spec, fingerprint)
     return Cell(
         run_id=run,
         fingerprint=fingerprint,
         spec=spec,
         evals=evals,
-        eval_ids=tuple(eval_id(run, e) for e in evals),
+        eval_ids=eval_ids(run, evals),
         counts=counts,
         flops_train=flops_6nd(counts.blocks, spec.tokens),
         flops_eval=sum(e.tokens for e in evals) * flops_forward_per_token(spec.model, counts),
-        bytes=bytes_total(tree, None),
+        bytes=bytes_,
     )
+
+
+def _trunks(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells of each trunk, by the steps at which they leave it and end."""
+    trunks: dict[object, list[Cell]] = {}
+    for cell in cells:
+        trunks.setdefault(cell.spec.trunk, []).append(cell)
+    return [sorted(trunk, key=lambda cell: (cell.spec.branch_step, cell.spec.steps)) for trunk in trunks.values()]
+
+
+def _numbered() -> Callable[[tuple[EvalSpec, ...]], int]:
+    """What gives equal evaluations equal numbers; most cells of a plan have the very same ones."""
+    by_id: dict[int, int] = {}
+    by_value: dict[tuple[EvalSpec, ...], int] = {}
+
+    def number(evals: tuple[EvalSpec, ...]) -> int:
+        if id(evals) not in by_id:
+            by_id[id(evals)] = by_value.setdefault(evals, len(by_value))
+        return by_id[id(evals)]
+
+    return number
+
+
+def _measured(trunk: Sequence[Cell]) -> tuple[tuple[EvalSpec, ...], tuple[tuple[EvalSpec, ...], ...]]:
+    """What to measure of all runs of a trunk, and besides of each; the latter empty where there is nothing else."""
+    each = {id(cell.evals): frozenset(cell.evals) for cell in trunk}
+    shared = tuple(e for e in trunk[0].evals if all(e in evals for evals in each.values()))
+    among = frozenset(shared)
+    also = tuple(tuple(e for e in cell.evals if e not in among) for cell in trunk)
+    return shared, also if any(also) else ()
 
 
 def _cost(trunks: Sequence[Sequence[Cell]]) -> float:

@@ -22,6 +22,7 @@ from simlaw.averages import averaged, no_average
 from simlaw.config import Average, Corpus, Dtype, ModelSpec, Optimizer, Precision, RunSpec, TrunkSpec
 from simlaw.corpora import AbstractCorpus, Stream
 from simlaw.counted import window_means
+from simlaw.declared import Declared
 from simlaw.devices import along_pack, everywhere, filled, over_data, place, shardings
 from simlaw.history import History
 from simlaw.lowprecision import (
@@ -63,7 +64,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class Shape(Declared):
     """What one compiled program is for; runs of equal shape may share a pack."""
 
     corpus: Corpus
@@ -113,18 +114,24 @@ class Program:
         return state, History(*np.moveaxis(np.asarray(history)[:count, :, :steps], 1, 0))
 
 
+@functools.lru_cache(maxsize=65_536)  # of a plan's runs, time and again
 def shape_of(spec: RunSpec | TrunkSpec) -> Shape:
     """The shape of a run or a trunk: its spec without everything that is data."""
     return Shape(
         corpus=spec.corpus,
         model=spec.model,
         batch=spec.batch,
-        optimizer=replace(spec.optimizer, rate=1.0, rate_multiple=1.0),
+        optimizer=_at_any_rate(spec.optimizer),
         precision=spec.precision.kind,
         averages=spec.averages,
         dtype=spec.dtype,
         z_loss=spec.z_loss,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _at_any_rate(optimizer: Optimizer) -> Optimizer:
+    return replace(optimizer, rate=1.0, rate_multiple=1.0)
 
 
 def compile_shape(

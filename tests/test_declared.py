@@ -6,12 +6,14 @@ import json
 import pytest
 
 from simlaw.config import AdamW, Graph, Text
-from simlaw.declared import canonical, decode, digest, encode
+from simlaw.declared import canonical, decode, digest, digests, encode
 from simlaw.errors import SimlawError
 from simlaw.formats import Int, PerChannel, PerGroup, Quantizer
 from simlaw.recipe import RateRule
-from simlaw.sweep import Grid, TokensPerParameter
-from tests.conftest import tiny_run
+from simlaw.sweep import Grid, TokensPerParameter, load_sweep
+from tests.conftest import ROOT, tiny_run
+
+SMOKE = load_sweep(str(ROOT / "sweeps" / "smoke")).sweep
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,34 @@ def test_decode_refuses_another_type():
         decode(Graph, encode(Int(bits=4)))
     with pytest.raises(SimlawError, match="Graph has no field 'edges'"):
         decode(Graph, {"type": "Graph", "nodes": 4, "out": 2, "edges": 3})
+
+
+def test_the_canonical_text_is_the_canonical_form():
+    values = (
+        tiny_run(),
+        tiny_run().trunk,
+        SMOKE,
+        Text(folder="here", suffixes=('ü"', "\n")),
+        AdamW(rate=0.1),
+        "é",
+        3,
+        None,
+    )
+    for value in (*values, True, 0.5, (1.0, "a", AdamW(rate=1e-9))):
+        form = encode(value, identity=True)
+        assert canonical(value) == json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def test_one_with_each_has_the_identities_of_pairs():
+    each = (AdamW(rate=0.1), AdamW(rate=0.2), None)
+    assert digests("run", each) == tuple(digest("run", one) for one in each)
+
+
+def test_equal_values_are_one_key():
+    made = [dataclasses.replace(tiny_run(), seed=seed) for seed in (0, 1, 0)]
+    assert len(set(made)) == 2
+    assert made[0] is not made[2]
+    assert hash(made[0]) == hash(made[2])
+    assert len({Int(bits=4): 1, PerGroup(size=4): 2}) == 2
+    # what is remembered of a value is not handed on to those made from it
+    assert canonical(dataclasses.replace(made[0], seed=1)) == canonical(made[1]) != canonical(made[0])

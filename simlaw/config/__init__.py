@@ -10,6 +10,7 @@ from simlaw.config.corpus import ZFact as ZFact
 from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec
 from simlaw.config.evaluation import eval_id as eval_id
+from simlaw.config.evaluation import eval_ids as eval_ids
 from simlaw.config.mixture import Corpus as Corpus
 from simlaw.config.mixture import Mix as Mix
 from simlaw.config.mixture import Part as Part

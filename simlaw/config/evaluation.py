@@ -1,11 +1,12 @@
 """What is measured of a checkpoint, as declared."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
 from simlaw.config.ptq import PTQ
 from simlaw.config.schedule import Average
-from simlaw.declared import Between, Count, Declared, Natural, digest, option
+from simlaw.declared import Between, Count, Declared, Natural, digest, digests, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +38,8 @@ class EvalSpec(Declared):
 def eval_id(run: str, spec: EvalSpec) -> str:
     """The identity of an evaluation, and of its row."""
     return digest(run, spec)
+
+
+def eval_ids(run: str, specs: Iterable[EvalSpec]) -> tuple[str, ...]:
+    """The identities of several evaluations of a run."""
+    return digests(run, specs)

@@ -4,6 +4,7 @@ Quantization is simulated: values are put on a format's levels and multiplied in
 never saves any. Master weights, queries, softmax weights, norms, embedding and head stay as they are.
 """
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -111,7 +112,7 @@ class Precision(Declared):
             found.append(f"from {self.begins:g}" if self.begins != "cooldown" else "in the cool-down")
         return " ".join(found) or None
 
-    @property
+    @functools.cached_property
     def kind(self) -> "Precision":
         """The declaration with one format in place of each kind: what of it is static in compiled code."""
         roles = {role: getattr(self, role) for role in ROLES}

@@ -1,5 +1,6 @@
 """One training, as declared: a corpus, a model, a precision, an optimizer, a schedule, a seed; and its identity."""
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -114,17 +115,17 @@ class RunSpec(Declared):
         """Tokens in one step."""
         return self.batch * self.model.context
 
-    @property
+    @functools.cached_property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.tokens // self.batch_tokens
 
-    @property
+    @functools.cached_property
     def cooldown_step(self) -> int:
         """The step at which the cool-down begins; 0 for a schedule that falls from the start."""
         return 0 if isinstance(self.schedule, Cosine) else self.steps - round(self.schedule.cooldown * self.steps)
 
-    @property
+    @functools.cached_property
     def begin_step(self) -> int:
         """The first step of the run's precision; those before it are at full precision."""
         begins = self.precision.begins
@@ -132,12 +133,12 @@ class RunSpec(Declared):
             return 0
         return self.cooldown_step if begins == "cooldown" else round(begins * self.steps)
 
-    @property
+    @functools.cached_property
     def branch_step(self) -> int:
         """The step at which the run leaves its trunk: where it cools down, or changes its precision before."""
         return self.cooldown_step if self.precision.begins is None else min(self.cooldown_step, self.begin_step)
 
-    @property
+    @functools.cached_property
     def trunk(self) -> TrunkSpec:
         """The trunk that this run shares with the runs of other D."""
         return TrunkSpec(
