@@ -9,7 +9,7 @@ import pytest
 import simlaw as sl
 from simlaw.designs import design
 from simlaw.designs.candidates import candidates
-from simlaw.designs.information import errors, information, rank
+from simlaw.designs.information import errors, information, kinds_of, rank
 from simlaw.designs.plausible import plausible
 from simlaw.designs.prospect import needed
 from simlaw.designs.rows import Rows, planned
@@ -383,3 +383,17 @@ def test_the_file_of_a_sweep_is_a_law_to_judge_by():
     found = design((Chinchilla, StepPenalty), x, trunk, law=law, extra=0)
     apart = design((Chinchilla, StepPenalty), x, trunk, law=[law.base, law.penalty], extra=0)
     assert [one.error for one in found.prospects] == [one.error for one in apart.prospects]
+
+
+def test_kinds_of_rows_are_those_that_differ():
+    x = {
+        "N": np.array([2.0, 1.0, 2.0, 1.0]),
+        "D": np.array([3.0, 3.0, 3.0, 4.0]),
+        "P_post": np.array([np.inf, 4, np.inf, 4]),
+    }
+    once, kind = kinds_of(x)
+    assert len(once["N"]) == 3
+    for name, values in x.items():
+        assert (once[name][kind] == values).all()
+    pairs = list(zip(*once.values(), strict=True))
+    assert pairs == sorted(pairs)

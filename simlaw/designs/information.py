@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from simlaw.designs.rows import Rows
 from simlaw.errors import SimlawError
@@ -59,7 +59,8 @@ def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
 
     Raises `SimlawError` where a row has no noise of its own, and so would know its trunk exactly.
     """
-    log, slopes = laws.log_slopes(rows.x)
+    at, kind = kinds_of(rows.x)
+    log, slopes = (np.take(each, kind, axis=1) for each in laws.log_slopes(at))
     if isinstance(laws, AbstractPenalty):
         value = np.exp(log)
         alone = noise.alone(rows.x["P_post"]) if "P_post" in rows.x else np.full(log.shape[1], noise.floor)
@@ -71,16 +72,29 @@ def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
         what = "floor=…" + " or per_step=…" * ("P_post" in rows.x) if isinstance(laws, AbstractPenalty) else "row=…"
         raise SimlawError(f"the noise gives rows no part of their own, so two of a trunk would be exact: give {what}")
     slopes, common = slopes / own, common / own[:, 0]
-    names, place = np.unique(np.asarray(rows.trunk, np.str_), return_inverse=True)
+    number = {name: i for i, name in enumerate(sorted(set(rows.trunk)))}
+    names, place = list(number), np.array([number[name] for name in rows.trunk])
     order = np.argsort(place, kind="stable")
     first = np.searchsorted(place[order], np.arange(len(names)))
     slopes, common = slopes[:, order], common[:, order]
     return Information(
-        trunks={str(name): i for i, name in enumerate(names)},
+        trunks=number,
         alone=np.stack([np.swapaxes(s, 1, 2) @ s for s in np.split(slopes, first[1:], axis=1)], axis=1),
         shared=np.add.reduceat(common[:, :, None] * slopes, first, axis=1),
         weight=np.add.reduceat(common**2, first, axis=1),
     )
+
+
+def kinds_of(
+    x: Mapping[str, Float[np.ndarray, " n"]],
+) -> tuple[dict[str, Float[np.ndarray, " u"]], Int[np.ndarray, " n"]]:
+    """The variables of each kind of row once, and the kind of every row: seeds repeat a cell many times."""
+    code = np.zeros(len(next(iter(x.values()))), np.int64)
+    for values in x.values():
+        levels, level = np.unique(values, return_inverse=True)
+        code = np.unique(code * len(levels) + level, return_inverse=True)[1]
+    first = np.unique(code, return_index=True)[1]
+    return {name: values[first] for name, values in x.items()}, code
 
 
 def errors(matrix: Float[np.ndarray, "k p p"]) -> Float[np.ndarray, "k p"]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from simlaw.designs.information import kinds_of
 from simlaw.errors import SimlawError
 from simlaw.fitting.problem import draw_starts
 from simlaw.law import AbstractLaw, AbstractPenalty
@@ -35,9 +36,9 @@ def plausible(
         count = max(len(value) for value in values.values())
         pick = np.unique(np.linspace(0, count - 1, min(count, LAWS)).astype(int))
         return form(**{name: np.broadcast_to(value, count)[pick] for name, value in values.items()})
-    kinds = np.unique(np.stack(list(x.values())), axis=1)
-    some = kinds[:, np.unique(np.linspace(0, kinds.shape[1] - 1, _CELLS).astype(int))]
-    cells = dict(zip(x, some, strict=True))
+    kinds, kind = kinds_of(x)
+    picked = np.unique(np.linspace(0, kind.max(), _CELLS).astype(int))
+    cells = {name: values[picked] for name, values in kinds.items()}
     parameters = form.parameters()
     starts = draw_starts(form, {name: one.bounds for name, one in parameters.items()}, _DRAWS, seed=0)
     drawn = form(**{name: np.exp(at) if parameters[name].scale == "log" else at for name, at in starts.items()})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simlaw.designs.information import TENFOLD, errors, information, rank
+from simlaw.designs.information import TENFOLD, errors, information, kinds_of, rank
 from simlaw.designs.plausible import some
 from simlaw.designs.rows import Rows
 from simlaw.law import AbstractLaw, AbstractPenalty
@@ -68,13 +68,12 @@ def exponents(form: type[AbstractLaw]) -> tuple[str, ...]:
 def prospect(laws: AbstractLaw, rows: Rows, noise: Noise) -> Prospect:
     """What the form of the plausible `laws` (draws on a leading axis) can expect of the rows that it sees."""
     form, x, trunk = type(laws), rows.x, rows.trunk
-    _, slopes = laws.log_slopes(x)
+    at_kinds, _ = kinds_of(x)
+    _, slopes = laws.log_slopes(at_kinds)
     free = [i for i in range(slopes.shape[2]) if (slopes[:, :, i] != 0).any()]
     names = [name for i, name in enumerate(form.parameters()) if i in free]
     unknown = tuple(name for i, name in enumerate(form.parameters()) if i not in free)
-    kinds = np.unique(np.stack(list(x.values())), axis=1, return_inverse=True)
-    first = np.unique(kinds[1].ravel(), return_index=True)[1]
-    held, condition = rank(slopes[:, first][:, :, free])
+    held, condition = rank(slopes[:, :, free])
     matrix = information(laws, rows, noise).matrix[:, free][:, :, free]
     scaled = errors(matrix)
     value = {name: float(np.median(laws.values[name])) for name in names}
@@ -86,7 +85,7 @@ def prospect(laws: AbstractLaw, rows: Rows, noise: Noise) -> Prospect:
     return Prospect(
         form=form,
         rows=len(trunk),
-        kinds=kinds[0].shape[1],
+        kinds=slopes.shape[1],
         trunks=len(set(trunk)),
         rank=held,
         condition=condition,
@@ -95,7 +94,7 @@ def prospect(laws: AbstractLaw, rows: Rows, noise: Noise) -> Prospect:
         at=at,
         forecast=_forecast(laws, at, matrix, free),
         unknown=unknown,
-        refusals=_refusals(laws, rows, names, held, kinds[0].shape[1], np.median(scaled, axis=0)),
+        refusals=_refusals(laws, rows, names, held, slopes.shape[1], np.median(scaled, axis=0)),
         notes=_notes(laws, x, unknown),
     )
 
@@ -187,7 +186,7 @@ def _refusals(
                 mend="add cells or seeds",
             )
         )
-    cells = np.unique(np.stack(list(x.values())), axis=1, return_inverse=True)[1].ravel()
+    cells = kinds_of(x)[1]
     if len(set(zip(cells.tolist(), rows.trunk, strict=True))) == len(set(cells.tolist())):
         found.append(Refusal(reason="no cell has two seeds, so no fit will know the noise", mend="add seeds"))
     return tuple(found)
