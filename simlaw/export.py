@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from simlaw.columns import PARQUET, optional
@@ -26,6 +27,15 @@ def csv_text(columns: Sequence[Column], cells: Cells) -> str:
     writer.writerow(column.name for column in columns)
     writer.writerows(map(cell_text, row) for row in zip(*(cells[column.name] for column in columns), strict=True))
     return out.getvalue()
+
+
+def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """The lines of CSV of rows of cells, as `csv_text` has them."""
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\n")
+    for row in rows:
+        writer.writerow(map(cell_text, row))
+        yield lines.pop()[:-1]
 
 
 def cell_text(cell: Any) -> str:

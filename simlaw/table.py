@@ -1,6 +1,5 @@
 """The results table: columns of equal length, to and from CSV and Parquet. No JAX; both halves of simlaw share it."""
 
-import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,14 +11,13 @@ import numpy as np
 
 from simlaw.columns import PARQUET, read_parquet
 from simlaw.errors import SimlawError
-from simlaw.export import cell_text, csv_text, frame, write_columns
+from simlaw.export import cell_text, csv_lines, frame, write_columns
+from simlaw.files import write_file
+from simlaw.lines import KIND_NAMES, PARSE, Line, Taken, read_lines
 from simlaw.schema import COLUMNS, KINDS, QUANTIZATION
 
 #: One row: a value or None for every column of the schema.
 Row = Mapping[str, Any]
-
-_PARSE: dict[str, Callable[[str], Any]] = {"text": str, "int": int, "float": float}
-_KIND_NAMES = {"text": "a text", "int": "a whole number", "float": "a number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +53,9 @@ class Table:
         if name not in KINDS:
             raise SimlawError(f"the table has no column {name!r}: its columns are {', '.join(KINDS)}")
         try:
-            value = _PARSE[KINDS[name]](text) if text else None
+            value = PARSE[KINDS[name]](text) if text else None
         except ValueError as error:
-            raise SimlawError(f"{name}={text}: {name} holds {_KIND_NAMES[KINDS[name]]}; give one") from error
+            raise SimlawError(f"{name}={text}: {name} holds {KIND_NAMES[KINDS[name]]}; give one") from error
         about = [row for row in self.rows if not (name in QUANTIZATION and row["ptq_bits"] is None)]
         if not any(row[name] == value for row in about):
             there = sorted({"empty" if row[name] is None else str(row[name]) for row in about})
@@ -72,11 +70,16 @@ class Table:
 
     def to_csv(self) -> str:
         """The table as CSV text; numbers in the shortest form that reads back exactly."""
-        return csv_text(COLUMNS, self.cells())
+        texts = [row.text if isinstance(row, Line) else None for row in self.rows]
+        # what was read from a table's own text need not be put into text again
+        fresh = csv_lines(_cells(row) for row, text in zip(self.rows, texts, strict=True) if text is None)
+        return "\n".join([",".join(KINDS), *(next(fresh) if text is None else text for text in texts), ""])
 
     def cells(self) -> dict[str, list[Any]]:
         """The cells of every column, None where one is empty."""
-        return {name: [row[name] for row in self.rows] for name in KINDS}
+        if not self.rows:
+            return {name: [] for name in KINDS}
+        return dict(zip(KINDS, map(list, zip(*map(_cells, self.rows), strict=True)), strict=True))
 
     def frame(self, library: str = "pandas") -> Any:
         """The table as a pandas or polars frame, empty cells missing; raises `SimlawError` without the library."""
@@ -87,7 +90,10 @@ class Table:
 
         Raises `SimlawError` for another suffix, where it cannot write, and for Parquet without pyarrow.
         """
-        write_columns(path, COLUMNS, self.cells())
+        if Path(path).suffix == ".csv":
+            write_file(Path(path), self.to_csv().encode())
+        else:
+            write_columns(path, COLUMNS, self.cells())
 
 
 def make_table(rows: Iterable[Row]) -> Table:
@@ -95,7 +101,7 @@ def make_table(rows: Iterable[Row]) -> Table:
 
     Where a run's rows have the limit of rate-distortion noise at some bits, each of them gets it.
     """
-    return Table(rows=tuple(sorted(_limited(list(rows)), key=_order)))
+    return Table(rows=tuple(_ordered(_limited(list(rows)))))
 
 
 def read_table(path: str | Path) -> Table:
@@ -108,46 +114,23 @@ def read_table(path: str | Path) -> Table:
         raise SimlawError(f"there is no table at {path}: run `simlaw run` and `simlaw table` first")
     if path.suffix in PARQUET:
         cells = read_parquet(path)
-        plain = {name: [_plain(cell, KINDS.get(name)) for cell in column] for name, column in cells.items()}
-        rows = (dict(zip(cells, row, strict=True)) for row in zip(*plain.values(), strict=True))
-        return _rows(cells, ((f"{path}, row {i}", row) for i, row in enumerate(rows, start=1)), str(path))
+        taken = Taken(tuple(cells), str(path))
+        plain = ([_plain(cell, KINDS.get(name)) for cell in column] for name, column in cells.items())
+        for number, row in enumerate(zip(*plain, strict=True), start=1):
+            taken.add(row, f"{path}, row", number)
+        return make_table(taken.lines())
     with path.open(newline="") as file:
-        return _read(file, str(path))
+        return make_table(read_lines(file, str(path)))
 
 
 def parse_table(text: str, source: str) -> Table:
     """The table in CSV text; `source` names it in errors."""
-    return _read(io.StringIO(text), source)
+    return make_table(read_lines(io.StringIO(text), source))
 
 
-def _read(file: Iterable[str], source: str) -> Table:
-    reader = csv.DictReader(file)
-    lines = ((f"{source}, line {line}", cells) for line, cells in enumerate(reader, start=2))
-    return _rows(reader.fieldnames or (), lines, source)
-
-
-def _rows(names: Iterable[str], lines: Iterable[tuple[str, Mapping[str, str]]], source: str) -> Table:
-    """The table of rows as text, each with its place in the `source`."""
-    missing = [column.name for column in COLUMNS if column.name not in names]
-    if missing:
-        raise SimlawError(
-            f"{source} lacks the column {missing[0]!r}: it is no table of this version; make it again, or name the "
-            f"columns of a table of your own: `simlaw fit {source} --columns N=… --columns D=… --columns loss=…`"
-        )
-    rows = []
-    for place, cells in lines:
-        row = {}
-        if None in cells or None in cells.values():
-            raise SimlawError(f"{place} is cut off or too long: make the table again, or mend the line")
-        for name, kind in KINDS.items():
-            cell = cells[name]
-            try:
-                row[name] = _PARSE[kind](cell) if cell else None
-            except (TypeError, ValueError) as error:
-                wanted = _KIND_NAMES[kind]
-                raise SimlawError(f"{place}: {name} is {cell!r}, not {wanted}; mend the cell") from error
-        rows.append(row)
-    return make_table(rows)
+def _cells(row: Row) -> Sequence[Any]:
+    """The cells of a row in the order of the schema."""
+    return row.cells if isinstance(row, Line) else [row[name] for name in KINDS]
 
 
 def _plain(cell: Any, kind: str | None) -> str:
@@ -183,7 +166,15 @@ def _of_limit(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    """The rows in canonical order, empty cells first; column by column, for a row has many and few differ."""
     names = ("params_blocks", "tokens", "seed", "rate_multiple", "ptq_method", "ptq_granularity", "ptq_bits", "eval_id")
-    # empty cells first
-    return tuple((row[name] is not None, row[name] if row[name] is not None else 0) for name in names)
+    ranks = [_ranks([row[name] for row in rows]) for name in names]
+    return [rows[at] for at in np.lexsort(ranks[::-1])]
+
+
+def _ranks(cells: Sequence[Any]) -> np.ndarray:
+    """The place of each cell among those of its column, equal ones sharing it."""
+    there = sorted(set(cells), key=lambda cell: (cell is not None, 0 if cell is None else cell))
+    rank = {cell: at for at, cell in enumerate(there)}
+    return np.array([rank[cell] for cell in cells], np.int64)

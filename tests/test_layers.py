@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "sweep",
         ),
         *("store", "checkpoint", "history", "ptq", "packed", "lowprecision"),
-        *("averages", "devices", "sharded", "columns", "export", "table", "details", "matrices", "strata"),
+        *("averages", "devices", "sharded", "columns", "export", "lines", "table", "details", "matrices", "strata"),
         "losscurves",
     ),
     (

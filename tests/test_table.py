@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from simlaw.errors import SimlawError
+from simlaw.export import cell_text
+from simlaw.lines import read_written
 from simlaw.schema import KINDS
 from simlaw.table import make_table, parse_table, read_table
 
@@ -148,3 +150,54 @@ def test_refusals(tmp_path):
         parse_table(good.rstrip().rsplit(",", 3)[0], "t.csv")
     with pytest.raises(SimlawError, match=r"t.csv, line 2 is cut off or too long"):
         parse_table(good.rstrip() + ",more\n", "t.csv")
+
+
+def test_what_was_written_is_joined_and_not_put_into_text_again():
+    rows = [
+        row(loss=0.1 + 0.2, delta=-0.0, vocab=2**62, eval_id="a"),
+        row(note='with "quotes", commas', ptq_settings='{"a": 1, "b": 2}', seed=1, eval_id="b"),
+        row(note="a line\nbreak", seed=2, eval_id="c"),
+    ]
+    table = make_table(rows)
+    texts = [(make_table([one]).to_csv(), f"artefact {i}") for i, one in enumerate(rows)]
+    lines = read_written(texts)
+    assert [line.text is None for line in lines] == [False, False, True]  # where a cell breaks its line
+    back = make_table(lines)
+    assert back.rows == table.rows
+    assert back.to_csv() == table.to_csv()
+    # what a line says of itself is what is written: nothing else is looked at
+    lines[0].text = "as it is"
+    assert make_table(lines).to_csv().splitlines()[1] == "as it is"
+    assert make_table([{**one} for one in lines]).to_csv() == table.to_csv()
+
+
+def test_a_line_is_the_mapping_that_it_was_made_from():
+    made = row(loss=0.5, note="cut")
+    (line,) = parse_table(make_table([made]).to_csv(), "t.csv")
+    assert line == made
+    assert made == line
+    assert {**line, "seed": 7} == {**made, "seed": 7}
+    assert list(line) == list(KINDS)
+    assert repr(line) == repr(made)
+    with pytest.raises(KeyError):
+        line["los"]
+
+
+def test_the_first_wrong_line_is_told_of_wherever_it_stands():
+    good = make_table([row(loss=float(i), eval_id=f"{i:05d}") for i in range(3000)]).to_csv().splitlines()
+    wrong = [*good[:2500], good[2500].replace(",100,", ",1e2,"), *good[2501:2600], good[2600] + ",more"]
+    with pytest.raises(SimlawError, match=r"t.csv, line 2501: tokens is '1e2', not a whole number; mend the cell"):
+        parse_table("\n".join(wrong) + "\n", "t.csv")
+    with pytest.raises(SimlawError, match=r"t.csv, line 2601 is cut off or too long"):
+        parse_table("\n".join([*good[:2600], wrong[-1]]) + "\n", "t.csv")
+    with pytest.raises(SimlawError, match=r"the stored rows a/b, line 2 is cut off or too long"):
+        read_written(
+            [("\n".join(good[:2]) + "\n", "the stored rows a/a"), (f"{good[0]}\nr,e\n", "the stored rows a/b")]
+        )
+
+
+def test_columns_in_another_order_and_more_of_them_read_the_same():
+    table = make_table([row(loss=0.5, eval_id="a"), row(note="cut", eval_id="b")])
+    names = ["mine", *reversed(KINDS)]
+    text = "\n".join([",".join(names), *(",".join(["x", *(cell_text(r[n]) for n in names[1:])]) for r in table)])
+    assert parse_table(text, "t.csv").rows == table.rows
