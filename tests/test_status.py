@@ -15,6 +15,7 @@ from simlaw.errors import SimlawError
 from simlaw.plan import expand, packs
 from simlaw.run import attempt
 from simlaw.run.estimate import estimate
+from simlaw.run.found import Listing, statuses, stored_rows, stored_steps
 from simlaw.run.local import Local
 from simlaw.run.manifest import Manifest, read_manifest, submit
 from simlaw.run.message import Message, Task, read_message
@@ -23,6 +24,7 @@ from simlaw.run.work import Desk, work
 from simlaw.run.worker import run_worker
 from simlaw.store import Leases, Store
 from simlaw.sweep import Grid, PTQGrid, load_sweep
+from simlaw.table import make_table
 from simlaw.train import shape_of
 from tests.conftest import ROOT, tiny_run
 
@@ -77,6 +79,53 @@ def test_rows_of_another_corpus_do_not_count(done, store, tmp_path):
     other = expand(SWEEP, "another corpus")
     found, _ = conditions(other, Store(root=tmp_path / "empty"), status.rows)
     assert found == ["missing"] * 4
+
+
+def test_counting_looks_at_ids_and_conditions_alone(done, store, corpus):
+    run = done.cells[0].run_id
+    (key,) = store.keys("rows", run)
+    files = store.get("rows", key)
+    text = files["rows.csv"].decode()
+    assert statuses(text, run) == {row["eval_id"]: row["status"] for row in stored_rows(store, run).values()}
+    assert len(statuses(text, run)) == 7
+    # a note may hold anything, a line break and what looks like a row too
+    noted = [{**row, "note": "a\nb,c,d,e,f\nz"} for row in stored_rows(store, run).values()]
+    assert statuses(make_table(noted).to_csv(), run) == statuses(text, run)
+    # rows in two artefacts are those of both
+    store.remove("rows", key)
+    for part in (noted[:3], noted[2:]):
+        store.put("rows", f"{run}/{part[0]['eval_id']}", {"rows.csv": make_table(part).to_csv().encode()})
+    found, status = conditions(done, store)
+    assert found == ["done", "done", "missing", "missing"]
+    assert len(status.rows) == 2 * 7
+    store.remove("rows", f"{run}/{noted[0]['eval_id']}")
+    found, status = conditions(done, store)
+    assert found == ["missing", "done", "missing", "missing"]
+    assert status.cells[0].note == "5 of 7 evaluations are there"
+    assert status.trained == 1
+    assert len(status.rows) == 5 + 7
+
+
+def test_rows_that_are_damaged_or_of_another_version_are_missing(done, store):
+    (first,), (second,) = (store.keys("rows", cell.run_id) for cell in done.cells[:2])
+    path = store.root / "rows" / first / "rows.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    text = store.get("rows", second)["rows.csv"].decode()
+    store.remove("rows", second)
+    store.put("rows", second, {"rows.csv": text.replace("run_id,", "run,", 1).encode()})
+    found, status = conditions(done, store)
+    assert found == ["missing"] * 4
+    assert (len(status.rows), status.trained) == (0, 2)
+
+
+def test_one_listing_says_what_many_said(done, store):
+    listing = Listing(store)
+    for cell in done.cells:
+        trunk = trunk_id(cell.spec.trunk, cell.fingerprint)
+        assert listing.steps(trunk) == stored_steps(store, [trunk])
+        assert listing.steps(cell.run_id) == stored_steps(store, [cell.run_id])
+        assert listing.has("run", cell.run_id) == store.has("run", cell.run_id)
+    assert listing.steps(trunk_id(done.cells[0].spec.trunk, done.cells[0].fingerprint))
 
 
 def test_running_is_a_live_lease(done, store):

@@ -21,7 +21,7 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
     Example:
       simlaw status quickstart
     """
-    session = Session.open(sweep)
+    session = Session.open(sweep, ahead=False)
     status = session.status(own)
     if as_json:
         cells = [{"run_id": c.cell.run_id, "condition": c.condition, "note": c.note, **_facts(c)} for c in status.cells]

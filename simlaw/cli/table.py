@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from simlaw.cli.options import own_option, sweep_argument
-from simlaw.cli.source import strata_of
 from simlaw.errors import SimlawError
 from simlaw.losscurves import LossCurves, read_curves
 from simlaw.matrices import Matrices
@@ -41,7 +40,7 @@ def command(sweep: str, own: bool, write: bool, out: Path | None, matrices: Path
     Example:
       simlaw table quickstart --out rows.parquet
     """
-    session = Session.open(sweep)
+    session = Session.open(sweep, ahead=False)
     rows = session.status(own).rows
     target = session.file.table if write else out
     if not rows:
@@ -81,6 +80,8 @@ def _write_matrices(session: Session, rows: Table, path: Path) -> str:
 
 def _write_strata(session: Session, rows: Table, own: bool) -> str:
     """What to say of the strata of these rows; writes them, where there are any."""
+    from simlaw.cli.source import strata_of  # which imports the claims
+
     # of committed rows that stay in the table the strata stay too
     path, found = session.file.strata, strata_of(session.file, rows, own)
     if own and path.is_file():

@@ -14,7 +14,7 @@ from simlaw.declared import canonical
 from simlaw.plan import Pack, shapes_of, steps_left
 from simlaw.report import duration
 from simlaw.run.engine import AbstractEngine
-from simlaw.run.found import stored_rows, stored_steps
+from simlaw.run.found import Listing, statuses
 from simlaw.run.kept import once
 from simlaw.store import AbstractStore
 
@@ -68,20 +68,20 @@ def estimate(
     load = [_START_SECONDS] * (engine.workers if engine.one_by_one else 1)
     fixed = list(load)
     shapes: list[set[object]] = [set() for _ in load]
-    todo = list(packs)
+    todo, listing = list(packs), Listing(store)
     for pack in todo:
         model, fingerprint = pack.members[0][0].model, fingerprints[pack.corpus]
         forward = flops_forward_per_token(model, parameters(shapes_of(model)))
         steps = evaluations = 0
         for runs in pack.members:
-            untrained = [spec for spec in runs if not store.has("run", run_id(spec, fingerprint))]
-            begun = {spec: _last(store, run_id(spec, fingerprint)) for spec in untrained}
+            ids = {spec: run_id(spec, fingerprint) for spec in runs}
+            untrained = [spec for spec in runs if not listing.has("run", ids[spec])]
+            begun = {spec: max((step for step, _ in listing.steps(ids[spec])), default=0) for spec in untrained}
             trunk = trunk_id(runs[0].trunk, fingerprint)
-            steps += steps_left(untrained, (at for at, _ in stored_steps(store, [trunk])), begun)
-            for i, spec in enumerate(runs):
-                run = run_id(spec, fingerprint)
-                there = stored_rows(store, run)
-                evaluations += sum(e.tokens for e in pack.measured(i) if eval_id(run, e) not in there)
+            steps += steps_left(untrained, (at for at, _ in listing.steps(trunk)), begun)
+            for i, run in enumerate(ids.values()):
+                there = {e for text, _ in listing.texts(run) for e in statuses(text, run)}
+                evaluations += sum(e.tokens for e in pack.measured(i) if not there or eval_id(run, e) not in there)
         train = 3 * forward * steps * pack.members[0][0].batch_tokens
         evaluate = forward * evaluations
         # the packs are taken in this order by whoever is free
@@ -143,11 +143,6 @@ def _known(store: AbstractStore, engine: AbstractEngine) -> _Known:
         speeds={key: statistics.median(values) for key, values in speeds.items()},
         compiling={key: min(values) for key, values in compiling.items()},
     )
-
-
-def _last(store: AbstractStore, run: str) -> int:
-    """The last step at which a state of a run's branch is stored; 0 where there is none."""
-    return max((step for step, _ in stored_steps(store, [run])), default=0)
 
 
 def _probe() -> float:

@@ -31,8 +31,11 @@ class Session:
     store: AbstractStore
 
     @classmethod
-    def open(cls, where: str) -> "Session":
-        """The session of a sweep given by name or path; raises `SimlawError` where anything declared is wrong."""
+    def open(cls, where: str, *, ahead: bool = True) -> "Session":
+        """The session of a sweep given by name or path; raises `SimlawError` where anything declared is wrong.
+
+        Not `ahead`, it is only looked at what is there, and not whether the corpora have enough for every run.
+        """
         file = load_sweep(where)
         corpora = {spec: open_corpus(spec) for spec in file.sweep.corpora}
         own, others = file.sweep.corpus, {spec: each.fingerprint for spec, each in corpora.items()}
@@ -40,17 +43,22 @@ class Session:
             plan = expand(file.sweep, corpora[own].fingerprint, others)
         except SimlawError as error:
             raise SimlawError(f"{file.folder / (file.variant or 'sweep')}.py: {error}") from error
-        # wrong here is wrong for every run, so say it before any of them starts
-        store, context = open_store(), file.sweep.family.context
-        for spec, corpus in corpora.items():
-            runs = [cell.spec for cell in plan.cells if cell.spec.corpus == spec]
-            corpus.held_out(file.sweep.eval_tokens, context)
+        found = cls(file=file, corpora=corpora, plan=plan, store=open_store())
+        if ahead:
+            found._check()
+        return found
+
+    def _check(self) -> None:
+        """Raise `SimlawError` for what is wrong for every run, before any of them starts."""
+        context = self.file.sweep.family.context
+        for spec, corpus in self.corpora.items():
+            runs = [cell.spec for cell in self.plan.cells if cell.spec.corpus == spec]
+            corpus.held_out(self.file.sweep.eval_tokens, context)
             for seed in {run.seed for run in runs}:
                 corpus.seed_data(seed, context)
             _enough(corpus, context, max((run.tokens for run in runs), default=0))
-            if not store.has("corpus", corpus.fingerprint):  # what is in the store was looked through before
+            if not self.store.has("corpus", corpus.fingerprint):  # what is in the store was looked through before
                 corpus.check_apart()
-        return cls(file=file, corpora=corpora, plan=plan, store=store)
 
     @property
     def fingerprints(self) -> Mapping[Corpus, str]:

@@ -1,13 +1,15 @@
 """What of a plan is done, running, failed or missing: the plan joined with the store and the committed table."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from simlaw.config import trunk_id
+from simlaw.lines import read_written
 from simlaw.plan import Cell, Plan
-from simlaw.run.found import stored_rows, stored_steps
+from simlaw.run.found import Listing, statuses
 from simlaw.store import AbstractStore, Lease, held
 from simlaw.table import Row, Table, make_table, parse_table
 
@@ -31,9 +33,19 @@ class Status:
     """
 
     cells: tuple[CellStatus, ...]
-    rows: Table
+    committed: tuple[Row, ...] = field(repr=False)
+    """The rows of the committed table that count, and those that say why a cell failed."""
+    stored: tuple[tuple[str, str], ...] = field(repr=False)
+    """The other rows as the store has them, each text with its source; it may hold more than the plan asks for."""
     from_committed: int
     trained: int
+
+    @functools.cached_property
+    def rows(self) -> Table:
+        """The rows of the plan that are there; read when they are asked for, since counting needs no number of them."""
+        wanted = {e for cell in self.cells for e in cell.cell.eval_ids} - {row["eval_id"] for row in self.committed}
+        found = {row["eval_id"]: row for row in read_written(self.stored) if row["eval_id"] in wanted}
+        return make_table([*self.committed, *found.values()])
 
     @property
     def todo(self) -> tuple[Cell, ...]:
@@ -59,37 +71,52 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
     """The status of a plan; rows of the committed table whose ids match count as done."""
     # what failed elsewhere is not done
     known = {row["eval_id"]: row for row in committed if row["status"] != "failed"} if committed else {}
-    running = held(store)
+    listing, running = Listing(store), held(store)
     cells: list[CellStatus] = []
     rows: list[Row] = []
+    stored: list[tuple[str, str]] = []
     from_committed = trained = 0
     for cell in plan.cells:
-        mine = {e: known[e] for e in cell.eval_ids if e in known}
-        from_committed += len(mine) == len(cell.eval_ids)
-        if len(mine) < len(cell.eval_ids):
-            there = stored_rows(store, cell.run_id)
-            mine |= {e: there[e] for e in cell.eval_ids if e in there and e not in mine}
-        rows += mine.values()
-        trained += len(mine) < len(cell.eval_ids) and store.has("run", cell.run_id)
-        cells.append(_condition(cell, list(mine.values()), store, running))
-        if cells[-1].condition == "failed":
-            rows += (row for row in _failed_rows(store, cell) if row["eval_id"] not in mine)
-    return Status(cells=tuple(cells), rows=make_table(rows), from_committed=from_committed, trained=trained)
+        mine = [known[e] for e in cell.eval_ids if e in known] if known else []
+        rows += mine
+        there = {row["eval_id"]: row["status"] for row in mine}
+        texts: list[tuple[str, str]] = []
+        if len(mine) == len(cell.eval_ids):
+            from_committed += 1
+        elif texts := listing.texts(cell.run_id):
+            stored += texts
+            found = {e: status for text, _ in texts for e, status in statuses(text, cell.run_id).items()}
+            there |= {e: found[e] for e in cell.eval_ids if e in found and e not in there}
+        done = len(there) == len(cell.eval_ids)
+        trained += not done and listing.has("run", cell.run_id)
+        if not done:
+            cells.append(_undone(cell, len(there), listing, running))
+            if cells[-1].condition == "failed":
+                rows += (row for row in _failed_rows(store, cell) if row["eval_id"] not in there)
+        elif set(there.values()) == {"diverged"}:
+            notes = [row["note"] for row in (*mine, *read_written(texts)) if row["eval_id"] in there]
+            cells.append(CellStatus(cell=cell, condition="diverged", note=str(notes[0])))
+        else:
+            cells.append(CellStatus(cell=cell, condition="done", note=""))
+    return Status(
+        cells=tuple(cells),
+        committed=tuple(rows),
+        stored=tuple(stored),
+        from_committed=from_committed,
+        trained=trained,
+    )
 
 
-def _condition(cell: Cell, rows: Sequence[Row], store: AbstractStore, running: Mapping[str, Lease]) -> CellStatus:
-    if len(rows) == len(cell.eval_ids):
-        notes = [str(row["note"]) for row in rows if row["status"] == "diverged"]
-        if len(notes) == len(rows):
-            return CellStatus(cell=cell, condition="diverged", note=notes[0])
-        return CellStatus(cell=cell, condition="done", note="")
-    if lease := running.get(trunk_id(cell.spec.trunk, cell.fingerprint)):
+def _undone(cell: Cell, rows: int, listing: Listing, running: Mapping[str, Lease]) -> CellStatus:
+    """The condition of a cell of whose evaluations only so many have rows."""
+    if running and (lease := running.get(trunk_id(cell.spec.trunk, cell.fingerprint))):
         return CellStatus(cell=cell, condition="running", note=_where(lease))
-    failure = store.get("failure", cell.run_id)
-    if failure is not None:
-        return CellStatus(cell=cell, condition="failed", note=json.loads(failure["failure.json"])["note"])
-    note = f"{len(rows)} of {len(cell.eval_ids)} evaluations are there" if rows else ""
-    if states := stored_steps(store, [cell.run_id]):
+    if listing.has("failure", cell.run_id):
+        failure = listing.store.get("failure", cell.run_id)
+        if failure is not None:
+            return CellStatus(cell=cell, condition="failed", note=json.loads(failure["failure.json"])["note"])
+    note = f"{rows} of {len(cell.eval_ids)} evaluations are there" if rows else ""
+    if states := listing.steps(cell.run_id):
         note = f"step {states[-1][0]} of {cell.spec.steps} is stored"
     return CellStatus(cell=cell, condition="missing", note=note)
 
