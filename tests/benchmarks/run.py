@@ -1,4 +1,4 @@
-"""`make bench`: simlaw against its peers, side by side in one run (fits, trainer, quantizers); its precisions, corpora.
+"""`make bench`: simlaw against its peers, side by side in one run, and what its own parts take.
 
 Every contender is measured in turn, round after round, so that a machine whose speed drifts treats all alike; ratios
 are of medians. Writes results.md, a section for each part with the machine and commit where it was measured, and
@@ -11,10 +11,18 @@ import corpora
 import fits
 import precisions
 import quantizers
+import scheduling
 import trainer
 from here import HERE
 
-PARTS = {"fits": fits, "trainer": trainer, "quantizers": quantizers, "precisions": precisions, "corpora": corpora}
+PARTS = {
+    "fits": fits,
+    "trainer": trainer,
+    "quantizers": quantizers,
+    "precisions": precisions,
+    "corpora": corpora,
+    "scheduling": scheduling,
+}
 RESULTS = HERE / "results.md"
 
 
