@@ -11,6 +11,7 @@ from simlaw.corpora.bpe import KIND
 from simlaw.errors import SimlawError
 from simlaw.report import size
 from simlaw.run.session import Session
+from simlaw.run.slurm import queued
 from simlaw.store import held, open_store
 
 
@@ -40,7 +41,12 @@ def command(yes: bool) -> None:
         raise SimlawError(
             f"workers are at work here (on {', '.join(sorted(busy)[:3])}): wait for them, or stop them first"
         )
-    doomed: list[Path] = [store.root / name for name in ("aside", "claims", "leases", "logs", "tmp", "manifests")]
+    if places := queued(store).places:
+        raise SimlawError(
+            f"jobs of this store are in the queue ({next(iter(places.values()))}): wait for them, or cancel them"
+        )
+    folders = ("aside", "claims", "leases", "logs", "tmp", "manifests", "submissions")
+    doomed: list[Path] = [store.root / name for name in folders]
     for kind, used in (
         ("corpus", corpora),
         (KIND, tokenized),

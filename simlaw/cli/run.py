@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simlaw.cli.board import Board, shown
+from simlaw.cli.engines import engine_choice
 from simlaw.cli.gate import gate
 from simlaw.cli.options import (
     engine_options,
@@ -20,6 +21,7 @@ from simlaw.run.engine import AbstractEngine
 from simlaw.run.estimate import estimate
 from simlaw.run.rules import Rules
 from simlaw.run.session import Session
+from simlaw.run.status import Status
 from simlaw.train import DISPATCH_STEPS
 
 
@@ -27,6 +29,7 @@ from simlaw.train import DISPATCH_STEPS
 @sweep_argument
 @engine_options
 @rules_options
+@engine_choice
 @own_option
 @profile_option
 def command(
@@ -39,9 +42,13 @@ def command(
 ) -> None:
     """Train and evaluate whatever of a sweep is not done; Ctrl-C stops at the next boundary, and nothing is lost.
 
+    With --engine slurm what is neither done nor in the queue already is submitted, and the command returns at once;
+    `simlaw status` says how far it is, and the same command submits what has failed or was cancelled.
+
     \b
     Example:
       simlaw run quickstart --workers 2
+      simlaw run quickstart --engine slurm --partition gpu --gres gpu:1 --time 02:00:00 --array-limit 32
     """
     if not run(Session.open(sweep), replace(engine, rules=rules), own, memory, profile):
         sys.exit(1)
@@ -50,10 +57,17 @@ def command(
 def run(
     session: Session, engine: AbstractEngine, own: bool, memory: float | None = None, profile: Path | None = None
 ) -> bool:
-    """Compute what is missing while the screen shows how it goes; whether everything is there afterwards."""
+    """Compute what is missing while the screen shows how it goes; whether everything is there afterwards.
+
+    What a batch system takes is only submitted, and then that is all there is to do here.
+    """
     status = session.status(own)
     if not status.todo:
         click.echo(f"all {len(status.cells)} runs of {session.file.name} are there; nothing to do{status.remark}")
+        return True
+    total, status = len(status.cells), _free(session, engine, status)
+    if not status.todo:
+        click.echo(f"nothing to submit; `simlaw status {session.file.name}` says how far they are")
         return True
     if (verdict := gate(session, own)).closed:
         # a sweep may grow, and no run of it is lost: whoever runs it has decided
@@ -64,17 +78,20 @@ def run(
         click.echo(f"note: {note}", err=True)
     todo = session.packs(status, layout)
     work = estimate(todo, session.fingerprints, engine, session.store)
-    click.echo(
-        f"{len(status.todo)} of {len(status.cells)} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}"
-    )
-    done = len(status.cells) - len(status.todo)
+    click.echo(f"{len(status.todo)} of {total} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}")
+    if not engine.attended:
+        click.echo(session.run(todo, engine, lambda *_: None, profile).submitted)
+        click.echo(
+            f"`simlaw status {session.file.name}` says how far it is; the same command submits what is missing then"
+        )
+        return True
     board = Board(
         what=session.file.name,
         flops=work.flops,
         seconds=work.seconds,
         fixed=work.fixed,
-        runs=len(status.cells),
-        done=done,
+        runs=total,
+        done=total - len(status.todo),
     )
     with shown(board) as tell:
         outcome = session.run(todo, engine, tell, profile)
@@ -100,6 +117,18 @@ def run(
     else:
         click.echo(f"all {len(after.cells)} runs of {session.file.name} are there{after.remark}")
     return not after.todo
+
+
+def _free(session: Session, engine: AbstractEngine, status: Status) -> Status:
+    """The status without the runs that a batch system has already; says which those are."""
+    queue = engine.queued(session.store)
+    if queue.note:
+        click.echo(f"note: {queue.note}; what is in it is submitted twice, which costs time and nothing else", err=True)
+    todo = {cell.run_id for cell in status.todo}
+    waiting = [queue.places[run] for run in queue.places if run in todo]
+    if waiting:
+        click.echo(f"{len(waiting)} of {len(status.cells)} runs are in the queue already, the first as {waiting[0]}")
+    return replace(status, cells=tuple(cell for cell in status.cells if cell.cell.run_id not in queue.places))
 
 
 def _traces(folder: Path) -> str:

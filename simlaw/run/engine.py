@@ -7,10 +7,12 @@ entry I alone. It is idempotent and the store has all results, so an engine may 
 import abc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import ClassVar
 
+from simlaw.run.batch import INDICES
 from simlaw.run.cores import cores
 from simlaw.run.message import Message
 from simlaw.run.rules import Rules
@@ -33,12 +35,27 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What a batch system has not ended yet: the place of each run by id, and what hindered the look at it, if any.
+
+    A place reads "slurm 123_4, pending". The queue is never the truth, only why not to submit something twice.
+    """
+
+    places: Mapping[str, str] = field(default_factory=dict)
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AbstractEngine(abc.ABC):
     """Workers of one kind. On a CPU each has a core of its own; an accelerator, or a mesh, has one worker.
 
     `mesh` is how many devices divide packs, batches and models; with `remat` blocks are computed again for gradients.
     `layout` chooses fewer workers where memory binds, and, unless they were `asked` for, where fewer are as fast.
     """
+
+    #: Whether workers share this machine's memory and cores, and whether `run` stays until they have ended.
+    here: ClassVar[bool] = True
+    attended: ClassVar[bool] = True
 
     workers: int = 2
     asked: bool = False
@@ -57,6 +74,11 @@ class AbstractEngine(abc.ABC):
         """The cores that this process may use, one of each physical core first; empty where the system cannot pin."""
         return cores()
 
+    @property
+    def memory(self) -> float | None:
+        """The bytes that a worker elsewhere may take, where that is known."""
+        return None
+
     @abc.abstractmethod
     def run(
         self, store: AbstractStore, manifest: str, packs: int, tell: Listener, profile: Path | None = None
@@ -66,6 +88,10 @@ class AbstractEngine(abc.ABC):
         `tell` gets the number of each worker, from 0, and what it says. Workers leave a trace of a few dispatches in a
         folder of their own below `profile`. Raises `SimlawError` where nothing could be launched.
         """
+
+    def queued(self, store: AbstractStore) -> Queue:  # noqa: ARG002  # batch systems look into it
+        """The runs that were submitted before and that the engine still has, waiting or at work."""
+        return Queue()
 
     def settings(self, store: AbstractStore) -> dict[str, str]:
         """The environment variables that a worker on this store has besides those of whoever launches it.
@@ -80,7 +106,9 @@ class AbstractEngine(abc.ABC):
 
     def environment(self, store: AbstractStore) -> dict[str, str]:
         """The whole environment of a worker that this process starts on this store."""
-        return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | self.settings(store)
+        # nor is an entry of this process's own job, should it be one of a scheduler's, an entry for its workers
+        mine = {"JAX_PLATFORMS", *INDICES}
+        return {name: value for name, value in os.environ.items() if name not in mine} | self.settings(store)
 
 
 def command(

@@ -93,7 +93,7 @@ def estimate(
             key = event, canonical(model)
             speed = known.speeds.get(key)
             measured += speed is not None
-            if speed is None and not engine.one_by_one:
+            if speed is None and not (engine.one_by_one and engine.here):
                 unknown, speed = True, np.inf
             elif speed is None:
                 speed = probe = probe or assumed_speed(store)

@@ -118,10 +118,13 @@ def lay_out(
 ) -> Layout:
     """The layout for these cells, with at most the engine's workers.
 
-    `memory` is the bytes that all workers may take together; None asks the machine. Raises `SimlawError` where a run
-    does not fit, with the largest width of the family (and batch) that does.
+    `memory` is the bytes that all workers may take together, or, where they are on other machines, each; None asks the
+    machine, or the engine. Raises `SimlawError` where a run does not fit, with the largest width of the family (and
+    batch) that does.
     """
-    if memory is None:
+    if memory is None and not engine.here:
+        memory = engine.memory
+    elif memory is None:
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     # nearly all cells of a plan have the very same evaluations, which are long to compare
     alike = {(shape_of(cell.spec), id(cell.evals)): cell for cell in cells}
@@ -153,14 +156,15 @@ def lay_out(
         raise SimlawError(_refusal(cell, family, engine, unit, shared, memory))
     seen = dispatches(store, engine.device, engine.mesh)
     fitting = engine.workers
-    if engine.one_by_one and memory is not None and cells:
+    if engine.here and engine.one_by_one and memory is not None and cells:
         fitting = min(fitting, int(memory // largest(1)))
-    workers = fitting if engine.asked or not engine.one_by_one else worth(seen, fitting)
+    alone = engine.asked or not engine.one_by_one or not engine.here
+    workers = fitting if alone else worth(seen, fitting)
     found = replace(engine, workers=workers if engine.one_by_one else 1)
 
     def room(shape: Shape) -> int:
         mine = [cell for (one, _), cell in kinds.items() if one == shape]
-        each = math.inf if memory is None else memory / found.workers
+        each = math.inf if memory is None else memory / (found.workers if engine.here else 1)
         fits = lambda n: all(_bytes(c.spec, c.evals, engine, n * unit, shared) <= each for c in mine)  # noqa: E731
         return max(1, _largest(1, _MOST // unit, fits)) * unit
 
@@ -225,7 +229,8 @@ def _sizes(
         # of a sweep's models the one that takes longest is tried
         dearest = max(mine, key=lambda cell: cell.flops_train).spec
         pair = (1, min(fits[shape_of(dearest)], _TRIED.get(engine.device, _TRIED["other"])))
-        if few[0] != many[0] and pair[1] > 1 and engine.mesh is None and min(few[1], many[1]) > _LONG:
+        long = few[0] != many[0] and min(few[1], many[1]) > _LONG
+        if long and pair[1] > 1 and engine.mesh is None and engine.here:
             tried = trial(dearest, pair, store, engine)
             if tried is not None:  # of the other models only the members' time is then taken from their FLOPs
                 known = {kind: one if one.measured else replace(one, fixed=tried.fixed) for kind, one in least.items()}

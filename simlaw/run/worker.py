@@ -1,16 +1,16 @@
 """A worker process: takes the packs of a manifest, one at a time under a lease, until none is left.
 
 The contract of every engine: `simlaw work --manifest M` does whatever entry is free, `--index I` does entry I alone,
-both exit with 0 when that is done. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
+as a process does to which a scheduler gives the index. Both exit with 0 when that is done, and with 1 where something
+is left. A manifest is frozen when the work is submitted; the sweep may grow meanwhile.
 """
 
 import gc
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
 from simlaw.run.attempt import Attempts, Before, settled
+from simlaw.run.batch import requeue, stop_signal
 from simlaw.run.found import stored_rows
 from simlaw.run.job import job, log
 from simlaw.run.machine import machine, processor
@@ -83,10 +84,11 @@ def run_worker(
     With `devices` on a mesh of all devices there are, those of the other processes of a team included.
 
     Progress goes to standard output, one `Message` a line, and a trace of a few dispatches to the folder `profile`. A
-    failing pack becomes a failure record of its runs, and the next pack is taken. SIGINT and SIGTERM stop at the next
-    boundary; so does the death of the process `parent`.
+    failing pack becomes a failure record of its runs, and the next pack is taken. SIGINT, SIGTERM and SIGUSR1 stop at
+    the next boundary, and a task of a SLURM array then goes back into its queue (`requeue`); so does the death of the
+    process `parent`, which stops alone.
     """
-    asked = _stop_signal(parent)
+    asked = stop_signal(parent)
     team = jax.process_count() > 1
     store: AnyStore = TeamStore(store=own) if team else own
     manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
@@ -129,6 +131,8 @@ def run_worker(
     if trace:
         trace.close()
     _say(Message(ended=True))
+    if parent is None and leads() and asked():
+        requeue(os.environ)
     return good and not anybody(asked())
 
 
@@ -223,14 +227,6 @@ def fit_packs(devices: DeviceMesh, packs: Iterable[Pack]) -> None:
     for pack in packs:
         first = pack.members[0][0]
         devices.fit(first.model, first.batch)
-
-
-def _stop_signal(parent: int | None) -> Callable[[], bool]:
-    """A function that says whether to stop: a signal came, or the parent is gone."""
-    asked: list[bool] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.append(True))
-    return lambda: bool(asked) or (parent is not None and os.getppid() != parent)
 
 
 def _say(message: Message) -> None:
