@@ -20,6 +20,7 @@ from simlaw.run.cores import usable_cores
 from simlaw.run.kept import once
 from simlaw.run.layout import lay_out, machine_memory
 from simlaw.run.local import Local
+from simlaw.run.slurm import Slurm
 from simlaw.run.throughput import Step
 from simlaw.sweep import Grid, PTQGrid, load_sweep
 from tests.conftest import ROOT
@@ -267,3 +268,14 @@ def test_what_was_measured_once_is_kept(store):
     assert once(store, "speed", lambda: 1 / 0) == 3.5
     (store.root / "machine.json").write_text("cut o")
     assert once(store, "speed", lambda: 4.0) == 4.0
+
+
+def test_work_on_other_machines_is_not_laid_out_by_this_one(lay, monkeypatch):
+    monkeypatch.setattr(module, "machine_memory", lambda: 1.0)
+    monkeypatch.setattr(module, "trial", lambda *_: pytest.fail("tried on a login node"))
+    there = lay(None, Slurm(workers=100), seeds=16, steps=300_000)
+    assert (there.engine.workers, there.memory, there.pack_size) == (100, None, 1)
+    assert lay(None, Slurm(workers=100, mem="4G")).engine.workers == 100  # that much each, not together
+    assert lay(None, Slurm(device="gpu", workers=100), seeds=16, steps=300_000).pack_size == 16
+    with pytest.raises(SimlawError, match="--mem asks for more"):
+        lay(None, Slurm(mem="64M"))

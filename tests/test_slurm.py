@@ -262,6 +262,18 @@ def test_the_queue_is_told_by_the_mark_of_a_job(project, fake, store):
     assert places(f"7|1|PENDING|{mark}").places == {}
 
 
+def test_what_waiting_jobs_need_is_not_collected(project, fake):
+    simlaw("run", "tiny", "--engine", "slurm")
+    (made,) = (project / "store/submissions").glob("*.json")
+    fake[0](squeue=[[f"7|1|PENDING|{json.loads(made.read_text())['mark']}", "", 0], ["", "", 0]])
+    said = CliRunner().invoke(cli, ["gc", "--yes"])
+    assert said.exit_code == 2
+    assert "jobs of this store are in the queue (slurm 7_1, pending): wait for them, or cancel them" in said.stderr
+    assert made.exists()
+    simlaw("gc", "--yes")
+    assert not made.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [

@@ -56,6 +56,8 @@ class AbstractEngine(abc.ABC):
     #: Whether workers share this machine's memory and cores, and whether `run` stays until they have ended.
     here: ClassVar[bool] = True
     attended: ClassVar[bool] = True
+    #: What gives a worker more memory, as a clause.
+    more: ClassVar[str] = "--memory says how much there is, where this machine was misread"
 
     workers: int = 2
     asked: bool = False

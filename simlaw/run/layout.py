@@ -302,7 +302,7 @@ def _refusal(cell: Cell, family: Family, engine: AbstractEngine, members: int, s
     needed = size(_bytes(cell.spec, cell.evals, engine, members, shared))
     return (
         f"a run of width {model.width} needs about {needed} of memory, and a worker has {size(memory)}: take "
-        f"{', or '.join(ways) or nothing}; --memory says how much there is, where this machine was misread"
+        f"{', or '.join(ways) or nothing}; {engine.more}"
     )
 
 

@@ -80,6 +80,7 @@ class Slurm(AbstractEngine):
 
     here: ClassVar[bool] = False
     attended: ClassVar[bool] = False
+    more: ClassVar[str] = "--mem asks for more"
 
     partition: str | None = None
     gres: str | None = None
