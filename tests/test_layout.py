@@ -275,6 +275,7 @@ def test_work_on_other_machines_is_not_laid_out_by_this_one(lay, monkeypatch):
     monkeypatch.setattr(module, "trial", lambda *_: pytest.fail("tried on a login node"))
     there = lay(None, Slurm(workers=100), seeds=16, steps=300_000)
     assert (there.engine.workers, there.memory, there.pack_size) == (100, None, 1)
+    lay(1e12, Slurm(workers=2), seeds=16, steps=300_000)  # which this machine would try
     assert lay(None, Slurm(workers=100, mem="4G")).engine.workers == 100  # that much each, not together
     assert lay(None, Slurm(device="gpu", workers=100), seeds=16, steps=300_000).pack_size == 16
     with pytest.raises(SimlawError, match="--mem asks for more"):

@@ -345,12 +345,28 @@ def test_an_index_comes_from_the_scheduler():
             scheduled_index({"JOB_COMPLETION_INDEX": text})
 
 
+def test_a_task_on_a_cpu_keeps_to_a_core_by_its_index(monkeypatch):
+    def pinned(core):
+        raise SimlawError(f"on core {core}")
+
+    monkeypatch.setattr("simlaw.run.cores.cores", lambda: [4, 6])
+    monkeypatch.setattr("simlaw.run.cores.pin", pinned)
+    call = ["work", "--manifest", "M", "--device", "cpu"]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert CliRunner().invoke(cli, call).stderr == "simlaw: on core 4\n"
+    assert CliRunner().invoke(cli, [*call, "--offset", "1"]).stderr == "simlaw: on core 6\n"
+    assert CliRunner().invoke(cli, [*call, "--core", "5"]).stderr == "simlaw: on core 5\n"
+    assert CliRunner().invoke(cli, [*call, "--index", "7", "--offset", "1"]).stderr == "simlaw: on core 6\n"
+
+
 def test_options_of_slurm_want_slurm(project):
     said = CliRunner().invoke(cli, ["run", "tiny", "--array-limit", "3"])
     assert said.exit_code == 2
     assert said.stderr == "simlaw: --array-limit says how SLURM is to run tasks: add --engine slurm, or leave it out\n"
     said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm", "--workers", "3"])
     assert said.stderr.startswith("simlaw: --workers 3 is of --engine local")
+    said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm", "--memory", "3e9"])
+    assert said.stderr == "simlaw: --memory is of --engine local: --mem says what a task has\n"
 
 
 @real

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -81,7 +81,10 @@ def _slurm(shared: Local, given: dict[str, Any]) -> AbstractEngine:
         raise SimlawError(
             f"--workers {shared.workers} is of --engine local: of tasks --array-limit says how many run at once"
         )
+    if click.get_current_context().params.get("memory") is not None:
+        raise SimlawError("--memory is of --engine local: --mem says what a task has")
     said = click.get_current_context().get_parameter_source("device")
     gpu = str(given["gres"] or "").partition(":")[0] == "gpu" and said is ParameterSource.DEFAULT
-    fields = {**asdict(shared), "workers": given["array_limit"] or _MANY} | ({"device": "gpu"} if gpu else {})
-    return Slurm(**fields, **given)
+    common = {each.name: getattr(shared, each.name) for each in fields(shared)}
+    common |= {"workers": given["array_limit"] or _MANY} | ({"device": "gpu"} if gpu else {})
+    return Slurm(**common, **given)
