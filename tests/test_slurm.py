@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.run.batch import requeue, scheduled_index
-from simlaw.run.slurm import Slurm, queued
+from simlaw.run.slurm import Slurm
+from simlaw.run.submissions import queued
 from simlaw.store import Store
 from tests.conftest import ROOT
 

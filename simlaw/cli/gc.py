@@ -11,7 +11,7 @@ from simlaw.corpora.bpe import KIND
 from simlaw.errors import SimlawError
 from simlaw.report import size
 from simlaw.run.session import Session
-from simlaw.run.slurm import queued
+from simlaw.run.submissions import queued
 from simlaw.store import held, open_store
 
 

@@ -4,21 +4,20 @@ Nothing that a person writes becomes shell text: the script is constant, and all
 asked what is done, for the store says that; it is asked what is still in the queue, so that nothing is submitted twice.
 """
 
-import json
 import re
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from simlaw.config import run_id
-from simlaw.declared import Declared, decode, digest, encode
+from simlaw.declared import digest
 from simlaw.errors import SimlawError
 from simlaw.run.engine import AbstractEngine, Listener, Outcome, Queue, command
 from simlaw.run.manifest import read_manifest
+from simlaw.run.submissions import Submission, ask, queued, record
 from simlaw.store import AbstractStore
 
 #: What each task runs; it becomes the worker's process, so that signals to the batch script reach the worker.
@@ -28,10 +27,6 @@ _SCRIPT = '#!/bin/sh\nexec "$@"\n'
 _NOTICE_SECONDS, _LEAST_SECONDS = 120, 300
 #: How many tasks an array may have where the cluster does not say: SLURM's own default.
 _ARRAY = 1001
-#: Where the store keeps what was submitted.
-_FOLDER = "submissions"
-#: How long SLURM's commands may take; a busy controller answers within its own timeout of ten seconds or says why not.
-_PATIENCE_SECONDS = 60
 #: Options of sbatch that are the engine's own, or that would keep it from returning with a job.
 _OWN = (
     *("array", "comment", "dependency", "error", "open-mode", "output", "parsable", "quiet", "requeue", "signal"),
@@ -51,23 +46,6 @@ _FORMS = {
     "mem": (r"\d+[KMGT]?", "16G"),
 }
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission(Declared):
-    """One array: the job's id, the address of its manifest, and the ids of the runs of each task.
-
-    Task I does the entry `offset` + I. `mark` is the job's comment, by which it is known, for a new cluster counts its
-    jobs from 1 again.
-    """
-
-    engine: str
-    job: str
-    manifest: str
-    offset: int
-    mark: str
-    time: float
-    runs: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +138,7 @@ class Slurm(AbstractEngine):
                 time=time.time(),
                 runs=tuple(runs[offset : offset + count]),
             )
-            store.write(f"{_FOLDER}/{digest(made)}.json", json.dumps(encode(made)).encode())
+            record(store, made)
             jobs.append(job)
         what = f"SLURM job array {jobs[0]}" if len(jobs) == 1 else f"SLURM job arrays {', '.join(jobs)}"
         most = "" if self.array_limit is None else f", at most {self.array_limit} at once"
@@ -192,38 +170,6 @@ class Slurm(AbstractEngine):
         return [*given, *(f"--{text}" for text in self.sbatch)]
 
 
-def queued(store: AbstractStore) -> Queue:
-    """The runs that SLURM has of what was submitted from this store; empty, with a note, where it does not answer."""
-    there = {made.job: made for made in _submissions(store)}
-    if not there:
-        return Queue()
-    try:
-        said = _ask("squeue", "--noheader", "--array", "--format=%F|%K|%T|%k", f"--jobs={','.join(there)}")
-    except SimlawError as error:
-        if "Invalid job id" in str(error):  # what SLURM says of a single job that it has forgotten
-            return Queue()
-        return Queue(note=f"what is in the queue is not known ({error})")
-    places: dict[str, str] = {}
-    for line in said.splitlines():
-        job, task, state, mark = (line.split("|", 3) + [""] * 3)[:4]
-        made = there.get(job)
-        if made is None or made.mark != mark or not task.isdigit() or int(task) >= len(made.runs):
-            continue
-        places |= dict.fromkeys(made.runs[int(task)], f"slurm {job}_{task}, {state.lower()}")
-    return Queue(places=places)
-
-
-def _submissions(store: AbstractStore) -> Iterator[Submission]:
-    """What was submitted to SLURM; a record that cannot be read only means that something may be submitted twice."""
-    for name in store.names(_FOLDER):
-        try:
-            made = decode(Submission, json.loads(store.read(name) or b""))
-        except (OSError, ValueError, SimlawError):
-            continue
-        if made.engine == "slurm" and made.job.isdigit():
-            yield made
-
-
 def _task(engine: Slurm, store: AbstractStore, manifest: str, more: Sequence[str]) -> list[str]:
     """The process of a task, which has its settings whatever of this environment the cluster passes on."""
     settings = [f"{name}={value}" for name, value in engine.settings(store).items()]
@@ -236,7 +182,7 @@ def _submit(arguments: Sequence[str]) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
         script.write(_SCRIPT)
         script.flush()
-        said = _ask("sbatch", *arguments[:at], script.name, *arguments[at:])
+        said = ask("sbatch", *arguments[:at], script.name, *arguments[at:])
     job = said.strip().partition(";")[0]  # after the semicolon it names the cluster
     if not job.isdigit():
         raise SimlawError(f"sbatch said {said.strip()!r} and no job's id: look with `squeue`, and submit again")
@@ -246,25 +192,10 @@ def _submit(arguments: Sequence[str]) -> str:
 def _longest_array() -> int:
     """How many tasks the cluster allows in an array."""
     try:
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
     except SimlawError:
         found = None  # sbatch will say what is the matter
     return max(1, int(found[1])) if found else _ARRAY
-
-
-def _ask(*call: str) -> str:
-    """What a command of SLURM prints; raises `SimlawError` with its own words where it fails."""
-    name = call[0]
-    try:
-        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
-    except FileNotFoundError as error:
-        raise SimlawError(f"there is no {name} here: call simlaw on a login node of the cluster") from error
-    except subprocess.TimeoutExpired as error:
-        raise SimlawError(f"{name} did not answer within {_PATIENCE_SECONDS} seconds: try again later") from error
-    if done.returncode:
-        words = "; ".join(line.removeprefix(f"{name}: ").removeprefix("error: ") for line in done.stderr.splitlines())
-        raise SimlawError(f"{name}: {words or f'exit status {done.returncode}'}")
-    return done.stdout
 
 
 def _seconds(text: str) -> float:
