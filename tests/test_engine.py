@@ -16,10 +16,11 @@ def test_every_engine_launches_one_command():
 def test_a_worker_on_a_cpu_has_one_thread_and_none_inherits_the_platform(store, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "of the parent")
     monkeypatch.setenv("OF_THE_USER", "1")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")  # of the job in which the workers' parent is
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"):  # of the job in which the workers' parent is
+        monkeypatch.setenv(name, "4")
     on_cpu, on_gpu = (Local(device=device).environment(store) for device in ("cpu", "gpu"))
     assert (on_cpu["JAX_PLATFORMS"], on_cpu["OMP_NUM_THREADS"]) == ("cpu", "1")
-    assert not {"JAX_PLATFORMS", "SLURM_ARRAY_TASK_ID"} & set(on_gpu)
+    assert not {"JAX_PLATFORMS", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"} & set(on_gpu)
     assert on_gpu["SIMLAW_STORE"] == str(store.root.resolve())
     assert on_gpu["OF_THE_USER"] == "1"
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
-from simlaw.run.batch import requeue, scheduled_index
+from simlaw.run.batch import requeue
 from simlaw.run.slurm import Slurm
 from simlaw.run.submissions import queued
 from simlaw.store import Store
@@ -249,6 +249,10 @@ def test_the_queue_is_told_by_the_mark_of_a_job(project, fake, store):
     found = places(f"7|1|PENDING|{mark}\n8|0|RUNNING|{mark}\n7|3|RUNNING|{mark}\n7|0|RUNNING|another\n7|\n").places
     assert set(found.values()) == {"slurm 7_1, pending"}
     assert len(found) == 2
+    said = simlaw("status", "tiny")
+    assert "2 of the missing are queued (slurm 7_1, pending)" in said
+    cells = json.loads(simlaw("status", "tiny", "--json"))["cells"]
+    assert {cell["run_id"] for cell in cells if cell["queued"]} == set(found)
     assert places("", 1, "slurm_load_jobs error: Invalid job id specified").note is None
     assert places("", 1, "squeue: error: Unable to contact slurm controller").note == (
         "what is in the queue is not known (squeue: Unable to contact slurm controller)"
@@ -335,15 +339,6 @@ def test_what_is_no_task_of_an_array_is_left_alone(fake):
     requeue({"SLURM_JOB_ID": "12"})  # as within salloc
     requeue({})
     assert fake[1]() == []
-
-
-def test_an_index_comes_from_the_scheduler():
-    assert scheduled_index({}) is None
-    assert scheduled_index({"SLURM_ARRAY_TASK_ID": "4", "JOB_COMPLETION_INDEX": "5"}) == 4
-    assert scheduled_index({"JOB_COMPLETION_INDEX": "5"}) == 5
-    for text in ("", "-1", "1 2", "٣"):
-        with pytest.raises(SimlawError, match="an index is a whole number from 0"):
-            scheduled_index({"JOB_COMPLETION_INDEX": text})
 
 
 def test_a_task_on_a_cpu_keeps_to_a_core_by_its_index(monkeypatch):

@@ -6,7 +6,10 @@ from simlaw.cli.options import json_option, own_option, print_json, sweep_argume
 from simlaw.report import columns, count
 from simlaw.run.session import Session
 from simlaw.run.status import CellStatus
+from simlaw.run.submissions import queued
 
+#: How many tasks of a queue are named.
+_NAMED = 3
 _CONDITIONS = ("done", "running", "failed", "diverged", "missing")
 
 
@@ -23,8 +26,18 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
     """
     session = Session.open(sweep, ahead=False)
     status = session.status(own)
+    queue, missing = queued(session.store), {c.cell.run_id for c in status.cells if c.condition == "missing"}
     if as_json:
-        cells = [{"run_id": c.cell.run_id, "condition": c.condition, "note": c.note, **_facts(c)} for c in status.cells]
+        cells = [
+            {
+                "run_id": c.cell.run_id,
+                "condition": c.condition,
+                "note": c.note,
+                "queued": queue.places.get(c.cell.run_id),
+                **_facts(c),
+            }
+            for c in status.cells
+        ]
         print_json({**{name: status.count(name) for name in _CONDITIONS}, "cells": cells})  # type: ignore[arg-type]
         return
     lines = []
@@ -36,6 +49,11 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
     click.echo(columns(("width", "N blocks", *_CONDITIONS), lines))
     if status.remark:
         click.echo(status.remark.strip())
+    if waiting := {place for run, place in queue.places.items() if run in missing}:
+        tasks = ", ".join(sorted(waiting)[:_NAMED]) + (f" and {len(waiting) - _NAMED} more" * (len(waiting) > _NAMED))
+        click.echo(f"{len(missing & queue.places.keys())} of the missing are queued ({tasks})")
+    if queue.note:
+        click.echo(f"note: {queue.note}", err=True)
     for c in status.cells:
         if c.condition in ("running", "failed", "diverged"):
             spec = c.cell.spec

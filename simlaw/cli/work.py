@@ -1,6 +1,5 @@
 """`simlaw work`: the contract between a sweep and any scheduler."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -67,10 +66,10 @@ def command(
       simlaw work --manifest M --mesh 1 8 2 --coordinator host0:9876 --processes 4 --process 0
     """
     # each import in its place: the process must be pinned, and join its team, before JAX starts its threads
-    from simlaw.run.batch import scheduled_index
     from simlaw.run.cores import cores, pin
+    from simlaw.run.job import entry
 
-    if index is None and (scheduled := scheduled_index(os.environ)) is not None:
+    if index is None and (scheduled := entry()) is not None:
         index = scheduled + offset
         profile = profile and profile / f"worker-{index}"
     if core is None and index is not None and device == "cpu" and mesh is None and (usable := cores()):

@@ -1,4 +1,4 @@
-"""A worker as a scheduler has it: which entry of the manifest is its own, when to stop, and back into the queue.
+"""When a worker is to stop, and how a task of SLURM then goes back into the queue.
 
 A SLURM job that is to end hears of it in three ways: SIGUSR1 before its time is over (`--signal`), SIGTERM when it is
 preempted or cancelled, and nothing at all when its node dies. After a signal the worker stores its state; its task
@@ -12,22 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
-from simlaw.errors import SimlawError
-
-#: Where schedulers say which entry of a job a process is: arrays of SLURM, indexed Jobs of Kubernetes.
-INDICES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 #: How long SLURM may take to answer a worker that has to end soon.
 _PATIENCE_SECONDS = 10
-
-
-def scheduled_index(environment: Mapping[str, str]) -> int | None:
-    """The entry that a scheduler gives to this process, or None where there is no scheduler; raises `SimlawError`."""
-    for name in INDICES:
-        if (text := environment.get(name)) is not None:
-            if not (text.isascii() and text.isdigit()):
-                raise SimlawError(f"{name}={text}: an index is a whole number from 0; give --index, or unset {name}")
-            return int(text)
-    return None
 
 
 def stop_signal(parent: int | None) -> Callable[[], bool]:

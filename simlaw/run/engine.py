@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
-from simlaw.run.batch import INDICES
 from simlaw.run.cores import cores
+from simlaw.run.job import OF_AN_ENTRY
 from simlaw.run.message import Message
 from simlaw.run.rules import Rules
 from simlaw.store import AbstractStore
@@ -108,8 +108,8 @@ class AbstractEngine(abc.ABC):
 
     def environment(self, store: AbstractStore) -> dict[str, str]:
         """The whole environment of a worker that this process starts on this store."""
-        # nor is an entry of this process's own job, should it be one of a scheduler's, an entry for its workers
-        mine = {"JAX_PLATFORMS", *INDICES}
+        # should this process be an entry of a scheduler's job, its workers are not
+        mine = {"JAX_PLATFORMS", *OF_AN_ENTRY}
         return {name: value for name, value in os.environ.items() if name not in mine} | self.settings(store)
 
 

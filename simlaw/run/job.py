@@ -4,11 +4,21 @@ import os
 import stat
 from pathlib import Path
 
+from simlaw.errors import SimlawError
+
+#: The variables that make a process an entry of a job; its children are none, and two of them not the same one.
+OF_AN_ENTRY = ("SIMLAW_JOB", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+
 
 def entry() -> int | None:
-    """The entry of the manifest that a scheduler's array gives this process, or None where it gives none."""
+    """The entry of the manifest that a scheduler's array gives this process, or None where it gives none.
+
+    Raises `SimlawError` where what it gives is no index: without one, this process would do every entry.
+    """
     for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
-        if (text := os.environ.get(name, "")).isdecimal():
+        if (text := os.environ.get(name)) is not None:
+            if not (text.isascii() and text.isdigit()):
+                raise SimlawError(f"{name}={text}: an index is a whole number from 0; give --index, or unset {name}")
             return int(text)
     return None
 
