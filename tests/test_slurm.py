@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.run.batch import requeue
-from simlaw.run.slurm import Slurm
 from simlaw.run.submissions import queued
 from simlaw.store import Store
 from tests.conftest import ROOT
@@ -277,44 +276,6 @@ def test_what_waiting_jobs_need_is_not_collected(project, fake):
     assert made.exists()
     simlaw("gc", "--yes")
     assert not made.exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "rule"),
-    [
-        ("time", "soon", "it must read MINUTES"),
-        ("time", "1:2:3:4", "it must read MINUTES"),
-        ("time", "00:04:59", "ask for five minutes or more"),
-        ("time", "٣٠", "it must read MINUTES"),
-        ("gres", "gpu:1\n#", "SLURM knows no such value"),
-        ("gres", "", "SLURM knows no such value"),
-        ("partition", "-x", "SLURM knows no such value"),
-        ("qos", "a;b", "SLURM knows no such value"),
-        ("constraint", "a b", "SLURM knows no such value"),
-        ("mem", "16GB", "SLURM knows no such value"),
-        ("sbatch", ("array=0-3",), "simlaw sets array itself"),
-        ("sbatch", ("arr=0-3",), "simlaw sets arr itself"),
-        ("sbatch", ("wait",), "simlaw sets wait itself"),
-        ("sbatch", ("-p=gpu",), "it must read NAME=VALUE"),
-        ("sbatch", ("reservation=",), "it must read NAME=VALUE"),
-        ("sbatch", ("mail-user=a\nb",), "it must read NAME=VALUE"),
-    ],
-)
-def test_values_that_no_cluster_takes_are_refused(option, value, rule):
-    with pytest.raises(SimlawError, match=rule) as refusal:
-        Slurm(**{option: value})
-    assert str(refusal.value).startswith(f"--{option} ")
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("time", ["5", "05:00", "1:00:00", "2-0", "2-01:30", "2-01:30:00", "300:00"])
-def test_times_read_as_slurm_writes_them(time):
-    Slurm(time=time)
-
-
-@pytest.mark.parametrize(("mem", "size"), [("100", 100 * 2**20), ("3K", 3072), ("16G", 2**34), (None, None)])
-def test_the_memory_of_a_task_is_what_packs_must_fit_into(mem, size):
-    assert Slurm(mem=mem).memory == size
 
 
 @pytest.mark.parametrize(("state", "back"), [("RUNNING", True), ("COMPLETING", False), ("", False)])
