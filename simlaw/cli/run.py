@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simlaw.cli.board import Board, shown
+from simlaw.cli.engines import engine_choice
 from simlaw.cli.gate import gate
 from simlaw.cli.options import (
     engine_options,
@@ -27,6 +28,7 @@ from simlaw.train import DISPATCH_STEPS
 @sweep_argument
 @engine_options
 @rules_options
+@engine_choice
 @own_option
 @profile_option
 def command(
@@ -42,6 +44,7 @@ def command(
     \b
     Example:
       simlaw run quickstart --workers 2
+      simlaw run quickstart --engine ray --address auto --gpus-per-pack 1
     """
     if not run(Session.open(sweep), replace(engine, rules=rules), own, memory, profile):
         sys.exit(1)

@@ -1,0 +1,294 @@
+"""The Ray engine: a task for each pack, which starts the command of every engine as a process of its own on some node.
+
+So JAX starts fresh for each pack, and numbers are those of the local engine. Ray itself says only where and when; what
+was computed goes through the store, which all nodes must see under the same address. A task that loses its node, or its
+process of Ray, is begun again elsewhere and goes on from the last state that was stored.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from simlaw.errors import SimlawError
+from simlaw.run.cores import cores
+from simlaw.run.engine import AbstractEngine, Listener, Outcome, command
+from simlaw.run.message import Message, Task, read_message
+from simlaw.store import Store
+
+#: How long a worker gets to reach a boundary after the first Ctrl-C.
+PATIENCE_SECONDS = 60
+#: How often a task is begun again whose node or process died: often, for a preempted node is no failure.
+_DEATHS = 20
+#: Seconds between looks at what tasks said, and at what has ended.
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray(AbstractEngine):
+    """Tasks of a Ray cluster, attended until all have ended. A pack that fails is tried again `retries` times.
+
+    `address` is that of the cluster: HOST:PORT, "auto" for that of this machine, or "local" for one that
+    lives as long as this process. `gpus` and `cpus` are what Ray sets aside for each pack.
+    """
+
+    here: ClassVar[bool] = False
+
+    address: str = "auto"
+    gpus: int = 0
+    cpus: int = 1
+    retries: int = 1
+
+    def run(self, store: Store, manifest: str, packs: int, tell: Listener, profile: Path | None = None) -> Outcome:
+        """Get the packs done; Ctrl-C has workers store their state at the next boundary, a second one ends them now."""
+        ray = _library()
+        with _connected(ray, self.address):
+            node = ray.get_runtime_context().get_node_id()
+            near = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
+                node, soft=False
+            )
+            # on this machine, for another may fall
+            mail = ray.remote(num_cpus=0, scheduling_strategy=near)(_Mail).remote()
+            task = ray.remote(max_retries=_DEATHS, num_cpus=self.cpus, num_gpus=self.gpus)(_work)
+            pinned = self.one_by_one and self.gpus == 0
+
+            def launch(index: int) -> Any:
+                more = ["--index", str(index)]
+                if profile is not None:
+                    more += ["--profile", str((profile / f"worker-{index}").resolve())]
+                arguments = command(self, manifest, *more, program=())
+                return task.remote(index, arguments, self.settings(store), os.getcwd(), pinned, mail)
+
+            attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", retries=self.retries)
+            with _interrupts() as asked:
+                attended.tasks = {launch(index): index for index in range(packs)}
+                while attended.tasks:
+                    attended.heed(asked)
+                    attended.hear(ray.get(mail.take.remote()))
+                    for index in attended.ended():
+                        attended.tasks[launch(index)] = index
+                attended.hear(ray.get(mail.take.remote()))
+        return Outcome(stopped=bool(asked), failures=tuple(dict.fromkeys(attended.failures)))
+
+
+@dataclass
+class _Attended:
+    """The tasks that are not done by what Ray knows them as, the number of each that works, and what went wrong."""
+
+    ray: Any
+    tell: Listener
+    logs: Path
+    retries: int
+    tasks: dict[Any, int] = field(default_factory=dict)
+    slots: dict[int, int] = field(default_factory=dict)
+    tried: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    told: set[int] = field(default_factory=set)
+    stopping: float = 0.0
+
+    def heed(self, asked: list[int]) -> None:
+        """Stop all tasks where that was asked for: first by a signal to their workers, then at once."""
+        if asked and not self.stopping:
+            self.stopping = time.monotonic()
+            for task in self.tasks:
+                self.ray.cancel(task, force=False)
+            for slot in self.slots.values():
+                self.tell(slot, Message(task=Task(doing="stopping")))
+        if len(asked) > 1 or (self.stopping and time.monotonic() - self.stopping > PATIENCE_SECONDS):
+            for task in self.tasks:
+                self.ray.cancel(task, force=True)
+
+    def hear(self, letters: list[tuple[int, str]]) -> None:
+        """Pass on what workers said, each under the lowest number that was free when it began."""
+        for index, line in letters:
+            message = read_message(line)
+            if message is None or message.ended:
+                continue  # the end of a task says that too, and of those that died as well
+            if index not in self.slots:
+                self.slots[index] = min(set(range(len(self.slots) + 1)) - set(self.slots.values()))
+            if self.stopping and message.task is not None:
+                message = replace(message, task=replace(message.task, doing="stopping"))
+            self.tell(self.slots[index], message)
+            if message.failed is not None:
+                self.failures.append(message.failed)
+                self.told.add(index)
+
+    def ended(self) -> list[int]:
+        """The packs to be tried again, after a look at which tasks have ended."""
+        again = []
+        done, _ = self.ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=_LOOK_SECONDS)
+        for task in done:
+            index = self.tasks.pop(task)
+            if index in self.slots:
+                self.tell(self.slots.pop(index), Message(ended=True))
+            status, said = self._result(task)
+            if not status or self.stopping:
+                continue
+            self.tried[index] += 1
+            if self.tried[index] <= self.retries:
+                again.append(index)
+                continue
+            self.logs.mkdir(parents=True, exist_ok=True)
+            log = self.logs / f"pack-{index}.log"
+            log.write_text(said)
+            if index not in self.told:
+                last = (said.strip().splitlines() or ["it left no message"])[-1]
+                self.failures.append(f"pack {index} ended with status {status}: {last} (whole log: {log})")
+        return again
+
+    def _result(self, task: Any) -> tuple[int, str]:
+        """The exit status of a task's worker, and what it wrote to standard error."""
+        try:
+            status, said = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:  # Ray gave it up, or it was cancelled
+            return 1, str(error)
+        return int(status), str(said)
+
+
+class _Mail:
+    """An actor that keeps what workers say until somebody asks."""
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[int, str]] = []
+
+    def put(self, index: int, lines: list[str]) -> None:
+        """Keep what the worker of a pack said."""
+        self.letters += [(index, line) for line in lines]
+
+    def take(self) -> list[tuple[int, str]]:
+        """Everything since the last time."""
+        letters, self.letters = self.letters, []
+        return letters
+
+
+def _work(
+    index: int, arguments: list[str], settings: dict[str, str], folder: str, pinned: bool, mail: Any
+) -> tuple[int, str]:
+    """The exit status of a worker's process that ran on this node, and the end of what it wrote to standard error.
+
+    A cancelled task is a `KeyboardInterrupt`, which the worker gets as SIGTERM.
+    """
+    said: queue.Queue[str] = queue.Queue()
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | settings
+    program = [sys.executable, "-m", "simlaw", *arguments, "--parent", str(os.getpid())]
+    with contextlib.ExitStack() as stack:
+        if pinned and (core := stack.enter_context(_core(index))) is not None:
+            program += ["--core", str(core)]
+        errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+        process = stack.enter_context(
+            subprocess.Popen(
+                program,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                cwd=folder if os.path.isdir(folder) else None,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        # main thread: short waits only, for Ray's cancelling does not interrupt a system call
+        reader = threading.Thread(target=_read, args=(process, said), daemon=True)
+        reader.start()
+        ends = None
+        while process.poll() is None:
+            try:
+                time.sleep(_LOOK_SECONDS)
+                _post(index, said, mail)
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGTERM)
+                ends = ends or time.monotonic() + PATIENCE_SECONDS
+            if ends is not None and time.monotonic() > ends:
+                process.kill()
+        reader.join(timeout=1)
+        _post(index, said, mail)
+        errors.seek(0)
+        return process.returncode, errors.read().decode(errors="replace")[-10_000:]
+
+
+def _read(process: "subprocess.Popen[str]", said: "queue.Queue[str]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.put(line)
+
+
+def _post(index: int, said: "queue.Queue[str]", mail: Any) -> None:
+    lines = [said.get() for _ in range(said.qsize())]
+    if lines:
+        mail.put.remote(index, lines)
+
+
+@contextlib.contextmanager
+def _core(index: int) -> Iterator[int | None]:
+    """A core of this node that no other task has meanwhile; None where the system cannot pin.
+
+    Ray counts cores and assigns none. A lock on a file is gone with the process that had it.
+    """
+    usable = cores()
+    if not usable:
+        yield None
+        return
+    folder = Path(tempfile.gettempdir()) / f"simlaw-cores-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        for core in usable:
+            lock = stack.enter_context((folder / str(core)).open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # another task has it
+            yield core
+            return
+        yield usable[index % len(usable)]  # Ray was told of more cores than there are
+
+
+def _library() -> Any:
+    """The library, which only this engine needs; raises `SimlawError` without it."""
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise SimlawError(
+            "--engine ray needs the library ray: pip install 'simlaw[ray]' here and on all nodes"
+        ) from error
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:
+    """A connection to the cluster while the work is done; raises `SimlawError` where none answers."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise SimlawError(
+            f"--address {address}: no Ray cluster answers ({why}): start one with `ray start --head`, or give HOST:PORT"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM as a list that grows, while the tasks are attended."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
