@@ -10,7 +10,9 @@ import fcntl
 import importlib
 import os
 import queue
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,8 @@ from simlaw.store import Store
 PATIENCE_SECONDS = 60
 #: How often a task is begun again whose node or process died: often, for a preempted node is no failure.
 _DEATHS = 20
+#: How long a cluster may take to be there at all.
+_ANSWER_SECONDS = 5
 #: Seconds between looks at what tasks said, and at what has ended.
 _LOOK_SECONDS = 0.5
 
@@ -40,8 +44,8 @@ _LOOK_SECONDS = 0.5
 class Ray(AbstractEngine):
     """Tasks of a Ray cluster, attended until all have ended. A pack that fails is tried again `retries` times.
 
-    `address` is that of the cluster: HOST:PORT, "auto" for that of this machine, or "local" for one that
-    lives as long as this process. `gpus` and `cpus` are what Ray sets aside for each pack.
+    `address` is that of the cluster, HOST:PORT, or "auto" for the one that this machine belongs to. `gpus` and `cpus`
+    are what Ray sets aside for each pack.
     """
 
     here: ClassVar[bool] = False
@@ -50,6 +54,13 @@ class Ray(AbstractEngine):
     gpus: int = 0
     cpus: int = 1
     retries: int = 1
+
+    def __post_init__(self) -> None:
+        if self.address != "auto" and not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", self.address):
+            raise SimlawError(
+                f"--address {self.address!r}: a Ray cluster is at HOST:PORT, or auto where this machine belongs to it: "
+                "write it so"
+            )
 
     def run(self, store: Store, manifest: str, packs: int, tell: Listener, profile: Path | None = None) -> Outcome:
         """Get the packs done; Ctrl-C has workers store their state at the next boundary, a second one ends them now."""
@@ -267,8 +278,11 @@ def _library() -> Any:
 def _connected(ray: Any, address: str) -> Iterator[None]:
     """A connection to the cluster while the work is done; raises `SimlawError` where none answers."""
     try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
         why = " ".join(str(error).split())[:200]
         raise SimlawError(
             f"--address {address}: no Ray cluster answers ({why}): start one with `ray start --head`, or give HOST:PORT"
