@@ -13,7 +13,7 @@ from simlaw.cli import cli
 from simlaw.cli.work import command as work
 from simlaw.errors import SimlawError
 from simlaw.run.kubernetes import TPUS, Pods, Slice, jobs, memory_bytes, to_yaml
-from simlaw.run.worker import read_manifest
+from simlaw.run.manifest import read_manifest
 from simlaw.store import Store
 from tests.conftest import ROOT
 
@@ -115,7 +115,10 @@ def test_a_job_counts_no_preemption_and_tries_each_pack_again():
         "cloud.google.com/gke-tpu-topology": "1x1",
     }
     assert container(job)["resources"]["limits"] == {"memory": "4Gi", "google.com/tpu": 1}
-    assert container(job)["env"] == [{"name": "SIMLAW_STORE", "value": "gs://mine/simlaw"}]
+    assert container(job)["env"] == [
+        {"name": "SIMLAW_STORE", "value": "gs://mine/simlaw"},
+        {"name": "SIMLAW_JOB", "value": "kubernetes simlaw-ptq-grid-0f3a5c7e"},
+    ]
     assert container(job)["command"] == [
         *("simlaw", "work", "--manifest", f"gs://mine/simlaw/manifests/{DIGEST}.json", "--device", "tpu")
     ]
@@ -152,6 +155,7 @@ def test_the_hosts_of_a_slice_are_a_team_that_starts_again_together():
     assert (job["spec"]["completions"], job["spec"]["parallelism"], job["spec"]["backoffLimit"]) == (4, 4, 0)
     assert job["spec"]["podFailurePolicy"]["rules"][0]["action"] == "FailJob"
     assert container(job)["resources"]["limits"]["google.com/tpu"] == 4
+    assert container(job)["env"][1]["value"].endswith("-k-0f3a5c7e-2")
     arguments = container(job)["command"]
     assert arguments[6:10] == ["--mesh", "2", "4", "2"]
     assert arguments[10:] == [
@@ -323,7 +327,7 @@ def test_the_manifest_is_in_the_store_and_the_job_has_a_pod_for_each_of_its_pack
     job = yaml.safe_load(said.stdout)
     path = container(job)["command"][3]
     assert path.startswith("/store/manifests/")
-    manifest = read_manifest(store.root / path.removeprefix("/store/"))
+    manifest = read_manifest(str(store.root / path.removeprefix("/store/")), store)
     assert job["spec"]["completions"] == len(manifest.packs) == 6
     assert said.stderr.startswith("18 runs in 6 packs as a Job: `kubectl apply -f FILE` starts them, ")
     assert printed("--folder", "mine").stdout == said.stdout  # applied again it is the same Job

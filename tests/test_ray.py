@@ -20,10 +20,11 @@ from simlaw.errors import SimlawError
 from simlaw.plan import Pack, packs
 from simlaw.run import rays
 from simlaw.run.local import Local
+from simlaw.run.manifest import Manifest, submit
 from simlaw.run.message import Message, Task, read_message
 from simlaw.run.rays import Ray, _Attended, _connected, _core, _library, _work
+from simlaw.run.rules import Rules
 from simlaw.run.session import Session
-from simlaw.run.worker import Manifest, submit
 from tests.conftest import ROOT, tiny_eval, tiny_run
 
 with_ray = pytest.mark.skipif(
@@ -158,7 +159,7 @@ def cut(text):
 @with_ray
 def test_a_killed_node_changes_no_byte_of_the_table(cluster, launched, tmp_path, monkeypatch):
     _, (stays, falls) = cluster
-    driver = launched("--retries", "0")  # only Ray begins it again
+    driver = launched("--save-seconds", "0")
     until(lambda: driver.poll() is not None or (workers(stays.pid) and workers(falls.pid)))
     (lost,), (kept,) = workers(falls.pid), workers(stays.pid)
     until(lambda: driver.poll() is not None or len(list((tmp_path / "store").glob("history/trunk/*"))) == 2)
@@ -206,12 +207,14 @@ class Mail:
 
 
 def worked(tmp_path, mail, *arguments):
-    return _work(0, [*arguments], {"SIMLAW_STORE": str(tmp_path), "JAX_PLATFORMS": "cpu"}, str(tmp_path), True, mail)
+    return _work(
+        0, [*arguments], {"SIMLAW_STORE": str(tmp_path), "JAX_PLATFORMS": "cpu"}, str(tmp_path), True, 60.0, mail
+    )
 
 
 def test_a_task_gives_back_what_its_worker_ended_with(tmp_path):
-    status, said = worked(tmp_path, Mail(), "work", "--manifest", "none.json")
-    assert status == 2
+    status, over, said = worked(tmp_path, Mail(), "work", "--manifest", "none.json")
+    assert (status, over) == (2, False)
     assert said.startswith("simlaw: none.json is no manifest")
 
 
@@ -224,11 +227,18 @@ def test_a_cancelled_task_stops_its_worker_at_a_boundary(store, corpus, tmp_path
     stopped, mail = [], Mail(cancelled)
     pack = Pack(members=((tiny_run(tokens=80_000 * 128),),), evals=(tiny_eval(),))
     path = submit(store, Manifest(corpora=(pack.corpus,), fingerprints=(corpus.fingerprint,), packs=(pack,)))
-    status, said = worked(store.root, mail, "work", "--manifest", str(path), "--index", "0")
-    assert status == 1, said
+    status, over, said = worked(store.root, mail, "work", "--manifest", path, "--index", "0")
+    assert (status, over) == (1, True), said
     assert stopped
     assert read_message(mail.lines[-1]).ended
     assert store.keys("partial")
+
+
+def test_a_worker_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(rays, "STARTING_SECONDS", 1)
+    (tmp_path / "simlaw.py").write_text("import time; time.sleep(60)")
+    settings = {"PYTHONPATH": str(tmp_path)}
+    assert _work(0, [], settings, str(tmp_path), False, 1.0, Mail()) == (-signal.SIGKILL, False, "")
 
 
 def test_each_task_of_a_node_has_a_core_of_its_own(tmp_path, monkeypatch):
@@ -266,29 +276,30 @@ def attended(tmp_path, tasks, **fields):
     return found, heard
 
 
-def test_a_pack_that_fails_is_tried_again_and_then_named(tmp_path):
-    found, _ = attended(
-        tmp_path, {(1, 0, ""): 1, (2, 2, "a\nsimlaw: no good\n"): 2, (3, ValueError("the node is dead")): 3}
-    )
-    assert found.ended() == [2, 3]
-    assert (found.tasks, found.failures) == ({}, [])
-    found.tasks = {(2, 2, "a\nsimlaw: no good\n"): 2, (3, ValueError("the node is dead")): 3}
-    assert found.ended() == []
-    assert found.failures == [
-        f"pack 2 ended with status 2: simlaw: no good (whole log: {tmp_path}/pack-2.log)",
-        f"pack 3 ended with status 1: the node is dead (whole log: {tmp_path}/pack-3.log)",
-    ]
+def test_a_worker_that_crashes_is_started_again_and_then_named(tmp_path):
+    tasks = {
+        (0, 0, True, ""): 0,
+        (1, 1, True, "left"): 1,  # it has said what
+        (2, 2, False, "a\nsimlaw: no good\n"): 2,
+        (3, ValueError("the node is dead")): 3,
+        (4, -11, False, ""): 4,
+    }
+    found, _ = attended(tmp_path, tasks)
+    assert found.ended() == [3, 4]
+    named = f"the worker of pack 2 ended with status 2: simlaw: no good (whole log: {tmp_path}/pack-2.log)"
+    assert (found.tasks, found.failures) == ({}, [named])
     assert (tmp_path / "pack-2.log").read_text() == "a\nsimlaw: no good\n"
-    # what the worker has said of its runs is not said once more of the pack
-    found.hear([(4, Message(failed="nan", runs=("r",)).line())])
-    found.tasks = {(4, 1, "Traceback"): 4}
-    found.retries = 0
-    found.ended()
+    found.tasks = {(4, -11, False, ""): 4}
+    assert found.ended() == [4]
+    found.tasks = {(4, -11, False, ""): 4}
+    assert found.ended() == []
+    assert found.failures[1].startswith("the worker of pack 4 ended with status -11: it left no message (whole log: ")
+    found.hear([(5, Message(failed="nan", runs=("r",)).line())])
     assert found.failures[2:] == ["nan"]
 
 
 def test_packs_take_turns_on_the_lines_of_the_screen(tmp_path):
-    found, heard = attended(tmp_path, {(8, 0, ""): 8})
+    found, heard = attended(tmp_path, {(8, 0, True, ""): 8})
     training, ended = Message(task=Task(doing="training", loss=1.0)), Message(ended=True)
     found.hear([(8, training.line()), (3, training.line()), (3, "noise"), (8, ended.line())])
     found.ended()
@@ -315,7 +326,7 @@ def test_without_the_library_or_a_cluster_that_is_said(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--retries", "2"), "--retries says how Ray is to run packs: add --engine ray, or leave it out"),
+        (("--address", "auto"), "--address says how Ray is to run packs: add --engine ray, or leave it out"),
         (("--gpus-per-pack", "0"), "--gpus-per-pack says how Ray is to run packs: add --engine ray"),
         (
             ("--engine", "ray", "--workers", "2"),
@@ -343,5 +354,7 @@ def test_the_options_of_ray_are_the_fields_of_its_engine(monkeypatch):
     for more in ((), options, ("--gpus-per-pack", "1", "--device", "tpu")):
         assert CliRunner().invoke(cli, ["run", "smoke", "--engine", "ray", *more]).exit_code == 0
     assert seen[0] == Ray(workers=100)
-    assert seen[1] == Ray(workers=100, device="gpu", address="h:6379", gpus=2, cpus=4, retries=0, remat=True)
+    assert seen[1] == Ray(
+        workers=100, device="gpu", address="h:6379", gpus=2, cpus=4, rules=Rules(retries=0), remat=True
+    )
     assert seen[2].device == "tpu"

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -23,10 +23,9 @@ _RAY = (
     click.option(
         "--cpus-per-pack", type=click.IntRange(1), help="Cores that Ray sets aside for each pack.  [default: 1]"
     ),
-    click.option("--retries", type=click.IntRange(0), help="Tries of a pack after it failed.  [default: 1]"),
 )
 #: The fields of `Ray` that these options give.
-_OF_RAY = {"address": "address", "gpus_per_pack": "gpus", "cpus_per_pack": "cpus", "retries": "retries"}
+_OF_RAY = {"address": "address", "gpus_per_pack": "gpus", "cpus_per_pack": "cpus"}
 _CHOICE = click.option(
     "--engine",
     "chosen",
@@ -65,5 +64,7 @@ def _ray(shared: Local, given: dict[str, Any]) -> AbstractEngine:
         raise SimlawError(f"--workers {shared.workers} is of --engine local: what Ray has decides how many packs run")
     said = click.get_current_context().get_parameter_source("device")
     gpu = bool(given["gpus_per_pack"]) and said is ParameterSource.DEFAULT
-    fields = {**asdict(shared), "workers": _MANY} | ({"device": "gpu"} if gpu else {})
-    return Ray(**fields, **{field: given[name] for name, field in _OF_RAY.items() if given[name] is not None})
+    common = {each.name: getattr(shared, each.name) for each in fields(shared)} | {"workers": _MANY}
+    if gpu:
+        common["device"] = "gpu"
+    return Ray(**common, **{field: given[name] for name, field in _OF_RAY.items() if given[name] is not None})

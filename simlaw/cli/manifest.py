@@ -149,8 +149,8 @@ def _submitted(sweep: str, pods: Pods, own: bool, force: bool, accelerator_memor
     packs = session.packs(status, layout)
     if not packs:
         raise SimlawError(f"all runs of {session.file.name} are there, so there is nothing to submit: try --own")
-    path = session.submit(packs)
-    documents = jobs(pods, session.store, session.file.name, path.stem, len(packs))
+    digest = session.submit(packs).rpartition("/")[2].removesuffix(".json")
+    documents = jobs(pods, session.store, session.file.name, digest, len(packs))
     what = "a Job" if pods.hosts == 1 else f"JobSets of {pods.hosts} pods"
     click.echo(
         f"{len(status.todo)} runs in {len(packs)} packs as {what}: `kubectl apply -f FILE` starts them, "

@@ -18,7 +18,7 @@ import yaml
 from simlaw.errors import SimlawError
 from simlaw.run.engine import AbstractEngine, command
 from simlaw.run.local import Local
-from simlaw.store import Store
+from simlaw.store import AbstractStore
 
 #: Where pods find the store that is on a claim.
 MOUNT = "/store"
@@ -189,7 +189,7 @@ def memory_bytes(option: str, quantity: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def jobs(pods: Pods, store: Store, sweep: str, digest: str, packs: int) -> list[dict[str, Any]]:
+def jobs(pods: Pods, store: AbstractStore, sweep: str, digest: str, packs: int) -> list[dict[str, Any]]:
     """The objects that do the packs of the manifest `digest` in the store: one Job, or for teams a JobSet each.
 
     Their names hold the digest, so that the same work applied twice is there once, and other work beside it.
@@ -210,7 +210,7 @@ def jobs(pods: Pods, store: Store, sweep: str, digest: str, packs: int) -> list[
     spec |= _disruption("Ignore")
     if pods.queue is not None:
         spec["suspend"] = True  # the queue resumes it
-    spec["template"] = _template(pods, store, name, _command(pods, digest))
+    spec["template"] = _template(pods, store, name, name, _command(pods, digest))
     return [{"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(pods, name, name), "spec": spec}]
 
 
@@ -219,14 +219,14 @@ def to_yaml(documents: list[dict[str, Any]]) -> str:
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, explicit_start=len(documents) > 1, width=1000)
 
 
-def _team(pods: Pods, store: Store, submission: str, digest: str, pack: int) -> dict[str, Any]:
+def _team(pods: Pods, store: AbstractStore, submission: str, digest: str, pack: int) -> dict[str, Any]:
     """The JobSet of one pack: its Job has a pod on each host, which fail and start again together."""
     name, hosts = f"{submission}-{pack}", str(pods.hosts)
     # the kubelet puts in the number of the pod; its host is found by the name that JobSet gives to the first one
     arguments = _command(pods, digest, "--index", str(pack), "--coordinator", f"{name}-team-0-0.{name}:{_PORT}")
     arguments += ["--processes", hosts, "--process", "$(JOB_COMPLETION_INDEX)"]
     child = {"completions": pods.hosts, "parallelism": pods.hosts, "completionMode": "Indexed", "backoffLimit": 0}
-    child |= _disruption("FailJob") | {"template": _template(pods, store, submission, arguments)}
+    child |= _disruption("FailJob") | {"template": _template(pods, store, name, submission, arguments)}
     again = {"name": "disrupted", "action": "RestartJobSetAndIgnoreMaxRestarts", "onJobFailureReasons": [_BY_POLICY]}
     metadata = _metadata(pods, name, submission)
     metadata["annotations"] = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
@@ -273,9 +273,10 @@ def _command(pods: Pods, digest: str, *more: str) -> list[str]:
     return command(pods.engine, f"{pods.store}/manifests/{digest}.json", *more, program=("simlaw",))
 
 
-def _template(pods: Pods, store: Store, submission: str, arguments: list[str]) -> dict[str, Any]:
+def _template(pods: Pods, store: AbstractStore, name: str, submission: str, arguments: list[str]) -> dict[str, Any]:
     """The pod: one container with a worker, and what it needs."""
-    variables = pods.engine.settings(store) | {"SIMLAW_STORE": pods.store}
+    # a pod that takes another's place knows by the name of its job that it may go on at once
+    variables = pods.engine.settings(store) | {"SIMLAW_STORE": pods.store, "SIMLAW_JOB": f"kubernetes {name}"}
     limits: dict[str, Any] = {"memory": pods.memory}
     nodes = dict(pods.nodes)
     if pods.tpu is not None:

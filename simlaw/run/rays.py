@@ -28,10 +28,9 @@ from simlaw.errors import SimlawError
 from simlaw.run.cores import cores
 from simlaw.run.engine import AbstractEngine, Listener, Outcome, command
 from simlaw.run.message import Message, Task, read_message
-from simlaw.store import Store
+from simlaw.run.supervisor import PATIENCE_SECONDS, STARTING_SECONDS, interrupts
+from simlaw.store import AbstractStore
 
-#: How long a worker gets to reach a boundary after the first Ctrl-C.
-PATIENCE_SECONDS = 60
 #: How often a task is begun again whose node or process died: often, for a preempted node is no failure.
 _DEATHS = 20
 #: How long a cluster may take to be there at all.
@@ -42,7 +41,7 @@ _LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Ray(AbstractEngine):
-    """Tasks of a Ray cluster, attended until all have ended. A pack that fails is tried again `retries` times.
+    """Tasks of a Ray cluster, attended until all have ended. A worker that crashes is started again.
 
     `address` is that of the cluster, HOST:PORT, or "auto" for the one that this machine belongs to. `gpus` and `cpus`
     are what Ray sets aside for each pack.
@@ -53,7 +52,6 @@ class Ray(AbstractEngine):
     address: str = "auto"
     gpus: int = 0
     cpus: int = 1
-    retries: int = 1
 
     def __post_init__(self) -> None:
         if self.address != "auto" and not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", self.address):
@@ -62,11 +60,14 @@ class Ray(AbstractEngine):
                 "write it so"
             )
 
-    def run(self, store: Store, manifest: str, packs: int, tell: Listener, profile: Path | None = None) -> Outcome:
+    def run(
+        self, store: AbstractStore, manifest: str, packs: int, tell: Listener, profile: Path | None = None
+    ) -> Outcome:
         """Get the packs done; Ctrl-C has workers store their state at the next boundary, a second one ends them now."""
         ray = _library()
         with _connected(ray, self.address):
-            node = ray.get_runtime_context().get_node_id()
+            context = ray.get_runtime_context()
+            node, job = context.get_node_id(), context.get_job_id()
             near = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
                 node, soft=False
             )
@@ -80,10 +81,11 @@ class Ray(AbstractEngine):
                 if profile is not None:
                     more += ["--profile", str((profile / f"worker-{index}").resolve())]
                 arguments = command(self, manifest, *more, program=())
-                return task.remote(index, arguments, self.settings(store), os.getcwd(), pinned, mail)
+                settings = self.settings(store) | {"SIMLAW_JOB": f"ray {job}_{index}"}
+                return task.remote(index, arguments, settings, os.getcwd(), pinned, self.rules.lease_seconds, mail)
 
-            attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", retries=self.retries)
-            with _interrupts() as asked:
+            attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", retries=self.rules.retries)
+            with interrupts() as asked:
                 attended.tasks = {launch(index): index for index in range(packs)}
                 while attended.tasks:
                     attended.heed(asked)
@@ -104,9 +106,8 @@ class _Attended:
     retries: int
     tasks: dict[Any, int] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
-    tried: Counter[int] = field(default_factory=Counter)
+    crashed: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
-    told: set[int] = field(default_factory=set)
     stopping: float = 0.0
 
     def heed(self, asked: list[int]) -> None:
@@ -134,7 +135,6 @@ class _Attended:
             self.tell(self.slots[index], message)
             if message.failed is not None:
                 self.failures.append(message.failed)
-                self.told.add(index)
 
     def ended(self) -> list[int]:
         """The packs to be tried again, after a look at which tasks have ended."""
@@ -144,28 +144,28 @@ class _Attended:
             index = self.tasks.pop(task)
             if index in self.slots:
                 self.tell(self.slots.pop(index), Message(ended=True))
-            status, said = self._result(task)
-            if not status or self.stopping:
+            status, over, said = self._result(task)
+            # 0: all done; 1 after saying that it ended: something is left, and said already
+            if status == 0 or (status == 1 and over) or self.stopping:
                 continue
-            self.tried[index] += 1
-            if self.tried[index] <= self.retries:
+            self.crashed[index] += 1
+            if status != 2 and self.crashed[index] <= self.retries + 1:  # 2: what a person must mend
                 again.append(index)
                 continue
             self.logs.mkdir(parents=True, exist_ok=True)
             log = self.logs / f"pack-{index}.log"
             log.write_text(said)
-            if index not in self.told:
-                last = (said.strip().splitlines() or ["it left no message"])[-1]
-                self.failures.append(f"pack {index} ended with status {status}: {last} (whole log: {log})")
+            last = (said.strip().splitlines() or ["it left no message"])[-1]
+            self.failures.append(f"the worker of pack {index} ended with status {status}: {last} (whole log: {log})")
         return again
 
-    def _result(self, task: Any) -> tuple[int, str]:
-        """The exit status of a task's worker, and what it wrote to standard error."""
+    def _result(self, task: Any) -> tuple[int | None, bool, str]:
+        """As `_work`, with no status where Ray gave the task up, or it was cancelled."""
         try:
-            status, said = self.ray.get(task)
-        except self.ray.exceptions.RayError as error:  # Ray gave it up, or it was cancelled
-            return 1, str(error)
-        return int(status), str(said)
+            status, over, said = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            return None, False, str(error)
+        return status, over, said
 
 
 class _Mail:
@@ -185,14 +185,16 @@ class _Mail:
 
 
 def _work(
-    index: int, arguments: list[str], settings: dict[str, str], folder: str, pinned: bool, mail: Any
-) -> tuple[int, str]:
-    """The exit status of a worker's process that ran on this node, and the end of what it wrote to standard error.
+    index: int, arguments: list[str], settings: dict[str, str], folder: str, pinned: bool, patience: float, mail: Any
+) -> tuple[int, bool, str]:
+    """How a worker's process ended on this node: its status, whether it said so, the end of its standard error.
 
-    A cancelled task is a `KeyboardInterrupt`, which the worker gets as SIGTERM.
+    A cancelled task is a `KeyboardInterrupt`, which the worker gets as SIGTERM. One without a sign of life for so many
+    seconds of `patience` is ended.
     """
-    said: queue.Queue[str] = queue.Queue()
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"} | settings
+    lines: queue.Queue[str] = queue.Queue()
+    not_its = ("JAX_PLATFORMS", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")  # but of whoever started Ray here
+    environment = {name: value for name, value in os.environ.items() if name not in not_its} | settings
     program = [sys.executable, "-m", "simlaw", *arguments, "--parent", str(os.getpid())]
     with contextlib.ExitStack() as stack:
         if pinned and (core := stack.enter_context(_core(index))) is not None:
@@ -210,22 +212,29 @@ def _work(
             )
         )
         # main thread: short waits only, for Ray's cancelling does not interrupt a system call
-        reader = threading.Thread(target=_read, args=(process, said), daemon=True)
+        reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
         reader.start()
-        ends = None
+        over, ends = False, time.monotonic() + max(STARTING_SECONDS, patience)
         while process.poll() is None:
             try:
                 time.sleep(_LOOK_SECONDS)
-                _post(index, said, mail)
+                if said := _post(index, lines, mail):
+                    over |= any(_ends(line) for line in said)
+                    ends = time.monotonic() + patience
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGTERM)
-                ends = ends or time.monotonic() + PATIENCE_SECONDS
-            if ends is not None and time.monotonic() > ends:
+                ends, patience = time.monotonic() + PATIENCE_SECONDS, PATIENCE_SECONDS
+            if time.monotonic() > ends:
                 process.kill()
         reader.join(timeout=1)
-        _post(index, said, mail)
+        over |= any(_ends(line) for line in _post(index, lines, mail))
         errors.seek(0)
-        return process.returncode, errors.read().decode(errors="replace")[-10_000:]
+        return process.returncode, over, errors.read().decode(errors="replace")[-10_000:]
+
+
+def _ends(line: str) -> bool:
+    message = read_message(line)
+    return message is not None and message.ended
 
 
 def _read(process: "subprocess.Popen[str]", said: "queue.Queue[str]") -> None:
@@ -234,10 +243,12 @@ def _read(process: "subprocess.Popen[str]", said: "queue.Queue[str]") -> None:
         said.put(line)
 
 
-def _post(index: int, said: "queue.Queue[str]", mail: Any) -> None:
-    lines = [said.get() for _ in range(said.qsize())]
-    if lines:
-        mail.put.remote(index, lines)
+def _post(index: int, lines: "queue.Queue[str]", mail: Any) -> list[str]:
+    """What the worker said since the last time, which is in the post now."""
+    said = [lines.get() for _ in range(lines.qsize())]
+    if said:
+        mail.put.remote(index, said)
+    return said
 
 
 @contextlib.contextmanager
@@ -291,18 +302,3 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM as a list that grows, while the tasks are attended."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
