@@ -2,6 +2,9 @@
 
 import copy
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -14,8 +17,9 @@ from simlaw.cli.work import command as work
 from simlaw.errors import SimlawError
 from simlaw.run.kubernetes import TPUS, Pods, Slice, jobs, memory_bytes, to_yaml
 from simlaw.run.manifest import read_manifest
-from simlaw.store import Store
+from simlaw.store import Store, open_store
 from tests.conftest import ROOT
+from tests.stores import S3
 
 #: The oldest that has all of the fields, and a new one.
 VERSIONS = ("1.33", "1.37")
@@ -336,6 +340,24 @@ def test_the_manifest_is_in_the_store_and_the_job_has_a_pod_for_each_of_its_pack
     )
     sets = list(yaml.safe_load_all(printed("--target", "kubernetes-tpu", "--topology", "4x4").stdout))
     assert [one["kind"] for one in sets] == ["JobSet"] * 2
+
+
+def test_the_command_of_a_pod_does_its_entry_in_a_bucket(monkeypatch, tmp_path):
+    pytest.importorskip("flask_cors", reason="`make components` installs an S3 for this machine")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SIMLAW_SCRATCH", str(tmp_path))
+    monkeypatch.setenv("SIMLAW_STORE", "s3://simlaw-tests/pods")  # the command sets it to --store
+    usual = ("--own", "--target", "kubernetes-cpu", "--image", "simlaw", "--store", "s3://simlaw-tests/pods")
+    with S3():
+        said = CliRunner().invoke(cli, ["manifest", "smoke", *usual])
+        assert said.exit_code == 0, said.stderr
+        pod = container(yaml.safe_load(said.stdout))
+        env = os.environ | {one["name"]: one["value"] for one in pod["env"]}
+        assert not [one["name"] for one in pod["env"] if one["name"].startswith("AWS")]
+        command = [sys.executable, "-m", *pod["command"], "--index", "5"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert len(open_store("s3://simlaw-tests/pods").keys("run")) == 3
 
 
 def test_what_is_there_or_refused_is_not_submitted(printed, store, monkeypatch):
