@@ -27,6 +27,7 @@ COMMANDS = (
     "plan",
     "simulate",
     "run",
+    "manifest",
     "status",
     "show",
     "teach",

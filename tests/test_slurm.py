@@ -319,7 +319,7 @@ def test_a_task_on_a_cpu_keeps_to_a_core_by_its_index(monkeypatch):
 def test_options_of_slurm_want_slurm(project):
     said = CliRunner().invoke(cli, ["run", "tiny", "--array-limit", "3"])
     assert said.exit_code == 2
-    assert said.stderr == "simlaw: --array-limit says how SLURM is to run tasks: add --engine slurm, or leave it out\n"
+    assert said.stderr == "simlaw: --array-limit says how SLURM is to run packs: add --engine slurm, or leave it out\n"
     said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm", "--workers", "3"])
     assert said.stderr.startswith("simlaw: --workers 3 is of --engine local")
     said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm", "--memory", "3e9"])

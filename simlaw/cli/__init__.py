@@ -16,6 +16,7 @@ _COMMANDS = {
     "plan": "Show a sweep's cells and their cost; nothing is run.",
     "simulate": "Draw a sweep's table from a known law, with noise; nothing is trained.",
     "run": "Compute what is missing of a sweep.",
+    "manifest": "Print a sweep's work as Jobs of Kubernetes.",
     "status": "Count a sweep's runs by condition: done, running, failed, missing.",
     "show": "Show a run's spec, history, rows and a text sample.",
     "teach": "Sample a corpus with an exact floor from a trained model.",

@@ -1,7 +1,7 @@
 """The options of `simlaw run` that choose an engine, and those that only one engine has."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,44 +12,67 @@ from simlaw.errors import SimlawError
 from simlaw.run.engine import AbstractEngine
 from simlaw.run.local import Local
 
-#: How many tasks of a batch system may be at work at once, where nobody said: enough to keep packs small.
+#: How many tasks may be at work at once, where nobody said: enough to keep packs small.
 _MANY = 100
 
 _SLURM = (
-    click.option("--partition", metavar="NAME", help="The partition of the cluster to submit to."),
+    click.option("--partition", metavar="NAME", help="SLURM: the partition of the cluster to submit to."),
     click.option(
         "--gres",
         metavar="NAME:COUNT",
-        help="What a task needs, as gpu:1; with a gpu it trains on that, unless --device.",
+        help="SLURM: what a task needs, as gpu:1; with a gpu it trains on that, unless --device.",
     ),
     click.option(
-        "--time", metavar="HH:MM:SS", help="The time limit of a task; one that needs more goes on in another."
+        "--time", metavar="HH:MM:SS", help="SLURM: the time limit of a task; one that needs more goes on in another."
     ),
-    click.option("--account", metavar="NAME", help="Whom the cluster charges."),
-    click.option("--qos", metavar="NAME", help="The quality of service."),
-    click.option("--constraint", metavar="FEATURES", help="Which features a node must have."),
-    click.option("--cpus-per-task", type=click.IntRange(1), help="Cores of a task; one on a CPU is all it uses."),
-    click.option("--mem", metavar="SIZE", help="Memory of a task, as 16G; packs are laid out to fit into it."),
-    click.option("--array-limit", type=click.IntRange(1), metavar="N", help="Run at most so many tasks at once."),
+    click.option("--account", metavar="NAME", help="SLURM: whom the cluster charges."),
+    click.option("--qos", metavar="NAME", help="SLURM: the quality of service."),
+    click.option("--constraint", metavar="FEATURES", help="SLURM: which features a node must have."),
+    click.option(
+        "--cpus-per-task", type=click.IntRange(1), help="SLURM: cores of a task; one on a CPU is all it uses."
+    ),
+    click.option("--mem", metavar="SIZE", help="SLURM: memory of a task, as 16G; packs are laid out to fit into it."),
+    click.option(
+        "--array-limit", type=click.IntRange(1), metavar="N", help="SLURM: run at most so many tasks at once."
+    ),
     click.option(
         "--sbatch",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Any further option of sbatch, as reservation=maint; may be given again.",
+        help="SLURM: any further option of sbatch, as reservation=maint; may be given again.",
     ),
 )
-#: The fields of `Slurm` that these options give.
-_OF_SLURM = (
-    *("partition", "gres", "time", "account", "qos", "constraint", "cpus_per_task", "mem"),
-    *("array_limit", "sbatch"),
+_RAY = (
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray: the cluster.  [default: auto, the one this machine belongs to]",
+    ),
+    click.option("--gpus-per-pack", type=click.IntRange(0), help="Ray: GPUs of each pack; with one it trains on that."),
+    click.option(
+        "--cpus-per-pack", type=click.IntRange(1), help="Ray: cores that are set aside for each pack.  [default: 1]"
+    ),
 )
+#: The fields of each engine that its own options give, by the options' names.
+_OF: Mapping[str, Mapping[str, str]] = {
+    "slurm": {
+        name: name
+        for name in (
+            *("partition", "gres", "time", "account", "qos", "constraint", "cpus_per_task", "mem"),
+            *("array_limit", "sbatch"),
+        )
+    },
+    "ray": {"address": "address", "gpus_per_pack": "gpus", "cpus_per_pack": "cpus"},
+}
+_TITLES = {"slurm": "SLURM", "ray": "Ray"}
 _CHOICE = click.option(
     "--engine",
     "chosen",
-    type=click.Choice(["local", "slurm"]),
+    type=click.Choice(["local", *_OF]),
     default="local",
     show_default=True,
-    help="Where to run: on this machine, or as job arrays of SLURM, which takes them and returns at once.",
+    help="Where to run: on this machine; as job arrays of SLURM, which takes them and returns at once; or as tasks of "
+    "a Ray cluster whose nodes see the store.",
 )
 
 
@@ -58,17 +81,22 @@ def engine_choice(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*, chosen: str, engine: Local, **others: Any) -> None:
-        given = {name: others.pop(name) for name in _OF_SLURM}
+        given = {which: {name: others.pop(name) for name in names} for which, names in _OF.items()}
+        for which, options in given.items():
+            for name, value in options.items():
+                if which != chosen and value not in (None, ()):
+                    raise SimlawError(
+                        f"--{name.replace('_', '-')} says how {_TITLES[which]} is to run packs: add --engine {which}, "
+                        "or leave it out"
+                    )
         if chosen == "slurm":
-            command(engine=_slurm(engine, given), **others)
-            return
-        for name, value in given.items():
-            if value not in (None, ()):
-                option = f"--{name.replace('_', '-')}"
-                raise SimlawError(f"{option} says how SLURM is to run tasks: add --engine slurm, or leave it out")
-        command(engine=engine, **others)
+            command(engine=_slurm(engine, given[chosen]), **others)
+        elif chosen == "ray":
+            command(engine=_ray(engine, given[chosen]), **others)
+        else:
+            command(engine=engine, **others)
 
-    for option in reversed((_CHOICE, *_SLURM)):
+    for option in reversed((_CHOICE, *_SLURM, *_RAY)):
         wrapped = option(wrapped)
     return wrapped
 
@@ -83,8 +111,22 @@ def _slurm(shared: Local, given: dict[str, Any]) -> AbstractEngine:
         )
     if click.get_current_context().params.get("memory") is not None:
         raise SimlawError("--memory is of --engine local: --mem says what a task has")
+    gpu = str(given["gres"] or "").partition(":")[0] == "gpu"
+    return Slurm(**_common(shared, given["array_limit"] or _MANY, gpu=gpu), **given)
+
+
+def _ray(shared: Local, given: dict[str, Any]) -> AbstractEngine:
+    """The Ray engine for what the options say."""
+    from simlaw.run.rays import Ray
+
+    if shared.asked:
+        raise SimlawError(f"--workers {shared.workers} is of --engine local: what Ray has decides how many packs run")
+    mine = {field: given[name] for name, field in _OF["ray"].items() if given[name] is not None}
+    return Ray(**_common(shared, _MANY, gpu=bool(given["gpus_per_pack"])), **mine)
+
+
+def _common(shared: Local, workers: int, *, gpu: bool) -> dict[str, Any]:
+    """What every engine has; on a `gpu` where nobody said what to train on."""
     said = click.get_current_context().get_parameter_source("device")
-    gpu = str(given["gres"] or "").partition(":")[0] == "gpu" and said is ParameterSource.DEFAULT
-    common = {each.name: getattr(shared, each.name) for each in fields(shared)}
-    common |= {"workers": given["array_limit"] or _MANY} | ({"device": "gpu"} if gpu else {})
-    return Slurm(**common, **given)
+    common = {each.name: getattr(shared, each.name) for each in fields(shared)} | {"workers": workers}
+    return common | ({"device": "gpu"} if gpu and said is ParameterSource.DEFAULT else {})

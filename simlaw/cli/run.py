@@ -49,6 +49,7 @@ def command(
     Example:
       simlaw run quickstart --workers 2
       simlaw run quickstart --engine slurm --partition gpu --gres gpu:1 --time 02:00:00 --array-limit 32
+      simlaw run quickstart --engine ray --address auto --gpus-per-pack 1
     """
     if not run(Session.open(sweep), replace(engine, rules=rules), own, memory, profile):
         sys.exit(1)

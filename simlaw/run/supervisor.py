@@ -17,7 +17,7 @@ from simlaw.run.rules import Rules
 #: How long workers get to reach a boundary after the first Ctrl-C.
 PATIENCE_SECONDS = 60
 #: A worker that starts says nothing for a while, whatever the rules: it imports libraries, and reads its corpus.
-_STARTING_SECONDS = 120
+STARTING_SECONDS = 120
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,7 @@ class Supervisor:
     def attend(self) -> Outcome:
         """How it went once all workers have ended; Ctrl-C stops them at their next boundary, a second one now."""
         left = set(range(len(self._workers)))
-        with _interrupts() as asked:
+        with interrupts() as asked:
             try:
                 for i in left:
                     self._start(i)
@@ -88,7 +88,7 @@ class Supervisor:
         for worker in self._workers:
             # buried at once, so that the others see it and take over what it held
             gone = worker.process.poll() is not None
-            patience = self._rules.lease_seconds if worker.spoke else max(_STARTING_SECONDS, self._rules.lease_seconds)
+            patience = self._rules.lease_seconds if worker.spoke else max(STARTING_SECONDS, self._rules.lease_seconds)
             if not gone and now - worker.heard > patience:
                 self._report(f"a worker gave no sign of life for {patience:g} seconds and was ended", worker.log)
                 worker.process.kill()
@@ -142,8 +142,8 @@ def _listen(i: int, process: subprocess.Popen[str], said: "queue.Queue[tuple[int
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM as a list that grows, while the workers are attended."""
+def interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM as a list that grows, while workers are attended."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
