@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -153,6 +154,8 @@ def decode(hint: Any, form: Any) -> Any:
                 return decode(arg, form)
         raise SimlawError(f"{_short(form)} is none of {', '.join(_name(arg) for arg in args)}")
     if origin is tuple:
+        if not isinstance(form, list):
+            return form  # the declaration says what is wrong with it, by the name of its field
         return tuple(decode(args[0], item) for item in form)
     if isinstance(hint, type) and issubclass(hint, Declared):
         if not _accepts(hint, form):
@@ -160,7 +163,23 @@ def decode(hint: Any, form: Any) -> Any:
         hints = _hints(hint)  # type: ignore[arg-type]
         given = {name: item for name, item in form.items() if name != "type"}
         return hint(**{name: decode(hints[name], item) if name in hints else item for name, item in given.items()})
-    return float(form) if hint is float else form
+    whole = isinstance(form, int) and not isinstance(form, bool) and abs(form) <= sys.float_info.max
+    return float(form) if hint is float and whole else form
+
+
+def parsed(data: str | bytes) -> Json:
+    """The value in a JSON text.
+
+    Raises `SimlawError` where it is none in UTF-8, or is nested too deeply to read: half a sentence, of which the
+    caller says where it was found.
+    """
+    try:
+        found: Json = json.loads(data)
+    except RecursionError as error:
+        raise SimlawError("nested too deeply to read") from error
+    except ValueError as error:
+        raise SimlawError(f"no JSON in UTF-8: {error}") from error
+    return found
 
 
 def canonical(value: object) -> str:
@@ -206,7 +225,10 @@ def _judge(hint: Any) -> _Judge:
         return _judge_of_items(_judge(args[0]))
     if hint is float:
         return _unless(
-            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+            # the comparison is exact, where a whole number of 400 digits would not become a float
+            lambda value: (
+                isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+            ),
             "it must be a finite number",
         )
     if hint is int:
@@ -301,11 +323,13 @@ def _name(hint: Any) -> str:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if hint is types.NoneType:
         return "None"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}.get(
-        hint, getattr(hint, "__name__", str(hint))
-    )
+    kinds = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+    return {**kinds, list: "a list", dict: "an object"}.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        text = f"a {type(value).__name__} of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -62,7 +62,25 @@ class Pack(Declared):
         return self.evals + (self.also[rung] if self.also else ())
 
     def check(self) -> None:
-        """Raises `SimlawError` where an average is to be evaluated that a run does not keep."""
+        """Raises `SimlawError` where there is no run, and for an average to be evaluated that a run does not keep."""
+        rungs = {len(runs) for runs in self.members}
+        if len(rungs) != 1 or 0 in rungs:
+            raise SimlawError(
+                f"Pack.members have {sorted(rungs)} runs: give one member or more, each with as many runs, 1 or more"
+            )
+        if self.also and {len(self.also)} != rungs:
+            raise SimlawError(
+                f"Pack.also has {len(self.also)} items for {rungs.pop()} runs of a member: give one of each"
+            )
+        if len({spec.corpus for runs in self.members for spec in runs}) > 1:
+            raise SimlawError("Pack.members are on several corpora: give each corpus packs of its own")
+        for spec in (spec for runs in self.members for spec in runs):
+            if spec.model.vocab < spec.corpus.vocab:
+                raise SimlawError(
+                    f"ModelSpec.vocab is {spec.model.vocab}, and the corpus has {spec.corpus.vocab} tokens: raise it"
+                )
+        if any([spec.tokens for spec in runs] != [spec.tokens for spec in self.members[0]] for runs in self.members):
+            raise SimlawError("Pack.members differ in their tokens: all members of a pack advance together")
         for rung, spec in (pair for runs in self.members for pair in enumerate(runs)):
             for evaluation in self.measured(rung):
                 if evaluation.average is not None and evaluation.average not in spec.averages:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simlaw.config import Corpus, run_id
-from simlaw.declared import Declared, decode, digest, encode
+from simlaw.declared import Declared, decode, digest, encode, parsed
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
 from simlaw.store import AbstractStore
@@ -18,6 +18,19 @@ class Manifest(Declared):
     corpora: tuple[Corpus, ...]
     fingerprints: tuple[str, ...]
     packs: tuple[Pack, ...]
+
+    def check(self) -> None:
+        """Raises `SimlawError` where there is nothing to do, and where corpora and fingerprints are not pairs."""
+        if len(self.corpora) != len(self.fingerprints) or len(set(self.corpora)) != len(self.corpora):
+            raise SimlawError(
+                f"Manifest has {len(self.fingerprints)} fingerprints of {len(set(self.corpora))} different corpora: "
+                "each corpus has one"
+            )
+        if not self.packs:
+            raise SimlawError("Manifest.packs is empty, so there is nothing to do: add one")
+        for i, pack in enumerate(self.packs):
+            if pack.corpus not in self.corpora:
+                raise SimlawError(f"Manifest.packs: item {i} is on a corpus that Manifest.corpora lacks: add it")
 
     @property
     def known(self) -> dict[Corpus, str]:
@@ -50,17 +63,13 @@ def read_manifest(where: str, store: AbstractStore) -> Manifest:
             data = Path(where).read_bytes()
         if data is None:
             raise OSError("there is no such object in the store that SIMLAW_STORE names")
-        form = json.loads(data)
+        form = parsed(data)
         if not isinstance(form, dict) or set(form) != {"sha256", "manifest"}:
             raise ValueError("it lacks sha256 or manifest")
-    except (OSError, ValueError, RecursionError) as error:
+        manifest: Manifest = decode(Manifest, form["manifest"])
+    except (OSError, ValueError, SimlawError) as error:
         why = " ".join(str(error).split())
         raise SimlawError(f"{where} is no manifest ({why}): submit the sweep again to write one") from error
-    manifest: Manifest = decode(Manifest, form["manifest"])
     if digest(manifest) != form["sha256"]:
         raise SimlawError(f"{where} is not what it was when it was written: submit the sweep again to write one")
-    if len(manifest.corpora) != len(manifest.fingerprints) or not {p.corpus for p in manifest.packs} <= set(
-        manifest.corpora
-    ):
-        raise SimlawError(f"{where} has packs on a corpus without a fingerprint: submit the sweep again to write one")
     return manifest
