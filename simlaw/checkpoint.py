@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from simlaw.declared import parsed
 from simlaw.errors import SimlawError
 
 #: Raised by hand when the same names come to mean something else; what was stored before is then refused.
@@ -94,10 +95,19 @@ def read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays = load(data)
     except SafetensorError as error:
         raise SimlawError(f"the checkpoint is not a safetensors file ({error}): remove it, it is made again") from error
+    except KeyError as error:  # of the library, where NumPy has no such numbers
+        raise SimlawError(
+            f"the checkpoint holds numbers of the kind {error}, which none of simlaw has: remove it, it is made again"
+        ) from error
     # the library's reader leaves the header's texts out: eight bytes of length, JSON
     length = int.from_bytes(data[:8], "little")
     texts = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    about: dict[str, Any] = json.loads(texts.get("about", "{}"))
+    try:
+        about = parsed(texts.get("about", "{}"))
+    except SimlawError as error:
+        raise SimlawError(f"the checkpoint's header is {error}; remove the file, it is made again") from error
+    if not isinstance(about, dict):
+        raise SimlawError(f"the checkpoint's header says {about!r:.60}, no object: remove the file, it is made again")
     return arrays, about
 
 

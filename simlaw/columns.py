@@ -6,7 +6,8 @@ are joined by a dot: `config.n_params`. They are made from the keys, so a key ma
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -102,6 +103,7 @@ def read_parquet(path: Path) -> dict[str, Sequence[Any]]:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise SimlawError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
+    once(table.column_names, str(path))
     return {name: table[name].to_pylist() for name in table.column_names}
 
 
@@ -117,7 +119,7 @@ def _csv(path: Path) -> dict[str, Sequence[Any]]:
                 rows += [row] * bool(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise SimlawError(f"{path} is no CSV in UTF-8 ({error}): save it as that") from error
-    _once(header, str(path))
+    once(header, str(path))
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
@@ -129,7 +131,7 @@ def _json_lines(path: Path) -> dict[str, Sequence[Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SimlawError(f"{path}, line {i} is no JSON: mend the line") from error
         if not isinstance(row, Mapping):
             raise SimlawError(f"{path}, line {i} holds no object: give one for each run, with columns as its keys")
@@ -147,7 +149,7 @@ _READ: dict[str, Callable[[Path], dict[str, Sequence[Any]]]] = {
 
 def _frame(source: Any) -> dict[str, Sequence[Any]]:
     names = [str(name) for name in (source if isinstance(source, Mapping) else source.columns)]
-    _once(names, "the table")
+    once(names, "the table")
     cells = {str(name): _list(source[name]) for name in (source if isinstance(source, Mapping) else source.columns)}
     lengths = {name: len(values) for name, values in cells.items()}
     if len(set(lengths.values())) > 1:
@@ -184,7 +186,8 @@ def _flat(cells: Mapping[str, Sequence[Any]], table: str) -> dict[str, Sequence[
     return flat
 
 
-def _once(names: Sequence[str], table: str) -> None:
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+def once(names: Collection[str], table: str) -> None:
+    """Nothing; raises `SimlawError` where a table has two columns of one name."""
+    twice = next((name for name, times in Counter(list(names)).items() if times > 1), None)
     if twice is not None:
         raise SimlawError(f"{table} has two columns {twice!r}: rename one")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -73,6 +74,7 @@ def unpack_history(data: bytes, steps: int) -> History:
     Raises `SimlawError` where the file is damaged, or of another length.
     """
     there = names(data)
-    like = {name: np.empty(steps, np.float32) for name in History._fields if name == "loss" or f"['{name}']" in there}
+    one = jax.ShapeDtypeStruct((steps,), np.float32)  # type: ignore[no-untyped-call]
+    like = {name: one for name in History._fields if name == "loss" or f"['{name}']" in there}
     found = {name: np.asarray(values) for name, values in from_bytes(data, like).items()}
     return History(**{name: found.get(name, np.full(steps, np.nan, np.float32)) for name in History._fields})

@@ -1,19 +1,26 @@
 """Lines: the rows of a table as text, checked and parsed column by column. No JAX."""
 
 import csv
+import functools
 import io
+import math
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from simlaw.columns import once
+from simlaw.declared import Above, Between
 from simlaw.errors import SimlawError
-from simlaw.schema import KINDS
+from simlaw.schema import BOUNDS, COLUMNS, IDS, KINDS, REQUIRED, STATUSES, Column
 
 #: What reads a cell, by the kind of its column.
 PARSE: dict[str, Callable[[str], Any]] = {"text": str, "int": int, "float": float}
 #: The kinds of columns in words.
 KIND_NAMES = {"text": "a text", "int": "a whole number", "float": "a number"}
 
+_ID = re.compile(r"[\w-]+")
 _PLACE = {name: at for at, name in enumerate(KINDS)}
 #: Rows that are parsed together: enough that what is done for each column does not count.
 _TOGETHER = 1024
@@ -56,11 +63,13 @@ def read_lines(text: Iterable[str], source: str) -> list[Line]:
 
     Raises `SimlawError` where a column is missing, a line is cut off, or a cell is of the wrong kind.
     """
-    reader = csv.reader(text)
-    names = next(reader, [])
-    taken = Taken(names, source)
-    for number, row in enumerate(filter(None, reader), start=2):
-        taken.add(row, f"{source}, line", number)
+    try:
+        reader = csv.reader(text)
+        taken = Taken(next(reader, []), source)
+        for number, row in enumerate(filter(None, reader), start=2):
+            taken.add(row, f"{source}, line", number)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SimlawError(f"{source} is no CSV in UTF-8 ({error}): save it as that") from error
     return taken.lines()
 
 
@@ -96,7 +105,8 @@ class Taken:
         at = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._choice = None if list(names) == list(KINDS) else itemgetter(*(at[name] for name in KINDS))
-        self._columns = [_Column(PARSE[kind]) for kind in KINDS.values()]
+        once(names, source or "the table")
+        self._columns = [_Column(_reader(column)) for column in COLUMNS]
         self._rows: list[Sequence[str]] = []
         self._places: list[tuple[str, int, str | None]] = []
         self._done: list[Line] = []
@@ -122,6 +132,14 @@ class Taken:
                 [*map(column.__getitem__, cells)]
                 for column, cells in zip(self._columns, zip(*self._rows, strict=True), strict=False)
             ]
+            if columns and (
+                any(None in columns[_PLACE[name]] for name in REQUIRED)
+                or any(
+                    (loss is None) != (status == "diverged")
+                    for loss, status in zip(columns[_PLACE["loss"]], columns[_PLACE["status"]], strict=True)
+                )
+            ):
+                raise ValueError("a row lacks what each has")
         except ValueError:
             self._refuse()
             raise
@@ -131,15 +149,58 @@ class Taken:
         self._rows, self._places = [], []
 
     def _refuse(self) -> None:
-        """Raise `SimlawError` for the first cell of the wrong kind."""
+        """Raise `SimlawError` for the first cell that no row can have."""
         for row, (place, number, _) in zip(self._rows, self._places, strict=True):
-            for (name, kind), cell in zip(KINDS.items(), row, strict=True):
+            for column, cell in zip(COLUMNS, row, strict=True):
                 try:
-                    PARSE[kind](cell or "0")
-                except ValueError as error:
+                    if cell:
+                        _reader(column)(cell)
+                except _Unfit as error:
                     raise SimlawError(
-                        f"{place} {number}: {name} is {cell!r}, not {KIND_NAMES[kind]}; mend the cell"
+                        f"{place} {number}: {column.name} is {error}; mend the cell, or make the table again"
                     ) from error
+                except ValueError as error:
+                    wanted = KIND_NAMES[column.kind]
+                    raise SimlawError(f"{place} {number}: {column.name} is {cell!r:.60}, not {wanted}; mend the cell") from error
+                if not cell and column.name in REQUIRED:
+                    raise SimlawError(f"{place} {number}: {column.name} is empty, and every row has one; mend the cell")
+            status, loss = row[_PLACE["status"]], row[_PLACE["loss"]]
+            if (not loss) != (status == "diverged"):
+                has = f"the loss {loss}" if loss else "no loss"
+                raise SimlawError(
+                    f"{place} {number}: status is {status!r} with {has}, and a row has one if it is done; mend the cell"
+                )
+
+
+class _Unfit(ValueError):
+    """A cell of the right kind that is out of its bounds: half a sentence."""
+
+
+@functools.cache
+def _reader(column: Column) -> Callable[[str], Any]:
+    """What reads a cell of a column; raises `ValueError` where it is of another kind, or out of its bounds."""
+    parse = PARSE[column.kind]
+    if column.name in IDS:
+        return _checked(parse, lambda text: _ID.fullmatch(text) is not None, "ids are letters, digits, - and _")
+    if column.name == "status":
+        return _checked(parse, STATUSES.__contains__, f"it is one of {', '.join(STATUSES)}")
+    if column.kind == "text":
+        return parse
+    bound, most = BOUNDS.get(column.name), 2**63 - 1 if column.kind == "int" else sys.float_info.max
+    low = -most if bound is None else math.nextafter(bound.low, math.inf) if isinstance(bound, Above) else bound.low
+    high = min(bound.high, most) if isinstance(bound, Between) else most
+    # of NaN neither comparison holds
+    return _checked(parse, lambda value: low <= value <= high, " and ".join(["it must be finite", *([str(bound)] if bound else [])]))
+
+
+def _checked(parse: Callable[[str], Any], good: Callable[[Any], bool], rule: str) -> Callable[[str], Any]:
+    def read(cell: str) -> Any:
+        value = parse(cell)
+        if not good(value):
+            raise _Unfit(f"{value!r:.60}, and {rule}")
+        return value
+
+    return read
 
 
 class _Column(dict[str, Any]):

@@ -22,7 +22,7 @@ from simlaw.accounting import group_bits
 from simlaw.arithmetic import Place
 from simlaw.checkpoint import check_about, check_leaf, check_spare, read
 from simlaw.config import AWQ, NUMERICS, PTQ, SMOOTHED, Average, RunSpec, SmoothQuant, Tender
-from simlaw.declared import decode, encode
+from simlaw.declared import decode, encode, mismatch
 from simlaw.errors import SimlawError
 from simlaw.formats import Float8, Quantizer
 from simlaw.formats import Int as IntFormat
@@ -41,6 +41,9 @@ _TURNED = jax.jit(turned_back)
 
 #: Raised by hand when the same names come to mean something else.
 FORM = 1
+
+#: What the header must say besides.
+_ABOUT: Mapping[str, Any] = {"run_id": str, "spec": dict, "ptq": dict, "average": dict | None}
 
 Arrays = dict[str, np.ndarray]
 
@@ -104,9 +107,20 @@ def from_bytes(data: bytes) -> Packed:
     check_about(about, FORM, "")
     if _checksum(arrays) != about.get("sha256"):
         raise SimlawError("the file is damaged: its arrays have another checksum than its header says; pack it again")
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise SimlawError(f"the file's {name} holds a number that is not finite: pack a run that did not diverge")
+    for name, hint in _ABOUT.items():
+        if name not in about or (wrong := mismatch(about[name], hint)):
+            what = f"has {name}={about[name]!r:.60}, and {wrong}" if name in about else f"lacks {name!r}"
+            raise SimlawError(f"the file's header {what}: pack it again")
     spec: RunSpec = decode(RunSpec, about["spec"])
     ptq: PTQ = decode(PTQ, about["ptq"])
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes(spec.model))
+    # before as many shapes are made as the header declares
+    layers = len({name.partition(".")[0] for name in arrays if name.count(".") > 1})
+    if layers != spec.model.layers:
+        raise SimlawError(f"the file holds {layers} layers, and its header declares {spec.model.layers}: pack it again")
+    blank = shapes(spec.model)
     params = _with_others(blank, arrays)
     sites = {place: _site(ptq, place, (w.shape[0], w.shape[1]), arrays) for place, w in matrices(blank).items()}
     check_spare(arrays)

@@ -7,6 +7,8 @@ tensor, numbers of a failed run); a number is never made up in its place.
 from dataclasses import dataclass
 from typing import Literal
 
+from simlaw.declared import Above, Between
+
 Kind = Literal["text", "int", "float"]
 
 
@@ -142,6 +144,29 @@ COLUMNS = (
     Column("code_version", "text", "version of simlaw"),
     Column("jax_version", "text", "version of jax"),
 )
+
+#: What every row says; its ids are also names of files, and lead nowhere else.
+REQUIRED = ("run_id", "eval_id", "trunk_id", "status", "params_blocks", "tokens")
+IDS = ("run_id", "eval_id", "trunk_id")
+STATUSES = ("done", "diverged")
+
+_SIZES = (
+    *("vocab", "width", "layers", "heads", "hidden", "head_dim", "kv_heads", "context", "params_blocks", "tokens"),
+    *("batch_tokens", "eval_tokens", "ptq_group", "train_weights_group", "calibration_sequences"),
+)
+_BITS = (
+    *("train_weights_bits", "train_activations_bits", "train_kv_bits", "train_gradients_bits"),
+    *("ptq_bits", "ptq_activations_bits", "ptq_kv_bits"),
+)
+_ABOVE = ("loss", "peak_rate", "rate_multiple", "bytes_blocks", "bytes_total", "flops_train_6nd", "flops_eval")
+_NOT_BELOW = ("loss_se", "delta_se", "floor", "epochs", "weight_decay", "z_loss", "warmup_tokens", "seed", "numerics")
+#: Between what a number lies; where nothing is said, it is finite.
+BOUNDS: dict[str, Above | Between] = {
+    **dict.fromkeys(_SIZES, Between(1)),
+    **dict.fromkeys(_BITS, Between(1, 32)),
+    **dict.fromkeys(_ABOVE, Above(0)),
+    **dict.fromkeys(_NOT_BELOW, Between(0)),
+}
 
 #: What says how a checkpoint was quantized; empty in rows of checkpoints as trained.
 QUANTIZATION = (

@@ -25,6 +25,10 @@ AnyLaw = AbstractLaw | QuantizedLaw | Published | Fit | QuantizedFit
 Variables = Mapping[str, Float[np.ndarray, " n"]]
 
 
+#: Of the log loss, so that losses stay numbers whatever is drawn.
+_MOST_NOISE = 10
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """How rows scatter: standard deviations of normal errors.
@@ -44,6 +48,8 @@ class Noise:
         for name, value in vars(self).items():
             if not (isinstance(value, int | float | np.number) and np.isfinite(value) and value >= 0):
                 raise SimlawError(f"the noise {name} is {value!r:.60}: a standard deviation is 0 or more; mend it")
+            if value > _MOST_NOISE:
+                raise SimlawError(f"the noise {name} is {value:g}: beyond {_MOST_NOISE} no loss is a number; lower it")
 
     def alone(self, bits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The standard deviation, in nats, of each row's own error of a penalty; what is not quantized has none."""

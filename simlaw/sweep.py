@@ -1,13 +1,17 @@
 """Sweeps: a declared grid of runs and evaluations, written as a Python value in `sweeps/<name>/sweep.py`."""
 
+import contextlib
 import itertools
+import os
 import runpy
+import sys
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from simlaw.config import (
+    MOST_EVAL_TOKENS,
     PTQ,
     RTN,
     Average,
@@ -37,6 +41,10 @@ from simlaw.formats import (
 )
 from simlaw.formats import Grid as GridName
 from simlaw.recipe import OPTIMIZERS, Family, RateRule, Recipe
+from simlaw.schema import KINDS
+
+#: Characters that are said of an error in a sweep file.
+_LONGEST = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +201,7 @@ class Sweep(Declared):
     clip: Annotated[float, Above(0)] = 1.0
     grids: tuple[Grid, ...]
     ptq: tuple[PTQGrid, ...] = ()
-    eval_tokens: Count
+    eval_tokens: Annotated[int, Between(1, MOST_EVAL_TOKENS)]
     budget: Budget | None = None
     tolerance: Tolerance | None = None
     unidentified: str | None = None
@@ -217,6 +225,13 @@ class Sweep(Declared):
             raise SimlawError(
                 f"Sweep.analysis is '{self.analysis}', which answers no Sweep.budget: leave one of them out"
             )
+        for choice in self.where:
+            name, sign, _ = choice.partition("=")
+            if not sign or name not in KINDS:
+                raise SimlawError(
+                    f"Sweep.where has {choice!r}: each must read COLUMN=VALUE of a column of the table, for example "
+                    "'cooldown=0.2'"
+                )
         if not self.grids:
             raise SimlawError("Sweep.grids is empty, so there is nothing to run: give it at least one Grid")
         if self.eval_tokens < 2 * self.family.context:
@@ -296,13 +311,15 @@ def load_sweep(where: str) -> SweepFile:
     Raises `SimlawError` where the file is missing, fails when run, or defines no `SWEEP`.
     """
     tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py"), Path("sweeps", f"{where}.py")]
-    path = next((path for path in tried if path.is_file()), None)
+    path = next((path for path in tried if os.path.isfile(path)), None)  # false of a name that is too long, too
     if path is None:
         there = sorted(found.parent.name for found in Path("sweeps").glob("*/sweep.py"))
         known = f"the sweeps here are {', '.join(there)}" if there else "run it from the folder that holds sweeps/"
         raise SimlawError(f"there is no sweep {where!r}: {known}")
     try:
-        names = runpy.run_path(str(path))
+        # what a sweep file prints must not come between what programs read of a command
+        with contextlib.redirect_stdout(sys.stderr):
+            names = runpy.run_path(str(path))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -312,7 +329,7 @@ def load_sweep(where: str) -> SweepFile:
         if isinstance(error, SimlawError):
             raise SimlawError(f"{at}: {error}") from error
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SimlawError(f"{at} raises {what}; mend the sweep file") from error
+        raise SimlawError(f"{at} raises {what[:_LONGEST]}; mend the sweep file") from error
     sweep = names.get("SWEEP")
     if not isinstance(sweep, Sweep):
         raise SimlawError(f"{path} defines no SWEEP = Sweep(...): add one")

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,25 +108,36 @@ def make_table(rows: Iterable[Row]) -> Table:
 def read_table(path: str | Path) -> Table:
     """The table in a CSV or Parquet file that `Table.write` made.
 
-    Raises `SimlawError` where the file is missing, lacks a column, or holds a cell of the wrong kind.
+    Raises `SimlawError` where the file is missing or no CSV in UTF-8, lacks a column or has one twice, for a cell of
+    the wrong kind or out of its bounds, and for an evaluation that is there twice.
     """
     path = Path(path)
     if not path.is_file():
         raise SimlawError(f"there is no table at {path}: run `simlaw run` and `simlaw table` first")
     if path.suffix in PARQUET:
         cells = read_parquet(path)
+        if not cells:
+            raise SimlawError(f"{path} has no column: it is no table; make it again")
         taken = Taken(tuple(cells), str(path))
         plain = ([_plain(cell, KINDS.get(name)) for cell in column] for name, column in cells.items())
         for number, row in enumerate(zip(*plain, strict=True), start=1):
             taken.add(row, f"{path}, row", number)
-        return make_table(taken.lines())
-    with path.open(newline="") as file:
-        return make_table(read_lines(file, str(path)))
+        return _table(taken.lines(), str(path))
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return _table(read_lines(file, str(path)), str(path))
 
 
 def parse_table(text: str, source: str) -> Table:
     """The table in CSV text; `source` names it in errors."""
-    return make_table(read_lines(io.StringIO(text), source))
+    return _table(read_lines(io.StringIO(text), source), source)
+
+
+def _table(rows: Sequence[Row], source: str) -> Table:
+    """The table of rows that were read; raises `SimlawError` where one evaluation is there twice."""
+    twice = [name for name, times in Counter(row["eval_id"] for row in rows).items() if times > 1]
+    if twice:
+        raise SimlawError(f"{source} has the evaluation {twice[0]} twice: drop one of the rows")
+    return make_table(rows)
 
 
 def _cells(row: Row) -> Sequence[Any]:

@@ -15,8 +15,9 @@ from simlaw.table import make_table, parse_table, read_table
 
 def row(**values: object) -> dict[str, object]:
     blank: dict[str, object] = dict.fromkeys(KINDS)
-    base = {"run_id": "r", "eval_id": "e", "status": "done", "params_blocks": 10, "tokens": 100, "seed": 0}
-    return {**blank, **base, "rate_multiple": 1.0, **values}
+    base = {"run_id": "r", "eval_id": "e", "trunk_id": "t", "params_blocks": 10, "tokens": 100, "seed": 0}
+    status = {"status": "done" if values.get("loss") is not None else "diverged"}
+    return {**blank, **base, **status, "rate_multiple": 1.0, **values}
 
 
 def test_round_trip_is_exact():

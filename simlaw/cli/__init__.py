@@ -72,6 +72,12 @@ class _Group(click.Group):
             command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
             click.echo(f"simlaw: {in_options(str(error), command)}", err=True)
             ctx.exit(2)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            name = f"{error.filename!r:.60}"
+            click.echo(f"simlaw: cannot use {name} ({error.strerror}): give another path, or mend this one", err=True)
+            ctx.exit(2)
         except click.UsageError as error:
             # what the parser itself finds knows no context
             _tell(error, " ".join(filter(None, ("simlaw", ctx.invoked_subcommand))))

@@ -1,6 +1,6 @@
 """`simlaw corpus`: what a corpus looks like, and what each of its tokens costs the best predictor."""
 
-import json
+import contextlib
 import shutil
 import textwrap
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from simlaw.corpora import AbstractCorpus, MixCorpus, TeachCorpus, open_corpus
 from simlaw.corpora.fresh import AbstractFresh
 from simlaw.corpora.tokenizer import AbstractTokenizer, Bytes, Names, tokenizer_of
 from simlaw.counted import counted
-from simlaw.declared import decode
+from simlaw.declared import decode, parsed
 from simlaw.errors import SimlawError
 from simlaw.sweep import load_sweep
 
@@ -106,15 +106,14 @@ def _field(kind: type[Corpus], text: str) -> tuple[str, Any]:
     field, sign, value = text.partition("=")
     if not sign:
         raise SimlawError(f"--set {text}: it must read FIELD=VALUE, for example seed=1")
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        parsed = value
-    each = parsed if isinstance(parsed, list) else [parsed]
+    found: Any = value
+    with contextlib.suppress(SimlawError):  # what is no JSON is a text
+        found = parsed(value)
+    each = found if isinstance(found, list) else [found]
     hint = get_type_hints(kind, include_extras=True).get(field)
     if hint is not None and any(isinstance(one, dict) for one in each):
-        return field, decode(hint, parsed)
-    return field, tuple(parsed) if isinstance(parsed, list) else parsed
+        return field, decode(hint, found)
+    return field, tuple(found) if isinstance(found, list) else found
 
 
 def _shown(corpus: AbstractCorpus, show: int, context: int | None) -> dict[str, Any]:

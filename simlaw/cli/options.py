@@ -16,6 +16,17 @@ from simlaw.run.local import Local
 from simlaw.run.rules import RETRIES, SAVE_SECONDS, Rules
 from simlaw.store import LEASE_SECONDS
 
+
+class _Bytes(click.FloatRange):
+    """A finite number of bytes; the library's own range lets NaN through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number of bytes", param, ctx)
+        return number
+
+
 sweep_argument = click.argument("sweep", metavar="SWEEP")
 source_argument = click.argument("source", metavar="SWEEP|TABLE.csv")
 where_option = click.option(
@@ -31,7 +42,7 @@ own_option = click.option(
 )
 memory_option = click.option(
     "--memory",
-    type=click.FloatRange(0, min_open=True),
+    type=_Bytes(0, min_open=True),
     metavar="BYTES",
     help="What all workers may take together; by default most of what the machine has.",
 )

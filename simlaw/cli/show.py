@@ -10,14 +10,13 @@ import numpy as np
 from simlaw.config import Graph, RunSpec, run_id
 from simlaw.corpora import open_corpus
 from simlaw.corpora.tokenizer import tokenizer_of
-from simlaw.declared import decode
 from simlaw.errors import SimlawError
 from simlaw.evaluate import Trained, as_trained
-from simlaw.history import History, unpack_history
+from simlaw.history import History
 from simlaw.report import columns, count
 from simlaw.run.found import stored_rows
 from simlaw.run.journal import JOURNAL_STEPS, Journal, Line, journal_path, read_journal
-from simlaw.run.stored import find_run, trained_tokenizer
+from simlaw.run.stored import find_run, history_of, note_of, spec_of, trained_tokenizer
 from simlaw.run.work import weights_of
 from simlaw.sample import sample
 from simlaw.store import AbstractStore, open_store
@@ -62,17 +61,19 @@ def command(run: str, length: int, history: bool) -> None:
             raise SimlawError(f"run {found}: {why}, and it has no rows: run its sweep again to make it anew")
         click.echo(f"run {found}: {why}; these are its rows\n\n{rows_shown(rows)}")
         return
-    spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
-    click.echo(f"run {found}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n")
-    click.echo(_history(spec, unpack_history(files["history.safetensors"], spec.steps)))
+    # all of it is read before any of it is printed
+    spec, note = spec_of(found, files), note_of(found, files)
+    shown = _history(spec, history_of(found, files, spec.steps))
+    weights = weights_of(spec, files, None, found) if length and note is None else None
+    click.echo(f"run {found}\n{json.dumps(json.loads(files['spec.json']), indent=1)}\n\n{shown}")
     if lines:
         click.echo(f"every {JOURNAL_STEPS} steps as JSON lines: {path}")
     if here:
         click.echo(f"\n{rows_shown(here)}")
-    if "params.safetensors" not in files:
-        click.echo(f"\n{json.loads(files['status.json'])['note']}")
-    elif length:
-        click.echo(f"\n{_sample(store, found, spec, as_trained(spec, weights_of(spec, files, None, found)), length)}")
+    if note is not None:
+        click.echo(f"\n{note}")
+    elif weights is not None:
+        click.echo(f"\n{_sample(store, found, spec, as_trained(spec, weights), length)}")
 
 
 def _committed() -> dict[str, list[Row]]:
@@ -90,9 +91,9 @@ def _made_again(run: str, files: dict[str, bytes] | None, path: Path) -> list[Li
         raise SimlawError(
             f"run {run} has no history here: it was trained in another store, or its checkpoint is damaged"
         )
-    spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
+    spec = spec_of(run, files)
     journal = Journal(path=path, spec=spec, cool=True)
-    return journal.made(unpack_history(files["history.safetensors"], spec.steps), 0, spec.steps)
+    return journal.made(history_of(run, files, spec.steps), 0, spec.steps)
 
 
 def _history(spec: RunSpec, history: History) -> str:

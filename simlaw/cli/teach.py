@@ -29,7 +29,7 @@ class _Tokens(click.ParamType[int]):
         found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)([kMB]?)", str(value))
         try:
             number = round(float(found[1]) * _UNITS[found[2]]) if found else 0
-        except ValueError:
+        except (ValueError, OverflowError):
             number = 0
         if number < 1:
             self.fail(f"{value!r} is no number of tokens, such as 200k, 4M or 1e6", param, ctx)

@@ -7,6 +7,7 @@ from simlaw.config.corpus import Teach as Teach
 from simlaw.config.corpus import Text as Text
 from simlaw.config.corpus import Tokens as Tokens
 from simlaw.config.corpus import ZFact as ZFact
+from simlaw.config.evaluation import MOST_EVAL_TOKENS as MOST_EVAL_TOKENS
 from simlaw.config.evaluation import Curvature as Curvature
 from simlaw.config.evaluation import EvalSpec as EvalSpec
 from simlaw.config.evaluation import eval_id as eval_id

@@ -60,7 +60,7 @@ class Graph(AbstractSource):
     Every node has `out` successors with probabilities proportional to 1, 1/2, 1/3, …; the vocabulary is the nodes.
     """
 
-    nodes: Annotated[int, Between(2)]
+    nodes: Annotated[int, Between(2, 2**14)]
     out: Count
     seed: Seed = 0
 

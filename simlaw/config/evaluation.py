@@ -8,6 +8,9 @@ from simlaw.config.ptq import PTQ
 from simlaw.config.schedule import Average
 from simlaw.declared import Between, Count, Declared, Natural, digest, digests, option
 
+#: Windows of an evaluation are drawn at once: so many tokens take a GB.
+MOST_EVAL_TOKENS = 2**28
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curvature(Declared):
@@ -29,7 +32,7 @@ class EvalSpec(Declared):
     that of the checkpoint as trained (with the outliers of `ptq`), and says what penalty small errors would have.
     """
 
-    tokens: Count
+    tokens: Annotated[int, Between(1, MOST_EVAL_TOKENS)]
     ptq: PTQ | None = None
     average: Average | None = option(None)
     curvature: Curvature | None = option(None)

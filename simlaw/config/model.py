@@ -45,7 +45,7 @@ class ModelSpec(Declared):
     vocab: Annotated[int, Between(2)]
     context: Annotated[int, Between(2)]
     width: Count
-    layers: Count
+    layers: Annotated[int, Between(1, 4096)]
     heads: Count
     hidden: Count
     head_dim: Count | None = option(None)

@@ -15,6 +15,9 @@ from simlaw.errors import SimlawError
 #: Raised by hand whenever the numbers of a run change on purpose; part of every run's identity.
 NUMERICS = 1
 
+#: Steps are counted in 32 bits.
+_MOST_STEPS = 2**31 - 1
+
 #: The arithmetic of matrix products; sums, norms, master weights and the optimizer are float32 in either.
 Dtype = Literal["float32", "bfloat16"]
 
@@ -69,6 +72,11 @@ class RunSpec(Declared):
             near = round(self.tokens / self.batch_tokens) * self.batch_tokens
             raise SimlawError(
                 f"RunSpec.tokens is {self.tokens}: it must be whole batches of {self.batch_tokens}; take {near}"
+            )
+        if self.steps > _MOST_STEPS:
+            raise SimlawError(
+                f"RunSpec.tokens is {self.tokens}: batches of {self.batch_tokens} would be more than {_MOST_STEPS} "
+                "steps; lower tokens or raise batch"
             )
         for average in self.averages:
             self._check_average(average)

@@ -1,6 +1,7 @@
 """What corpora of a finite number of tokens share: a long array to train on, and one held out."""
 
 import functools
+import tokenize
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from simlaw.corpora.abstract import AbstractCorpus, Data
 from simlaw.corpora.order import order
 from simlaw.errors import SimlawError
 
+#: What NumPy raises for a file that is no array: it parses the header as a literal of Python.
+NOT_NPY = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
 #: Training tokens of more bytes stay on the host and are streamed; below it, 32-bit positions are enough for all.
 RESIDENT_BYTES = 2**30
 

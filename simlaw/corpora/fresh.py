@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from simlaw.config import MOST_EVAL_TOKENS
 from simlaw.corpora.abstract import AbstractCorpus, Data
 from simlaw.declared import canonical
 from simlaw.errors import SimlawError
@@ -74,9 +75,13 @@ class AbstractFresh(AbstractCorpus):
 
 
 def whole_windows(tokens: int, context: int) -> int:
-    """How many windows an evaluation of so many tokens has; raises `SimlawError` where that is none."""
+    """How many windows an evaluation of so many tokens has; raises `SimlawError` where that is none, or too many."""
     if tokens < context:
         raise SimlawError(f"the evaluation wants {tokens} tokens, less than one window of {context}: raise it")
+    if tokens > MOST_EVAL_TOKENS:
+        raise SimlawError(
+            f"the evaluation wants {tokens} tokens, which are drawn at once: take {MOST_EVAL_TOKENS} at most"
+        )
     return tokens // context
 
 

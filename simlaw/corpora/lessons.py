@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Integer
 
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import NUMERICS, Average, Corpus, RunSpec
-from simlaw.corpora.array import small
-from simlaw.declared import decode, digest, encode
+from simlaw.config import NUMERICS, Average, Corpus, ModelSpec, RunSpec
+from simlaw.corpora.array import NOT_NPY, small
+from simlaw.declared import decode, digest, encode, mismatch, parsed
 from simlaw.errors import SimlawError
 from simlaw.files import sync, write
 from simlaw.model import shapes
@@ -108,9 +108,12 @@ def read_lessons(folder: Path) -> Lessons:
     Raises `SimlawError` where one is missing, damaged, or was made by another version under other numerics.
     """
     about = _about(folder)
+    for name, hint in _HOLDS.items():
+        if wrong := mismatch(about.get(name), hint):
+            raise SimlawError(f"{folder / ABOUT} has {name}={about.get(name)!r:.60}, and {wrong}: {_AGAIN}")
     files = {name: _read(folder, name) for name in (WEIGHTS, TRAIN, HELD_OUT)}
     for name, data in files.items():
-        if hashlib.sha256(data).hexdigest() != about["sha256"][name]:
+        if hashlib.sha256(data).hexdigest() != about["sha256"].get(name):
             raise SimlawError(f"{folder / name} is not what {ABOUT} says, it was damaged or changed: {_AGAIN}")
     if about["numerics"] != NUMERICS:
         raise SimlawError(
@@ -119,7 +122,7 @@ def read_lessons(folder: Path) -> Lessons:
         )
     spec: RunSpec = decode(RunSpec, about["spec"])
     weights = from_bytes(files[WEIGHTS], shapes(spec.model), about["run"])
-    train, held_out = (np.load(io.BytesIO(files[name]), allow_pickle=False) for name in (TRAIN, HELD_OUT))
+    train, held_out = (_windows(folder / name, files[name], spec.model) for name in (TRAIN, HELD_OUT))
     teacher = Teacher(run_id=about["run"], spec=spec, start=about["start"], weights=weights)
     return Lessons(folder=folder, teacher=teacher, train=train, held_out=held_out, about=about)
 
@@ -133,20 +136,45 @@ def taught(folder: Path) -> Corpus | None:
     return spec.corpus
 
 
+#: What `teacher.json` must say; the rest of it is for people.
+_HOLDS: dict[str, Any] = {
+    "numerics": int,
+    "run": str,
+    "spec": dict,
+    "start": int,
+    "average": str | None,
+    "sha256": dict,
+}
 _AGAIN = "make it again with `simlaw teach`"
+
+
+def _windows(path: Path, data: bytes, model: ModelSpec) -> Integer[np.ndarray, "n w"]:
+    """The windows in a file; raises `SimlawError` where they are none of tokens that the teacher has."""
+    try:
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+    except NOT_NPY as error:
+        raise SimlawError(f"{path} is no array of numbers ({str(error).partition('. ')[0]}): {_AGAIN}") from error
+    wanted = model.context + 1
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.ndim != 2 or found.shape[1] != wanted:
+        what = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else "several arrays"
+        raise SimlawError(f"{path} holds {what}, and windows are rows of {wanted} whole numbers: {_AGAIN}")
+    if not len(found) or found.min() < 0 or found.max() >= model.vocab:
+        what = f"the token {found.max() if found.min() >= 0 else found.min()}" if len(found) else "no window"
+        raise SimlawError(f"{path} holds {what}, and the teacher's tokens are 0 to {model.vocab - 1}: {_AGAIN}")
+    return found
 
 
 def _about(folder: Path) -> dict[str, Any]:
     """What `teacher.json` says, checked against its own hash."""
+    data = _read(folder, ABOUT)
     try:
-        about: dict[str, Any] = json.loads(_read(folder, ABOUT))
-        good = about.pop("sum") == _sum(about)
-    except (ValueError, KeyError, AttributeError, TypeError):
-        good = False
-    if not good:
+        about = parsed(data)
+    except SimlawError as error:
+        raise SimlawError(f"{folder / ABOUT} is damaged, {error}: {_AGAIN}") from error
+    if not isinstance(about, dict) or about.pop("sum", None) != _sum(about):
         raise SimlawError(f"{folder / ABOUT} is damaged or changed: {_AGAIN}")
-    if about["form"] != FORM:
-        raise SimlawError(f"{folder / ABOUT} has form {about['form']}, and this version reads {FORM}: {_AGAIN}")
+    if about.get("form") != FORM:
+        raise SimlawError(f"{folder / ABOUT} has form {about.get('form')}, and this version reads {FORM}: {_AGAIN}")
     return about
 
 

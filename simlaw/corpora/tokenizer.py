@@ -126,7 +126,12 @@ class Merges(AbstractTokenizer):
 
     @functools.cached_property
     def _library(self) -> Any:
-        return library().Tokenizer.from_str(self.json)
+        try:
+            return library().Tokenizer.from_str(self.json)
+        except SimlawError:
+            raise
+        except Exception as error:  # the library raises nothing more special
+            raise SimlawError(f"the tokenizer that is stored with the model is none ({error}): give tokens") from error
 
 
 def tokenizer_of(corpus: Corpus, vocab: int, trained: str | None = None) -> AbstractTokenizer:

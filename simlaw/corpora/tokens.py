@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from simlaw.config import Tokens
-from simlaw.corpora.array import AbstractArrayCorpus, small
+from simlaw.corpora.array import NOT_NPY, AbstractArrayCorpus, small
 from simlaw.corpora.overlap import overlap
 from simlaw.declared import digest
 from simlaw.errors import SimlawError
@@ -117,9 +117,11 @@ def _mapped(path: Path, spec: Tokens) -> Integer[np.ndarray, " n"]:
 def _npy(path: Path) -> Integer[np.ndarray, " n"]:
     try:
         found = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except ValueError as error:
+    except NOT_NPY as error:
+        # the library's next sentence says how to load it unsafely
+        why = str(error).partition(". ")[0]
         raise SimlawError(
-            f"the token file {str(path)!r} is no array of numbers ({error}): write it with np.save"
+            f"the token file {str(path)!r} is no array of numbers ({why}): write it with np.save"
         ) from error
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise SimlawError(

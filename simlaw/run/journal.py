@@ -20,6 +20,8 @@ import jax
 import numpy as np
 
 from simlaw.config import RunSpec, run_id, trunk_id
+from simlaw.declared import mismatch, parsed
+from simlaw.errors import SimlawError
 from simlaw.files import write_file
 from simlaw.history import History
 from simlaw.run.team import AnyStore
@@ -30,6 +32,9 @@ JOURNAL_STEPS = 16
 
 #: What a line says of this machine's speed.
 TIMED = ("step_ms", "tokens_per_s", "utilisation", "seconds")
+
+#: What a line must hold to be one.
+_HOLDS: dict[str, Any] = {"step": int, "loss": float | None, "gradient_norm": float | None}
 
 #: One line: step, tokens, loss, gradient_norm, rate, step_ms, tokens_per_s, utilisation, seconds, state_bytes.
 Line = dict[str, Any]
@@ -131,9 +136,12 @@ def read_journal(path: Path) -> list[Line]:
     """The lines of a journal, each step once; none where there is none, and a line that was cut off is passed over."""
     lines: dict[int, Line] = {}
     for text in path.read_bytes().splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            line = json.loads(text)
-            lines[line["step"]] = line
+        with contextlib.suppress(SimlawError):
+            line = parsed(text)
+            if isinstance(line, dict) and all(
+                mismatch(line.get(name, ...), hint) is None for name, hint in _HOLDS.items()
+            ):
+                lines[line["step"]] = line
     return list(lines.values())
 
 

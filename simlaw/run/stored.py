@@ -1,12 +1,12 @@
 """A run as the store holds it, found by the first digits of its id."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from simlaw.config import NUMERICS, RunSpec, Text, run_id
-from simlaw.declared import decode
+from simlaw.declared import decode, parsed
 from simlaw.errors import SimlawError
+from simlaw.history import History, unpack_history
 from simlaw.run.found import stored_rows
 from simlaw.store import AbstractStore
 from simlaw.table import Row
@@ -60,24 +60,57 @@ def read_run(store: AbstractStore, run: str) -> StoredRun:
         why = f"was damaged and is set aside in {store.root / 'aside'}" if there else "was made in another store"
         raise SimlawError(f"run {run}: its checkpoint {why}: run its sweep again to make it anew")
     rows = tuple(stored_rows(store, run).values())
-    try:
-        spec: RunSpec = decode(RunSpec, json.loads(files["spec.json"]))
-    except (SimlawError, KeyError, ValueError) as error:
-        raise SimlawError(
-            f"run {run} was stored by another version of simlaw ({error}): read it with that one, or run its sweep "
-            "again"
-        ) from error
+    spec = spec_of(run, files)
     numerics = {row["numerics"] for row in rows} - {NUMERICS}
     if numerics:
         raise SimlawError(
             f"run {run} was computed under numerics {min(numerics)}, and this version computes under {NUMERICS}: "
             "read it with the version that made it, or run its sweep again"
         )
-    status = json.loads(files["status.json"])
+    note = note_of(run, files)
     return StoredRun(
         run_id=run,
         spec=spec,
         files=files,
         rows=rows,
-        note=status.get("note") if "params.safetensors" not in files else None,
+        note=note,
     )
+
+
+def spec_of(run: str, files: Mapping[str, bytes]) -> RunSpec:
+    """What a stored run says it is; raises `SimlawError` where it says nothing that this version understands."""
+    try:
+        spec: RunSpec = decode(RunSpec, parsed(_file(run, files, "spec.json")))
+    except SimlawError as error:
+        raise SimlawError(
+            f"run {run} was stored by another version of simlaw ({error}): read it with that one, or run its sweep "
+            "again"
+        ) from error
+    return spec
+
+
+def history_of(run: str, files: Mapping[str, bytes], steps: int) -> History:
+    """What every step of a stored run left behind; raises `SimlawError` where that is not there, or damaged."""
+    return unpack_history(_file(run, files, "history.safetensors"), steps)
+
+
+def note_of(run: str, files: Mapping[str, bytes]) -> str | None:
+    """The sentence of a stored run that diverged, and so has no weights; None of one that has.
+
+    Raises `SimlawError` where there are neither weights nor a sentence.
+    """
+    if "params.safetensors" in files:
+        return None
+    status = parsed(_file(run, files, "status.json"))
+    note = status.get("note") if isinstance(status, dict) else None
+    if not isinstance(note, str):
+        raise SimlawError(
+            f"run {run} has no weights, and its status {status!r:.60} does not say why: run its sweep again"
+        )
+    return note
+
+
+def _file(run: str, files: Mapping[str, bytes], name: str) -> bytes:
+    if name not in files:
+        raise SimlawError(f"the artefact of run {run} lacks {name}: remove it, it is made again")
+    return files[name]
