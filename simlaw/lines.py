@@ -161,7 +161,9 @@ class Taken:
                     ) from error
                 except ValueError as error:
                     wanted = KIND_NAMES[column.kind]
-                    raise SimlawError(f"{place} {number}: {column.name} is {cell!r:.60}, not {wanted}; mend the cell") from error
+                    raise SimlawError(
+                        f"{place} {number}: {column.name} is {cell!r:.60}, not {wanted}; mend the cell"
+                    ) from error
                 if not cell and column.name in REQUIRED:
                     raise SimlawError(f"{place} {number}: {column.name} is empty, and every row has one; mend the cell")
             status, loss = row[_PLACE["status"]], row[_PLACE["loss"]]
@@ -190,7 +192,9 @@ def _reader(column: Column) -> Callable[[str], Any]:
     low = -most if bound is None else math.nextafter(bound.low, math.inf) if isinstance(bound, Above) else bound.low
     high = min(bound.high, most) if isinstance(bound, Between) else most
     # of NaN neither comparison holds
-    return _checked(parse, lambda value: low <= value <= high, " and ".join(["it must be finite", *([str(bound)] if bound else [])]))
+    return _checked(
+        parse, lambda value: low <= value <= high, " and ".join(["it must be finite", *([str(bound)] if bound else [])])
+    )
 
 
 def _checked(parse: Callable[[str], Any], good: Callable[[Any], bool], rule: str) -> Callable[[str], Any]:

@@ -107,7 +107,8 @@ def test_an_evaluation_comes_back_from_json_with_its_identity(tokens: int, ptq: 
 @given(st.integers(-(2**40), 2**40))
 def test_a_whole_number_is_the_same_declaration_as_its_float(number: int) -> None:
     assume(number > 0)
-    assert digest(AdamW(rate=number)) == digest(AdamW(rate=float(number)))
+    # not the digests, which remember what is equal
+    assert canonical(AdamW(rate=number)) == canonical(AdamW(rate=float(number)))
 
 
 #: What JSON holds, three levels deep.
@@ -137,6 +138,8 @@ def cells(name: str, kind: str) -> st.SearchStrategy[Any]:
     """Legal cells of a column."""
     if name in IDS:
         return st.text("0123456789abcdef", min_size=4, max_size=16)
+    if name in ("params_blocks", "tokens"):  # rows that share them are in the order of what comes after
+        return st.sampled_from([10, 20])
     low, high = getattr(BOUNDS.get(name), "low", None), getattr(BOUNDS.get(name), "high", math.inf)
     if kind == "text":
         found: st.SearchStrategy[Any] = TEXTS

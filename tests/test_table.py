@@ -185,7 +185,7 @@ def test_a_line_is_the_mapping_that_it_was_made_from():
 
 
 def test_the_first_wrong_line_is_told_of_wherever_it_stands():
-    good = make_table([row(loss=float(i), eval_id=f"{i:05d}") for i in range(3000)]).to_csv().splitlines()
+    good = make_table([row(loss=1.0 + i, eval_id=f"{i:05d}") for i in range(3000)]).to_csv().splitlines()
     wrong = [*good[:2500], good[2500].replace(",100,", ",1e2,"), *good[2501:2600], good[2600] + ",more"]
     with pytest.raises(SimlawError, match=r"t.csv, line 2501: tokens is '1e2', not a whole number; mend the cell"):
         parse_table("\n".join(wrong) + "\n", "t.csv")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from simlaw.declared import encode
+from simlaw.declared import decode, digest, encode
+from simlaw.errors import SimlawError
 from simlaw.plan import Pack
-from simlaw.run.worker import Manifest
+from simlaw.run.manifest import Manifest
 from tests.bad_input.conftest import Refused, as_bytes
 from tests.conftest import tiny_eval, tiny_run
 
@@ -20,7 +21,18 @@ PACK = Pack(
     evals=(tiny_eval(),),
 )
 FORM: Any = encode(Manifest(corpora=(tiny_run().corpus,), fingerprints=("0123456789abcdef",), packs=(PACK,)))
-TEXT = json.dumps(FORM)
+
+
+def sealed(form: Any) -> str:
+    """A manifest as it is submitted, with its own identity where it has one."""
+    try:
+        sha256 = digest(decode(Manifest, form))
+    except SimlawError:
+        sha256 = "0" * 16
+    return json.dumps({"sha256": sha256, "manifest": form})
+
+
+TEXT = sealed(FORM)
 GONE = object()
 
 #: Files that are none, by the rule that they break.
@@ -30,8 +42,9 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "it is UTF-8": (TEXT.replace("Graph", "Gräph", 1).encode("latin-1"), "'utf-8' codec can't decode byte 0xe4"),
     "it has no zero bytes": (b"\0" + TEXT.encode(), "is no manifest (no JSON in UTF-8"),
     "it is not deep": ("[" * 100_000, "is no manifest (nested too deeply to read)"),
-    "it is an object": ("[]", "is no manifest ([] is not a Manifest"),
+    "it is an object": ("[]", "is no manifest (it lacks sha256 or manifest)"),
     "it is no pickle": (pickle.dumps(FORM), "is no manifest (no JSON in UTF-8: 'utf-8' codec can't decode byte 0x80"),
+    "it was not altered": (TEXT.replace("0.02", "0.03", 1), "m.json is not what it was when it was written"),
     "numbers are short": ('{"type": %s}' % ("9" * 5000), "is no manifest (no JSON in UTF-8: Exceeds the limit"),
 }
 RUN = ("packs", 0, "members", 0, 0)
@@ -104,7 +117,7 @@ def test_a_wrong_field_is_refused(rule: str, project: Path, refused: Refused) ->
         del inner[path[-1]]
     else:
         inner[path[-1]] = value
-    (project / "m.json").write_text(json.dumps(form))
+    (project / "m.json").write_text(sealed(form))
     refused(words, "work", "--manifest", "m.json")
 
 

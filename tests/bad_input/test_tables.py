@@ -79,7 +79,7 @@ OWN: dict[str, tuple[str | bytes, str]] = {
     "a status is known": (cell("status", "maybe"), "line 5: status is 'maybe', and it is one of done, diverged"),
     "what is done has a loss": (cell("loss", ""), "line 5: status is 'done' with no loss"),
     "what diverged has none": (cell("status", "diverged"), "line 5: status is 'diverged' with the loss 1."),
-    "evaluations are there once": (TABLE + text(ROWS[4:5]), "line 128 is of the evaluation 87542c7e652265c8, as"),
+    "evaluations are there once": (TABLE + text(ROWS[4:5]), "rows.csv has the evaluation 87542c7e652265c8 twice"),
 }
 GOOD = "n,d,l\n1e4,1e6,3.0\n2e4,1e6,2.9\n1e4,2e6,2.8\n2e4,2e6,2.7\n4e4,4e6,2.5\n8e4,8e6,2.4\n"
 #: Tables of a person's own, by the rule that they break.
