@@ -135,7 +135,7 @@ class Taken:
             if columns and (
                 any(None in columns[_PLACE[name]] for name in REQUIRED)
                 or any(
-                    (loss is None) != (status == "diverged")
+                    (loss is None) == (status == "done")
                     for loss, status in zip(columns[_PLACE["loss"]], columns[_PLACE["status"]], strict=True)
                 )
             ):
@@ -167,7 +167,7 @@ class Taken:
                 if not cell and column.name in REQUIRED:
                     raise SimlawError(f"{place} {number}: {column.name} is empty, and every row has one; mend the cell")
             status, loss = row[_PLACE["status"]], row[_PLACE["loss"]]
-            if (not loss) != (status == "diverged"):
+            if (not loss) == (status == "done"):
                 has = f"the loss {loss}" if loss else "no loss"
                 raise SimlawError(
                     f"{place} {number}: status is {status!r} with {has}, and a row has one if it is done; mend the cell"

@@ -148,7 +148,7 @@ COLUMNS = (
 #: What every row says; its ids are also names of files, and lead nowhere else.
 REQUIRED = ("run_id", "eval_id", "trunk_id", "status", "params_blocks", "tokens")
 IDS = ("run_id", "eval_id", "trunk_id")
-STATUSES = ("done", "diverged")
+STATUSES = ("done", "diverged", "failed")
 
 _SIZES = (
     *("vocab", "width", "layers", "heads", "hidden", "head_dim", "kv_heads", "context", "params_blocks", "tokens"),

@@ -68,7 +68,7 @@ def read_manifest(where: str, store: AbstractStore) -> Manifest:
             raise ValueError("it lacks sha256 or manifest")
         manifest: Manifest = decode(Manifest, form["manifest"])
     except (OSError, ValueError, SimlawError) as error:
-        why = " ".join(str(error).split())
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise SimlawError(f"{where} is no manifest ({why}): submit the sweep again to write one") from error
     if digest(manifest) != form["sha256"]:
         raise SimlawError(f"{where} is not what it was when it was written: submit the sweep again to write one")

@@ -76,7 +76,10 @@ OWN: dict[str, tuple[str | bytes, str]] = {
     "runs have ids": (cell("run_id", ""), "line 5: run_id is empty, and every row has one"),
     "trunks have ids": (cell("trunk_id", ""), "line 5: trunk_id is empty, and every row has one"),
     "ids lead nowhere": (cell("run_id", "../../x"), "line 5: run_id is '../../x', and ids are letters, digits"),
-    "a status is known": (cell("status", "maybe"), "line 5: status is 'maybe', and it is one of done, diverged"),
+    "a status is known": (
+        cell("status", "maybe"),
+        "line 5: status is 'maybe', and it is one of done, diverged, failed",
+    ),
     "what is done has a loss": (cell("loss", ""), "line 5: status is 'done' with no loss"),
     "what diverged has none": (cell("status", "diverged"), "line 5: status is 'diverged' with the loss 1."),
     "evaluations are there once": (TABLE + text(ROWS[4:5]), "rows.csv has the evaluation 87542c7e652265c8 twice"),
