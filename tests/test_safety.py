@@ -26,11 +26,12 @@ _FORBIDDEN = {
     "cloudpickle",
     "joblib",
     "pty",
-    "yaml",
     "torch",
 }
 #: Builtins and functions that run what they are given.
 _RUN = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
+#: What makes any object of a text in YAML; of its readers only `safe_load` does not.
+_RUN |= {f"yaml.{how}load{many}" for how in ("", "full_", "unsafe_") for many in ("", "_all")}
 #: A person's own sweep file and figure script are Python, and run as such.
 _JUSTIFIED = {("simlaw/sweep.py", "runpy.run_path"), ("simlaw/cli/figure.py", "runpy.run_path")}
 
@@ -77,6 +78,7 @@ def test_nothing_that_is_read_is_run(path: Path) -> None:
         ("from torch import load", "import torch"),
         ("eval(text)", "eval"),
         ("os.system(text)", "os.system"),
+        ("yaml.load(text, Loader)", "yaml.load"),
         ("runpy.run_path(text)", "runpy.run_path"),
         ("subprocess.run(text, shell=True)", "subprocess.run(shell=…)"),
         ("np.load(path)", "np.load without allow_pickle=False"),
