@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 READY := $(VENV)/ready
 
-.PHONY: help quickstart test components lint format figures bench calibration lock clean
+.PHONY: help quickstart test faults components lint format figures bench calibration lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -19,6 +19,9 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 
 test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+faults: $(READY)  ## Kill, hang, damage, fill and starve sweeps again and again; the tests have a short form of it
+	SIMLAW_FAULTS=full $(BIN)/pytest tests/faults
 
 components: $(VENV)/components  ## Install what the tests of engines run against: Ray, an S3, schemas, and as root on Debian SLURM
 	@if command -v slurmctld > /dev/null && command -v munged > /dev/null; then :; \

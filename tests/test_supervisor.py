@@ -85,7 +85,9 @@ def test_what_a_person_must_mend_is_told_once(attend):
 def test_a_killed_worker_is_started_again(attend):
     outcome, starts, told, reported = attend("start < 3 and os.kill(os.getpid(), signal.SIGKILL); say(ended=True)")
     assert (outcome.failures, starts) == ((), 3)
-    assert [note.partition(":")[0] for note, _ in reported] == ["a worker ended with status -9"] * 2
+    assert [(kind, note.partition(":")[0]) for kind, note in reported] == [
+        ("died", "a worker ended with status -9")
+    ] * 2
     assert [message.ended for _, message in told].count(True) == 1
 
 
@@ -106,7 +108,7 @@ def test_one_that_hangs_is_ended_and_started_again(attend, how):
     begun = time.monotonic()
     outcome, starts, _, reported = attend(f"say(flops=1)\nif start == 1: {how}\nsay(ended=True)", lease_seconds=0.5)
     assert (outcome.failures, starts) == ((), 2)
-    assert reported[0][0] == "a worker gave no sign of life for 0.5 seconds and was ended"
+    assert reported[0] == ("hung", "a worker gave no sign of life for 0.5 seconds and was ended")
     assert time.monotonic() - begun < 30
 
 

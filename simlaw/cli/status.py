@@ -4,6 +4,7 @@ import click
 
 from simlaw.cli.options import json_option, own_option, print_json, sweep_argument
 from simlaw.report import columns, count
+from simlaw.run.faults import faults, tail
 from simlaw.run.session import Session
 from simlaw.run.status import CellStatus
 from simlaw.run.submissions import queued
@@ -16,9 +17,13 @@ _CONDITIONS = ("done", "running", "failed", "diverged", "missing")
 @click.command()
 @sweep_argument
 @own_option
+@click.option("--log", type=click.IntRange(0), default=3, show_default=True, help="Show so many last lines of logs.")
 @json_option
-def command(sweep: str, own: bool, as_json: bool) -> None:
-    """Count a sweep's runs by condition, and name those that are running, failed or diverged.
+def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
+    """Count a sweep's runs by condition, and say where each is running, why it failed or diverged, and what was mended.
+
+    The store is the truth; what waits in a queue is asked of SLURM where it answers. Logs are shown where this machine
+    sees them.
 
     \b
     Example:
@@ -38,7 +43,8 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
             }
             for c in status.cells
         ]
-        print_json({**{name: status.count(name) for name in _CONDITIONS}, "cells": cells})  # type: ignore[arg-type]
+        each = {name: status.count(name) for name in _CONDITIONS}  # type: ignore[arg-type]
+        print_json({**each, "faults": faults(session.store), "cells": cells})
         return
     lines = []
     for width in dict.fromkeys(c.cell.spec.model.width for c in status.cells):
@@ -61,6 +67,10 @@ def command(sweep: str, own: bool, as_json: bool) -> None:
                 f"{c.cell.run_id}  {c.condition}: width {spec.model.width}, {count(spec.tokens)} tokens, "
                 f"seed {spec.seed}: {c.note}"
             )
+            for line in c.log[-log:] if log and c.log else tail(c.log_path, log):
+                click.echo(f"    {line}")
+    for fault in faults(session.store):
+        click.echo(fault)
 
 
 def _facts(c: CellStatus) -> dict[str, object]:

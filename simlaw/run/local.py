@@ -37,8 +37,8 @@ class Local(AbstractEngine):
             log = logs / f"{socket.gethostname()}-{os.getpid()}-{i}.log"
             workers.append(_attended(command(self, manifest, *more), log, self.environment(store)))
 
-        def report(note: str, log: Path) -> None:
-            store.log({"event": "worker", "note": note, "log": str(log)}, "faults")
+        def report(event: str, note: str) -> None:
+            store.log({"event": event, "note": note}, "faults")
 
         return Supervisor(workers, self.rules, tell, report).attend()
 

@@ -18,11 +18,16 @@ Condition = Literal["done", "diverged", "running", "failed", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class CellStatus:
-    """The condition of one cell, and the sentence that goes with it."""
+    """The condition of one cell, and the sentence that goes with it.
+
+    `log` are the last lines of what failed, `log_path` is where whoever works on it writes.
+    """
 
     cell: Cell
     condition: Condition
     note: str
+    log: tuple[str, ...] = ()
+    log_path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +115,12 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
 def _undone(cell: Cell, rows: int, listing: Listing, running: Mapping[str, Lease]) -> CellStatus:
     """The condition of a cell of whose evaluations only so many have rows."""
     if running and (lease := running.get(trunk_id(cell.spec.trunk, cell.fingerprint))):
-        return CellStatus(cell=cell, condition="running", note=_where(lease))
+        return CellStatus(cell=cell, condition="running", note=_where(lease), log_path=lease.log)
     if listing.has("failure", cell.run_id):
         failure = listing.store.get("failure", cell.run_id)
         if failure is not None:
-            return CellStatus(cell=cell, condition="failed", note=json.loads(failure["failure.json"])["note"])
+            said = json.loads(failure["failure.json"])
+            return CellStatus(cell=cell, condition="failed", note=said["note"], log=tuple(said.get("log", ())))
     note = f"{rows} of {len(cell.eval_ids)} evaluations are there" if rows else ""
     if states := listing.steps(cell.run_id):
         note = f"step {states[-1][0]} of {cell.spec.steps} is stored"

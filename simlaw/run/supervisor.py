@@ -37,10 +37,10 @@ class Attended:
 
 
 class Supervisor:
-    """Attends workers; `tell` gets the number of each and what it says, `report` every end without a word."""
+    """Attends workers; `tell` gets the number of each and what it says, `report` the kind and sentence of a fault."""
 
     def __init__(
-        self, workers: list[Attended], rules: Rules, tell: Listener, report: Callable[[str, Path], None]
+        self, workers: list[Attended], rules: Rules, tell: Listener, report: Callable[[str, str], None]
     ) -> None:
         self._workers, self._rules, self._tell, self._report = workers, rules, tell, report
         self._said: queue.Queue[tuple[int, str | None]] = queue.Queue()
@@ -90,7 +90,7 @@ class Supervisor:
             gone = worker.process.poll() is not None
             patience = self._rules.lease_seconds if worker.spoke else max(STARTING_SECONDS, self._rules.lease_seconds)
             if not gone and now - worker.heard > patience:
-                self._report(f"a worker gave no sign of life for {patience:g} seconds and was ended", worker.log)
+                self._report("hung", f"a worker gave no sign of life for {patience:g} seconds and was ended")
                 worker.process.kill()
                 worker.heard = now
 
@@ -123,7 +123,7 @@ class Supervisor:
         if status == 2 or worker.ends > self._rules.retries + 1:
             self._failures.append(said)
             return False
-        self._report(said, worker.log)
+        self._report("died", said)
         self._start(i)
         return True
 

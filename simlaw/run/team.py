@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from simlaw.declared import Json
 from simlaw.errors import SimlawError
-from simlaw.store import AbstractStore
+from simlaw.store import AbstractStore, Records
 
 T = TypeVar("T")
 
@@ -144,9 +144,9 @@ class TeamStore:
         """As `Store.set_aside`."""
         led(lambda: self.store.set_aside(kind, key, why))
 
-    def log(self, record: Mapping[str, Json]) -> None:
+    def log(self, record: Mapping[str, Json], to: Records = "telemetry") -> None:
         """As `Store.log`; nobody waits for it."""
-        self._alone(lambda: self.store.log(record))
+        self._alone(lambda: self.store.log(record, to))
 
     def _alone(self, act: Callable[[], None]) -> None:
         if leads():

@@ -92,6 +92,7 @@ def run_worker(
     team = jax.process_count() > 1
     store: AnyStore = TeamStore(store=own) if team else own
     manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
+    _say(Message(task=Task(doing="starting")))  # from here on silence says that it hangs
     leases = Leases(own, patience=rules.lease_seconds, job=job(), log=log())
     programs: dict[object, Program] = {}
     doing: dict[str, Json] = {}
@@ -184,6 +185,9 @@ def _claim(pack: Pack, desk: Desk, leases: Leases) -> Before | None:
         found = led(taken)
         if found is None:
             return None
+        if found[0]:
+            note = f"the claim on {key} was taken over from a worker on {found[1] or 'an unknown host'}"
+            desk.store.log({"event": "taken over", "note": note}, "faults")
         if found[0] > before.deaths:
             before = Before(deaths=found[0], where=found[1])
     return before

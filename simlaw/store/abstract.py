@@ -11,6 +11,18 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from simlaw.declared import Json
+from simlaw.errors import SimlawError
+from simlaw.store.sums import stays
+
+#: What a machine keeps records of: how fast it was, and what went wrong.
+Records = Literal["telemetry", "faults"]
+
+
+def checked(key: str) -> str:
+    """The key; raises `SimlawError` where it leads out of the artefacts of its kind."""
+    if not stays(key):
+        raise SimlawError(f"{key!r} is no key of an artefact: it must be names with slashes between them")
+    return key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +97,7 @@ class AbstractStore(abc.ABC):
     def erase(self, name: str) -> None:
         """Take a small file away; no error where there is none."""
 
-    def log(self, record: Mapping[str, Json], to: Literal["telemetry", "faults"] = "telemetry") -> None:
+    def log(self, record: Mapping[str, Json], to: Records = "telemetry") -> None:
         """Append a record to one of this machine's files of records, with the time and the host."""
         line = json.dumps({"time": round(time.time(), 3), "host": socket.gethostname(), **record}) + "\n"
         self.root.mkdir(parents=True, exist_ok=True)
@@ -96,7 +108,7 @@ class AbstractStore(abc.ABC):
         finally:
             os.close(descriptor)
 
-    def records(self, of: Literal["telemetry", "faults"] = "telemetry") -> Iterator[dict[str, Json]]:
+    def records(self, of: Records = "telemetry") -> Iterator[dict[str, Json]]:
         """The records of one of those files in the order written; an incomplete last line is passed over."""
         path = self.root / f"{of}.jsonl"
         if path.is_file():

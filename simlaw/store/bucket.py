@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from simlaw.errors import SimlawError
-from simlaw.store.abstract import AbstractStore
+from simlaw.store.abstract import AbstractStore, checked
 from simlaw.store.sums import SUMS, parsed, sum_of, written
 
 #: The schemes of addresses that name a bucket.
@@ -39,7 +39,7 @@ class BucketStore(AbstractStore):
 
     def put(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
         """As `AbstractStore.put`."""
-        place, own = f"{kind}/{key}", secrets.token_hex(8)
+        place, own = f"{kind}/{checked(key)}", secrets.token_hex(8)
         if self.has(kind, key):
             return
         with self._asking(place) as bucket:
@@ -65,7 +65,7 @@ class BucketStore(AbstractStore):
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """As `AbstractStore.get`."""
-        listed = self.read(f"{kind}/{key}/{SUMS}")
+        listed = self.read(f"{kind}/{checked(key)}/{SUMS}")
         if listed is None:
             return None
         with contextlib.suppress(ValueError):
@@ -106,13 +106,13 @@ class BucketStore(AbstractStore):
 
     def remove(self, kind: str, key: str) -> None:
         """As `AbstractStore.remove`."""
-        place = f"{kind}/{key}"
+        place = f"{kind}/{checked(key)}"
         self._erase([f"{place}/{SUMS}"])  # first: without it the artefact is gone
         self._erase(self.names(place))
 
     def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
         """As `AbstractStore.set_aside`."""
-        place, target = f"{kind}/{key}", f"aside/{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
+        place, target = f"{kind}/{checked(key)}", f"aside/{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
         found = self.names(place)
         if not found:
             return  # somebody else took it away

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from simlaw.errors import SimlawError
 from simlaw.files import sync, write
-from simlaw.store.abstract import AbstractStore
+from simlaw.store.abstract import AbstractStore, checked
 from simlaw.store.sums import SUMS, parsed, sum_of, sum_of_file, written
 
 
@@ -65,7 +65,7 @@ class Store(AbstractStore):
             return None
         try:
             sums = parsed((path / SUMS).read_bytes())
-            files = {name: (path / name).read_bytes() for name in sums}
+            files = {name: _own(path, name).read_bytes() for name in sums}
             if all(sum_of(files[name]) == wanted for name, wanted in sums.items()):
                 return files
         except (OSError, ValueError):
@@ -80,7 +80,7 @@ class Store(AbstractStore):
             return None
         try:
             sums = parsed((path / SUMS).read_bytes())
-            if all(sum_of_file(path / name) == wanted for name, wanted in sums.items()):
+            if all(sum_of_file(_own(path, name)) == wanted for name, wanted in sums.items()):
                 return path
         except (OSError, ValueError):
             pass  # incomplete or unreadable: damaged all the same
@@ -93,8 +93,8 @@ class Store(AbstractStore):
 
     def keys(self, kind: str, below: str = "") -> list[str]:
         """As `AbstractStore.keys`."""
-        root = self._path(kind, below) if below else self.root / kind
-        return sorted(path.parent.relative_to(self.root / kind).as_posix() for path in root.rglob(SUMS))
+        root = f"{kind}/{below}" if below else kind
+        return [name[len(kind) + 1 : -len(SUMS) - 1] for name in self.names(root) if name.endswith(f"/{SUMS}")]
 
     def remove(self, kind: str, key: str) -> None:
         """As `AbstractStore.remove`."""
@@ -150,15 +150,14 @@ class Store(AbstractStore):
 
     def names(self, folder: str) -> list[str]:
         """As `AbstractStore.names`."""
-        found = (path for path in (self.root / folder).rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in found)
+        return sorted(_below(str(self.root / folder), folder))
 
     def erase(self, name: str) -> None:
         """As `AbstractStore.erase`."""
         (self.root / name).unlink(missing_ok=True)
 
     def _path(self, kind: str, key: str) -> Path:
-        return self.root / kind / key
+        return self.root / kind / checked(key)
 
     def _publish(self, kind: str, key: str, draft: Path, sums: Mapping[str, str]) -> None:
         final = self._path(kind, key)
@@ -180,3 +179,25 @@ class Store(AbstractStore):
                 return  # another worker was first, with the same content
             final = self._path(kind, key)
             raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
+
+
+def _own(artefact: Path, name: str) -> Path:
+    """A file of an artefact; raises `ValueError` where a link leads out of it."""
+    path = artefact / name
+    if not os.path.realpath(path).startswith(os.path.realpath(artefact) + os.sep):
+        raise ValueError(f"{name} leads out of the artefact")
+    return path
+
+
+def _below(path: str, name: str) -> Iterator[str]:
+    """The names of all files below a folder; where it goes away meanwhile, of those seen until then."""
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                own = f"{name}/{entry.name}" if name else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(entry.path, own)
+                else:
+                    yield own
+    except (FileNotFoundError, NotADirectoryError):
+        return

@@ -7,6 +7,13 @@ from pathlib import Path, PurePosixPath
 SUMS = "SHA256SUMS"
 
 
+def stays(name: str) -> bool:
+    """Whether a name leads to a place below where it starts, and has one spelling."""
+    path = PurePosixPath(name)
+    plain = bool(name) and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
+    return plain and "\0" not in name and "\\" not in name
+
+
 def sum_of(data: bytes) -> str:
     """The checksum of a file's content."""
     return hashlib.sha256(data).hexdigest()
@@ -28,16 +35,7 @@ def parsed(data: bytes) -> dict[str, str]:
     sums: dict[str, str] = {}
     for line in data.decode().splitlines():
         total, _, name = line.partition("  ")
-        # what a file says is a path is not trusted to be one of this artefact
-        path = PurePosixPath(name)
-        if (
-            not name
-            or "\0" in name
-            or "\\" in name
-            or path.is_absolute()
-            or ".." in path.parts
-            or path.as_posix() != name
-        ):
+        if not stays(name):  # what a file says is a path is not trusted to be one of this artefact
             raise ValueError(f"{name!r} is no file of the artefact")
         sums[name] = total
     if not sums:
