@@ -20,7 +20,7 @@ quickstart: $(READY)  ## Train the quickstart sweep here, fit, draw the headline
 test: lint  ## Lint, types and tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-faults: $(READY)  ## Kill, hang, damage, fill and starve sweeps again and again; the tests have a short form of it
+faults: $(READY)  ## Kill, hang, damage and starve sweeps, and compare their tables; the tests have a short form
 	SIMLAW_FAULTS=full $(BIN)/pytest tests/faults
 
 components: $(VENV)/components  ## Install what the tests of engines run against: Ray, an S3, schemas, and as root on Debian SLURM

@@ -1,5 +1,6 @@
 """Rows: what one evaluation of one run adds to the results table."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 import jax
 
 from simlaw.accounting import (
+    Parameters,
     bytes_blocks,
     bytes_total,
     flops_6nd,
@@ -104,6 +106,12 @@ def failed_rows(
     return [_row(spec, fingerprint, epoch_tokens, e, None, "failed", note) for e in evals]
 
 
+@functools.cache
+def _counts(model: ModelSpec) -> Parameters:
+    """The parameters of a model, by group."""
+    return parameters(shapes_of(model))
+
+
 def _row(
     spec: RunSpec,
     fingerprint: str,
@@ -114,7 +122,7 @@ def _row(
     note: str | None,
 ) -> Row:
     tree = shapes_of(spec.model)
-    counts = parameters(tree)
+    counts = _counts(spec.model)
     run = run_id(spec, fingerprint)
     forward = flops_forward_per_token(spec.model, counts)
     weights, ptq = spec.precision.weights, evaluation.ptq

@@ -254,6 +254,7 @@ def _step_of(state: State) -> int:
     return int(np.asarray(step.addressable_shards[0].data if isinstance(step, jax.Array) else step)[0])
 
 
+@functools.lru_cache(maxsize=1024)
 def last_rate(spec: RunSpec) -> float:
     """The learning rate of a run's last step."""
     return float(rate_at(jnp.int32(spec.steps - 1), rate_of(spec)))

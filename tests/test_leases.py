@@ -133,7 +133,7 @@ def test_a_holder_elsewhere_expires_when_its_counter_has_stood_still_on_the_obse
     clock.now = 199
     lease = near.claim("k")
     assert (lease.deaths, lease.before) == (1, "far /logs/7")
-    far.renew()  # who was only silent disturbs nobody
+    far.renew({})  # who was only silent disturbs nobody
     far.release("k")
     assert near.mine == ("k",)
     assert held(store)["k"].holder == lease.holder
@@ -163,7 +163,7 @@ def test_deaths_add_up_until_something_is_kept(store):
         lease = one.claim("k")
         clock.now += 10
         assert (lease or one.claim("k")).deaths == deaths
-    one.renew(progress=True)
+    one.progress()
     near = Leases(store, patience=10, clock=clock)
     assert near.claim("k") is None
     clock.now += 10
@@ -196,7 +196,7 @@ def test_a_lease_that_vanished_can_be_held_anew(store):
     for name in store.names("claims"):
         store.erase(name)
     assert near.claim("k")
-    far.renew()
+    far.renew({})
     assert near.claim("k") is None
 
 
@@ -217,6 +217,6 @@ def test_a_store_that_cannot_be_written_costs_a_sign_of_life_and_no_work(tmp_pat
     assert leases.claim("k")
     (tmp_path / "tmp").rename(tmp_path / "gone")
     (tmp_path / "tmp").write_text("")
-    leases.renew()
+    leases.renew({})
     leases.release("k")
     assert leases.mine == ()

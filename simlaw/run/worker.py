@@ -118,7 +118,7 @@ def run_worker(
                 tell=tell,
                 stop=lambda: anybody(asked()),
                 due=lambda since: anybody(time.monotonic() - since >= rules.save_seconds),
-                kept=lambda: leases.renew(progress=True),
+                kept=leases.progress,
                 mesh=mesh,
                 remat=remat,
                 machine=against,

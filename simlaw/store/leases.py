@@ -112,23 +112,21 @@ class Leases:
             self._store.erase(name)
         return mine
 
-    def renew(self, doing: Mapping[str, Any] | None = None, *, progress: bool = False) -> None:
-        """Give a sign of life for all leases held; with `progress` earlier deaths are forgotten.
+    def renew(self, doing: Mapping[str, Any]) -> None:
+        """Give a sign of life for all leases held, and say what is being done.
 
         What the store does to it is no error: a lease that cannot be renewed is at worst taken over.
         """
         with self._one:
-            for key, (number, lease) in list(self._mine.items()):
-                new = replace(
-                    lease,
-                    beats=lease.beats + 1,
-                    deaths=0 if progress else lease.deaths,
-                    time=time.time(),
-                    doing=lease.doing if doing is None else doing,
-                )
-                self._mine[key] = (number, new)
-                with contextlib.suppress(SimlawError, OSError):
-                    self._store.write(_name(key, number), new.data())
+            for key, (number, lease) in self._mine.items():
+                self._write(key, number, replace(lease, doing=dict(doing)))
+
+    def progress(self) -> None:
+        """Forget earlier deaths in what is held: something was kept that need not be done again."""
+        with self._one:
+            for key, (number, lease) in self._mine.items():
+                if lease.deaths:
+                    self._write(key, number, replace(lease, deaths=0))
 
     def release(self, key: str) -> None:
         """Give a lease back."""
@@ -142,6 +140,12 @@ class Leases:
     def mine(self) -> tuple[str, ...]:
         """The keys of the leases that this process holds."""
         return tuple(self._mine)
+
+    def _write(self, key: str, number: int, lease: Lease) -> None:
+        new = replace(lease, beats=lease.beats + 1, time=time.time())
+        self._mine[key] = (number, new)
+        with contextlib.suppress(SimlawError, OSError):
+            self._store.write(_name(key, number), new.data())
 
     def _over(self, key: str, number: int, data: bytes | None, lease: Lease | None) -> bool:
         """Whether somebody else's lease may be taken over."""
