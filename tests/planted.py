@@ -112,7 +112,7 @@ def planted_precisions(
         for s in range(seeds):
             shift = np.exp(log_loss * rng.normal())
             for bits in precisions:
-                trunk = f"{n}-{s}-{bits}"
+                trunk = f"{n}-{s}-{'-'.join(map(str, bits))}"
                 for d in tokens:
                     full = float(law.loss(N=n, D=d))
                     x = dict(zip(("P_w", "P_a", "P_kv"), (b or np.inf for b in bits), strict=True))
@@ -144,7 +144,7 @@ def planted_unified(law: PrecisionUnified, *, bits: tuple[int, ...] = (3, 4, 5, 
             delta = float(law.loss(N=n, D=d, **trained, P_post=b)) - before
             delta *= 1 + 0.05 * rng.normal()
             own = {"ptq_bits": b, "ptq_granularity": "channel", "delta": delta, "loss": row["loss"] + delta, **PLAIN}
-            rows.append({**row, **own, "delta_se": 1e-4, "eval_id": f"{row['eval_id']} at {b}"})
+            rows.append({**row, **own, "delta_se": 1e-4, "eval_id": f"{row['eval_id']}-at-{b}"})
     return make_table(rows)
 
 

@@ -1,5 +1,6 @@
 """Byte-pair encoding: every text comes back, training is the same everywhere, and a run's samples are read."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -218,7 +219,7 @@ def test_a_run_trains_on_it_and_its_samples_are_read(spec, store, tmp_path):
     session.submit(packs(session.plan.cells, 1))
     (corpus,) = session.corpora.values()
     assert {cell.spec.model.vocab for cell in session.plan.cells} == {corpus.vocab} == {VOCAB}
-    run = tiny_run(corpus=session.file.sweep.corpus, model=MODEL.__class__(**{**vars(MODEL), "vocab": VOCAB}))
+    run = tiny_run(corpus=session.file.sweep.corpus, model=dataclasses.replace(MODEL, vocab=VOCAB))
     desk = Desk(store=store, corpus=corpus, tell=lambda _: None, stop=lambda: False)
     work(Pack(members=((run,),), evals=(tiny_eval(),)), desk, {})
     name = run_id(run, corpus.fingerprint)

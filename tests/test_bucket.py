@@ -99,7 +99,7 @@ def test_a_damaged_artefact_is_set_aside_and_can_be_made_again(bucket, damage):
     assert bucket.get("run", "k") is None
     assert not bucket.has("run", "k")
     assert bucket.names("aside")
-    assert [record["event"] for record in bucket.records("faults")] == ["set aside"]
+    assert [record["event"] for record in bucket.faults()] == ["set aside"]
     bucket.put("run", "k", FILES)
     assert bucket.get("run", "k") == FILES
 
@@ -202,6 +202,6 @@ def test_what_is_of_this_machine_alone_lies_where_nobody_else_writes(monkeypatch
 def test_records_of_a_bucket_stay_on_this_machine(bucket):
     assert isinstance(bucket, BucketStore)
     bucket.log({"event": "one"})
-    assert [record["event"] for record in bucket.records()] == ["one"]
+    assert [record["event"] for record in bucket.telemetry()] == ["one"]
     assert json.loads((bucket.root / "telemetry.jsonl").read_text())["host"]
     assert bucket.names("") == []

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from simlaw.losscurves import read_curves
 from simlaw.matrices import Matrices
 from simlaw.run.journal import TIMED
 from simlaw.run.session import Session
-from simlaw.store import Store, held
+from simlaw.store import Leases, Store, held
 from simlaw.table import read_table
 from tests.conftest import ROOT
 
@@ -331,10 +330,10 @@ def test_a_damaged_run_is_named(call, project):
 
 
 def test_gc_waits_for_workers(call, project):
-    lease = project / ".simlaw" / "leases" / "0123456789abcdef"
-    lease.write_text(f"{socket.gethostname()} {os.getpid()}\n")
+    leases = Leases(Store(root=project / ".simlaw"))
+    assert leases.claim("0123456789abcdef")
     said = call("gc", "--yes")
-    lease.unlink()
+    leases.release("0123456789abcdef")
     assert said.exit_code == 2
     assert said.stderr == "simlaw: workers are at work here (on 0123456789abcdef): wait for them, or stop them first\n"
 

@@ -36,7 +36,7 @@ def cells(width=16, batch=8, seeds=1, steps=20, ptq=()):
 
 def tell(store, spec, seconds, members=1, at=None, device="cpu", mesh=None, host=None, **change):
     """Dispatches in the store's telemetry, one after the other and far from all others; the time of the first."""
-    first = at = at or 1e9 + 1e4 * len(list(store.records()))
+    first = at = at or 1e9 + 1e4 * len(list(store.telemetry()))
     for took in seconds:
         at += 64 * took + 1
         record = {"event": "trained", "model": canonical(spec.model), "batch": spec.batch, "dtype": spec.dtype}

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
+
+from simlaw.run.pulse import Pulse
 
 BEATS = """
 import sys, time
@@ -15,6 +18,20 @@ with Pulse(lambda: beats.append(1), 0.2) as pulse:
         exec(sys.argv[1])
 print(len(beats))
 """
+
+
+def test_a_beat_that_fails_ends_no_pulse():
+    beats = []
+
+    def beat():
+        beats.append(1)
+        raise OSError(28, "No space left on device")
+
+    with Pulse(beat, 0.05) as pulse:
+        for _ in range(8):
+            pulse.alive()
+            time.sleep(0.05)
+    assert len(beats) > 2
 
 
 @pytest.mark.parametrize(

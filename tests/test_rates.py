@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from simlaw.cli import cli
 from simlaw.cli.figure import draw
+from simlaw.declared import digest
 from simlaw.errors import SimlawError
 from simlaw.fitting.uncertainty import student
 from simlaw.plot import plot_best_rates, plot_given_away, plot_rate_curves
@@ -54,7 +55,7 @@ def swept(
                 away = np.log(present * multiple / optimum)
                 loss = (2.5 - 0.1 * np.log(width) + curve(away)) * np.exp(shared + noise * rng.normal())
                 gone = multiple in size["diverged"] and s == 0
-                name = f"{width}-{size['tokens']}-{size['bits']}-{size['mup']}-{multiple}-{s}"
+                name = digest((width, size["tokens"], size["bits"], size["mup"], float(multiple), s))
                 rows.append(
                     {
                         **dict.fromkeys(KINDS),

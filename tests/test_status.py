@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import socket
+import time
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_one_listing_says_what_many_said(done, store):
     assert listing.steps(trunk_id(done.cells[0].spec.trunk, done.cells[0].fingerprint))
 
 
-def test_running_is_a_live_lease(done, store):
+def test_running_is_a_live_lease(done, store, monkeypatch):
     key = trunk_id(done.cells[2].spec.trunk, done.cells[2].fingerprint)
     leases = Leases(store, job="slurm 12_3.0", log="/logs/12_3")
     assert leases.claim(key)
@@ -136,6 +137,13 @@ def test_running_is_a_live_lease(done, store):
     found, status = conditions(done, store)
     assert found == ["done", "done", "running", "running"]
     assert status.cells[2].note == f"on {os.uname().nodename}, slurm 12_3.0: training, step 3 of 9; log: /logs/12_3"
+    late = time.time() + 2000
+    monkeypatch.setattr(time, "time", lambda: late)  # a host that vanished gives no sign
+    leases._own = dataclasses.replace(leases._own, machine="elsewhere")
+    found, status = conditions(done, store)
+    assert found == ["done", "done", "missing", "missing"]
+    assert status.cells[2].note.startswith("a worker gave no sign of life for 33.3 min, on ")
+    monkeypatch.undo()
     leases.release(key)
     assert conditions(done, store)[0] == ["done", "done", "missing", "missing"]
 
@@ -187,8 +195,8 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
         {"failed": "out of memory: no room", "runs": [c.run_id for c in plan.cells if c.spec.seed == seed]}
         for seed in (0, 1)
     ]
-    end = {"ended": True}
-    assert said == [*failed, end, *failed, end, failed[1], end]
+    begin, end = {"task": {"doing": "starting"}}, {"ended": True}
+    assert said == [begin, *failed, end, begin, *failed, end, begin, failed[1], end]
     submit(store, manifest(plan, corpus))
     assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
 

@@ -1,7 +1,9 @@
 """The store: whole or not at all, checked when read, leases that outlive no one."""
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def test_a_damaged_artefact_is_set_aside_and_can_be_made_again(store, damage):
     damage(store.root / "run" / "k")
     assert store.get("run", "k") is None
     assert len(list((store.root / "aside").iterdir())) == 1
-    assert [record["event"] for record in store.records("faults")] == ["set aside"]
+    assert [record["event"] for record in store.faults()] == ["set aside"]
     store.put("run", "k", FILES)
     assert store.get("run", "k") == FILES
 
@@ -107,14 +109,58 @@ def test_small_files_are_made_once_and_written_whole(store):
     assert store.names("claims") == []
 
 
-def test_without_links_a_small_file_is_still_made_once(store, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_links_a_small_file_is_still_made_once(store, monkeypatch, number):
     def refuse(*_):
-        raise PermissionError(1, "Operation not permitted")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.link", refuse)
     assert store.create("claims/k/1", b"one")
     assert not store.create("claims/k/1", b"two")
     assert store.read("claims/k/1") == b"one"
+
+
+def test_a_link_that_is_answered_late_is_no_other_writers(store, monkeypatch):
+    """Over NFS the answer to a link may get lost; asked for again, it is there."""
+    own = os.link
+
+    def twice(*given):
+        own(*given)
+        own(*given)
+
+    monkeypatch.setattr("os.link", twice)
+    assert store.create("claims/k/1", b"one")
+    assert not store.create("claims/k/1", b"two")
+
+
+def test_what_was_made_again_meanwhile_is_not_set_aside(store, monkeypatch):
+    store.put("failure", "k", {"a.txt": b"old"})
+    (store.root / "failure" / "k" / "a.txt").unlink()
+    own = Store._damaged
+
+    def late(self, kind, key, listed):
+        self.remove(kind, key)
+        self.put(kind, key, {"a.txt": b"new"})
+        own(self, kind, key, listed)
+
+    monkeypatch.setattr(Store, "_damaged", late)
+    assert store.get("failure", "k") is None
+    assert store.get("failure", "k") == {"a.txt": b"new"}
+
+
+def test_faults_and_telemetry_on_a_full_disk_are_no_errors(store, monkeypatch):
+    store.fault({"event": "died", "note": "one"})
+    assert [record["note"] for record in store.faults()] == ["one"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.open", full)
+    monkeypatch.setattr("os.link", full)
+    store.log({"event": "trained"})
+    store.fault({"event": "died", "note": "two"})
+    monkeypatch.undo()
+    assert len(list(store.faults())) == 1
 
 
 def test_a_draft_that_was_cut_off_is_no_artefact(store):
@@ -132,7 +178,7 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
 
 def test_what_another_worker_took_is_no_error(store):
     store.set_aside("run", "not there")
-    assert not (store.root / "faults.jsonl").exists()
+    assert not store.names("faults")
 
 
 def test_the_second_writer_of_the_same_artefact_loses_nothing(store, monkeypatch):
@@ -148,5 +194,5 @@ def test_telemetry_survives_a_cut_off_line(store):
     store.log({"event": "one"})
     with (store.root / "telemetry.jsonl").open("a") as file:
         file.write('{"event": "cut of')
-    assert [record["event"] for record in store.records()] == ["one"]
+    assert [record["event"] for record in store.telemetry()] == ["one"]
     assert json.loads((store.root / "telemetry.jsonl").read_text().splitlines()[0])["host"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -97,8 +98,37 @@ def test_one_that_dies_again_and_again_without_a_result_is_given_up(attend):
     assert "no such library" in outcome.failures[0]
 
 
+def test_what_was_settled_before_is_no_result(attend):
+    outcome, starts, _, _ = attend("say(settled='done', runs=('a',)); sys.exit(3)", retries=1)
+    assert starts == 3  # one, and two tries more
+    assert "ended with status 3" in outcome.failures[0]
+
+
+def test_a_crash_after_the_end_is_an_end(attend):
+    outcome, starts, _, _ = attend("say(ended=True); os.kill(os.getpid(), signal.SIGSEGV)")
+    assert (outcome.failures, starts) == ((), 1)
+
+
+def test_a_supervisor_that_was_stopped_itself_ends_nobody(tmp_path):
+    reported = []
+    code = WORKER + "say(flops=1); time.sleep(2); say(ended=True)"
+    attended = worker(tmp_path, code, str(tmp_path / "count"))
+    supervisor = Supervisor([attended], Rules(lease_seconds=60), lambda *_: None, lambda *r: reported.append(r))
+    looks = []
+
+    def clock():
+        looks.append(1)
+        return time.monotonic() + (3600 if len(looks) > 5 else 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simlaw.run.supervisor.time", types.SimpleNamespace(monotonic=clock))
+        outcome = supervisor.attend()
+    assert len(looks) > 6
+    assert (outcome.failures, reported) == ((), [])
+
+
 def test_a_result_makes_up_for_earlier_deaths(attend):
-    does = "start % 2 == 0 and say(settled='done', runs=('a',)); start < 8 and sys.exit(3); say(ended=True)"
+    does = "start % 2 == 0 and say(settled='done', runs=(str(start),)); start < 8 and sys.exit(3); say(ended=True)"
     outcome, starts, _, _ = attend(does, retries=1)
     assert (outcome.failures, starts) == ((), 8)
 

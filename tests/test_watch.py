@@ -52,7 +52,7 @@ def test_a_worker_tells_what_it_is_at(store, corpus, program):
 
 def test_telemetry_has_every_dispatch(store, corpus, program):
     done(SPEC, store, corpus, program)
-    records = [record for record in store.records() if record["event"] == "trained"]
+    records = [record for record in store.telemetry() if record["event"] == "trained"]
     assert [record["runs"] for record in records] == [
         [trunk_id(SPEC.trunk, corpus.fingerprint)],
         [run_id(SPEC, corpus.fingerprint)],
@@ -69,7 +69,7 @@ def test_telemetry_has_every_dispatch(store, corpus, program):
 def test_what_compiled_is_told_apart(store, corpus):
     fresh = compile_shape(shape_of(SPEC), corpus)
     told = done(SPEC, store, corpus, fresh)
-    records = list(store.records())
+    records = list(store.telemetry())
     assert [(r["event"], r["compiled"]) for r in records][:2] == [("trained", True), ("trained", False)]
     for record, message in zip(records, [m for m in told if m.flops], strict=True):
         slow = record["compiled"]
@@ -80,7 +80,7 @@ def test_what_compiled_is_told_apart(store, corpus):
     assert trained["step_ms"] == pytest.approx(1e3 * trained["seconds"] / 8, rel=1e-2)
     assert trained["tokens_per_s"] == pytest.approx(128e3 / trained["step_ms"], rel=1e-2)
     done(tiny_run(seed=3, tokens=40 * 128), store, corpus, fresh)
-    assert [r["compiled"] for r in store.records()][3:] == [False] * 3
+    assert [r["compiled"] for r in store.telemetry()][3:] == [False] * 3
     trunk, branch = read_journal(journal_path(store, run_id(SPEC, corpus.fingerprint)))[1:]
     assert (trunk["step_ms"], trunk["tokens_per_s"], trunk["utilisation"]) == (None, None, None)
     assert trunk["seconds"] > 16e-3 * branch["step_ms"]  # the time went by all the same
@@ -97,7 +97,7 @@ def test_a_diverged_run_is_told_without_numbers(store, corpus, program):
     told = done(WILD, store, corpus, program)
     assert told[-1].settled == "diverged"
     assert [m.task.loss for m in told if m.flops] == [None, None]  # the trunk, the branch
-    assert next(r for r in store.records() if r["event"] == "trained")["loss"] == [None]
+    assert next(r for r in store.telemetry() if r["event"] == "trained")["loss"] == [None]
 
 
 def test_a_trace_is_left_of_a_few_dispatches(store, corpus, program, tmp_path):

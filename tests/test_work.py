@@ -12,11 +12,11 @@ from safetensors.numpy import load, save
 from simlaw.checkpoint import from_bytes
 from simlaw.config import PTQ, WSD, AdamW, Cosine, EvalSpec, run_id, trunk_id
 from simlaw.declared import digest
-from simlaw.formats import Int, Quantizer
+from simlaw.formats import NF4, Int, Quantizer
 from simlaw.history import unpack_history
 from simlaw.plan import Pack, shapes_of
 from simlaw.run.found import stored_rows, stored_steps
-from simlaw.run.work import Desk, Stopped, work
+from simlaw.run.work import Desk, Stopped, _Job, work
 from simlaw.store import Store
 from tests.conftest import MODEL, tiny_eval, tiny_run
 
@@ -31,15 +31,13 @@ class Clerk:
     def __init__(self, store, corpus, program):
         self.store, self.corpus, self.program = store, corpus, program
 
+    def desk(self, tell, stop):
+        """States are due at every boundary."""
+        return Desk(store=self.store, corpus=self.corpus, tell=tell, stop=stop, due=lambda _: True)
+
     def do(self, pack, stop_after=None, stop_when=None):
         boundaries, told = itertools.count(1), []
-        desk = Desk(
-            store=self.store,
-            corpus=self.corpus,
-            tell=told.append,
-            stop=stop_when or (lambda: stop_after is not None and next(boundaries) >= stop_after),
-            due=lambda _: True,  # at every boundary
-        )
+        desk = self.desk(told.append, stop_when or (lambda: stop_after is not None and next(boundaries) >= stop_after))
         with contextlib.suppress(Stopped) if stop_when else contextlib.nullcontext():
             work(pack, desk, {self.program.shape: self.program})
         return [message.flops for message in told if message.flops]
@@ -177,10 +175,10 @@ def test_rows_of_another_version_are_measured_again_and_nothing_is_trained(clerk
     old = "\n".join(line.rpartition(",")[0] for line in lines) + "\n"  # its last column came later
     store.put("rows", f"{run}/{digest(EVALS)}", {"rows.csv": old.encode()})
     assert clerk.rows(LADDER[0]) == {}
-    before = [record["event"] for record in store.records()].count("trained")
+    before = [record["event"] for record in store.telemetry()].count("trained")
     clerk.do(Pack(members=(LADDER[:1],), evals=EVALS))
     assert clerk.rows(LADDER[0]) == other.rows(LADDER[0])
-    assert [record["event"] for record in store.records()].count("trained") == before
+    assert [record["event"] for record in store.telemetry()].count("trained") == before
 
 
 def test_one_more_precision_trains_nothing(clerk, other):
@@ -191,7 +189,37 @@ def test_one_more_precision_trains_nothing(clerk, other):
     for spec in LADDER:
         assert clerk.rows(spec) == other.rows(spec)
         jax.tree.map(np.testing.assert_array_equal, clerk.params(spec), trained[spec])
-    assert [record["event"] for record in clerk.store.records()].count("trained") == 4  # two trunk pieces, two branches
+    assert [record["event"] for record in clerk.store.telemetry()].count(
+        "trained"
+    ) == 4  # two trunk pieces, two branches
+
+
+def test_evaluations_that_take_long_are_stored_kind_by_kind(clerk, other, monkeypatch):
+    """A stop between two kinds loses nothing of the first, and the rows are those of one go."""
+    evals = (*EVALS, tiny_eval(ptq=PTQ(quantizer=Quantizer(format=NF4()))))
+    pack = dataclasses.replace(PACK, evals=evals)
+    other.do(pack)
+    plain = clerk.desk
+    monkeypatch.setattr(clerk, "desk", lambda *given: dataclasses.replace(plain(*given), batch_flops=0.0))
+    clerk.do(pack, stop_when=lambda: bool(clerk.store.keys("rows")))
+    there = clerk.store.keys("rows", clerk.id(LADDER[0]))
+    assert 0 < len(clerk.rows(LADDER[0])) < len(evals)
+    clerk.do(pack)
+    assert len(clerk.store.keys("rows", clerk.id(LADDER[0]))) > len(there)
+    assert_same(clerk, other)
+
+
+def test_a_checkpoint_that_is_damaged_before_it_is_measured_is_trained_again(clerk, other):
+    clerk.do(PACK)
+    for key in clerk.store.keys("rows"):
+        clerk.store.remove("rows", key)
+    job = _Job(desk=clerk.desk(lambda _: None, lambda: False), programs={})
+    clerk.store.remove("run", clerk.id(LADDER[0]))
+    with pytest.raises(OSError, match="was damaged after it was stored"):
+        job.evaluate(LADDER[0], EVALS)
+    clerk.do(PACK)
+    other.do(PACK)
+    assert_same(clerk, other)
 
 
 @pytest.mark.parametrize("kind", ["run", "rows", "trunk"])
@@ -220,7 +248,7 @@ def test_a_state_of_an_older_version_is_set_aside_and_made_again(clerk, other):
     clerk.store.put("trunk", key, {"state.safetensors": save(old)})
     clerk.do(PACK)
     assert_same(clerk, other)
-    aside = [record for record in clerk.store.records("faults") if record["event"] == "set aside"]
+    aside = [record for record in clerk.store.faults() if record["event"] == "set aside"]
     assert "wanted float32[16]" in aside[0]["why"]
 
 

@@ -37,7 +37,7 @@ def command(yes: bool) -> None:
         tokenized |= {key for corpus in session.corpora.values() for key in corpus.kept}
         runs |= {cell.run_id for cell in session.plan.cells}
         trunks |= {trunk_id(cell.spec.trunk, cell.fingerprint) for cell in session.plan.cells}
-    if busy := held(store):
+    if busy := [key for key, lease in held(store).items() if not lease.gone]:
         raise SimlawError(
             f"workers are at work here (on {', '.join(sorted(busy)[:3])}): wait for them, or stop them first"
         )

@@ -61,7 +61,7 @@ def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
     if queue.note:
         click.echo(f"note: {queue.note}", err=True)
     for c in status.cells:
-        if c.condition in ("running", "failed", "diverged"):
+        if c.condition in ("running", "failed", "diverged") or c.log_path:
             spec = c.cell.spec
             click.echo(
                 f"{c.cell.run_id}  {c.condition}: width {spec.model.width}, {count(spec.tokens)} tokens, "

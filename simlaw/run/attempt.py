@@ -61,7 +61,9 @@ class Attempts:
             note = f"{before.deaths} workers in turn ended in it without a word{where}: killed, or out of memory"
             return self._fail(pack, desk, note, ())
         # who died without a word may have been killed for the memory it took
-        todo = _halves(pack) if before.deaths else [pack]
+        todo = [pack]
+        for _ in range(before.deaths):
+            todo = [half for one in todo for half in _halves(one)]
         good = True
         while todo:
             one = todo.pop(0)
@@ -94,7 +96,7 @@ class Attempts:
             gc.collect()
             if failure.final or tried == self.rules.retries:
                 break
-            _wait(_WAITS[min(tried, len(_WAITS) - 1)], desk)
+            wait(_WAITS[min(tried, len(_WAITS) - 1)], desk, self.tell)
         return failure
 
     def _fail(self, pack: Pack, desk: Desk, note: str, lines: Iterable[str]) -> bool:
@@ -117,6 +119,12 @@ class Attempts:
                 except SimlawError as error:  # a full disk: it was said, and the run is still missing
                     print(error, file=sys.stderr, flush=True)
         return False
+
+
+def passing(error: BaseException) -> bool:
+    """Whether an error came from a disk, or from the service of a bucket: the next time may be better."""
+    causes = (error, error.__cause__)
+    return any(isinstance(each, OSError) or type(each).__module__.partition(".")[0] == "obstore" for each in causes)
 
 
 def settled(pack: Pack, desk: Desk) -> bool:
@@ -161,14 +169,17 @@ def _failure(error: Exception) -> _Failure:
         lines=tuple("".join(traceback.format_exception(error)).strip().splitlines()[-_LINES:]),
         memory=memory,
         # what a declaration says is as wrong the next time; what the disk said, and all else, may be over
-        final=memory or (declared and not isinstance(error.__cause__, OSError)),
+        final=memory or (declared and not passing(error)),
     )
 
 
-def _wait(seconds: float, desk: Desk) -> None:
-    """Wait, and raise `Stopped` where the worker is to stop meanwhile."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def wait(seconds: float, desk: Desk, tell: Callable[[Message], None]) -> None:
+    """Wait, with a sign of life every second; raises `Stopped` where the worker is to stop meanwhile."""
+    begun = told = time.monotonic()
+    while (now := time.monotonic()) < begun + seconds:
         if desk.stop():
             raise Stopped
+        if now > told + 1:
+            tell(Message())
+            told = now
         time.sleep(min(0.2, seconds))

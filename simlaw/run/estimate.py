@@ -129,7 +129,7 @@ def _known(store: AbstractStore, engine: AbstractEngine) -> _Known:
     speeds: dict[tuple[str, str], list[float]] = {}
     compiling: dict[tuple[str, str], list[float]] = {}
     here = socket.gethostname(), engine.device, None if engine.mesh is None else list(engine.mesh)
-    for record in store.records():
+    for record in store.telemetry():
         event = str(record.get("event"))
         if (record.get("host"), record.get("device"), record.get("mesh")) != here or event not in COMPILE_SECONDS:
             continue

@@ -17,10 +17,10 @@ _WORDS = {
 
 
 def faults(store: AbstractStore) -> list[str]:
-    """A line for each kind of fault that this machine saw in the store, with how often and the last of it."""
+    """A line for each kind of fault of the store, with how often and the last of it."""
     seen: Counter[str] = Counter()
     last: dict[str, str] = {}
-    for record in store.records("faults"):
+    for record in store.faults():
         event = str(record.get("event"))
         seen[event] += 1
         what = record.get("note") or f"{record.get('kind')} {record.get('key')}, now {record.get('path')}"

@@ -38,7 +38,7 @@ class Local(AbstractEngine):
             workers.append(_attended(command(self, manifest, *more), log, self.environment(store)))
 
         def report(event: str, note: str) -> None:
-            store.log({"event": event, "note": note}, "faults")
+            store.fault({"event": event, "note": note})
 
         return Supervisor(workers, self.rules, tell, report).attend()
 

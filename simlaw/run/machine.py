@@ -1,6 +1,7 @@
 """This machine as a worker meets it: its processor, the most it could compute, and the memory that is taken."""
 
 import contextlib
+import math
 import platform
 import resource
 import sys
@@ -32,6 +33,8 @@ PEAKS: dict[str, dict[Dtype, float]] = {
     "TPU v6 lite": {"bfloat16": 918e12},
 }
 
+#: The share of the peak that evaluations of small models reach, at the least.
+_SMALL = 0.05
 #: The side of the product that measures a core, and for how long it is repeated.
 _SIDE, _SECONDS = 768, 0.2
 
@@ -47,6 +50,10 @@ class Machine:
         """The share of the peak that so many FLOPs of matrix products took, or None where no peak is known."""
         peak = dict(self.peaks).get(dtype)
         return None if peak is None or seconds <= 0 else flops / seconds / peak
+
+    def flops_in(self, seconds: float) -> float:
+        """FLOPs of small models that so many seconds suffice for, roughly; without end where no peak is known."""
+        return _SMALL * seconds * min(peak for _, peak in self.peaks) if self.peaks else math.inf
 
 
 def machine(store: AbstractStore, devices: int = 1) -> Machine:

@@ -1,5 +1,6 @@
 """The pulse of a worker: a sign of life every few seconds, as long as it computes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Pulse:
         while not self._ended.wait(self._seconds):
             now = time.process_time()
             if self._alive.is_set() or now - used > _SHARE * self._seconds:
-                self._beat()
+                with contextlib.suppress(Exception):  # a full disk must not make a worker look dead that computes
+                    self._beat()
             self._alive.clear()
             used = now

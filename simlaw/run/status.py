@@ -9,6 +9,7 @@ from typing import Literal
 from simlaw.config import trunk_id
 from simlaw.lines import read_written
 from simlaw.plan import Cell, Plan
+from simlaw.report import duration
 from simlaw.run.found import Listing, statuses
 from simlaw.store import AbstractStore, Lease, held
 from simlaw.table import Row, Table, make_table, parse_table
@@ -114,7 +115,8 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
 
 def _undone(cell: Cell, rows: int, listing: Listing, running: Mapping[str, Lease]) -> CellStatus:
     """The condition of a cell of whose evaluations only so many have rows."""
-    if running and (lease := running.get(trunk_id(cell.spec.trunk, cell.fingerprint))):
+    lease = running.get(trunk_id(cell.spec.trunk, cell.fingerprint)) if running else None
+    if lease and not lease.gone:
         return CellStatus(cell=cell, condition="running", note=_where(lease), log_path=lease.log)
     if listing.has("failure", cell.run_id):
         failure = listing.store.get("failure", cell.run_id)
@@ -124,7 +126,9 @@ def _undone(cell: Cell, rows: int, listing: Listing, running: Mapping[str, Lease
     note = f"{rows} of {len(cell.eval_ids)} evaluations are there" if rows else ""
     if states := listing.steps(cell.run_id):
         note = f"step {states[-1][0]} of {cell.spec.steps} is stored"
-    return CellStatus(cell=cell, condition="missing", note=note)
+    if lease:
+        note = f"a worker gave no sign of life for {duration(lease.silent)}, {_where(lease)}; who works next takes over"
+    return CellStatus(cell=cell, condition="missing", note=note, log_path=lease.log if lease else None)
 
 
 def _failed_rows(store: AbstractStore, cell: Cell) -> Sequence[Row]:
@@ -139,4 +143,5 @@ def _where(lease: Lease) -> str:
     on = f"{lease.host}, {lease.job}" if lease.job else lease.host
     step, steps = lease.doing.get("step"), lease.doing.get("steps")
     at = f", step {step} of {steps}" if step is not None and steps is not None else ""
-    return f"on {on}: {lease.doing.get('doing', 'starting')}{at}" + (f"; log: {lease.log}" if lease.log else "")
+    silent = f", {duration(lease.silent)} ago" if lease.silent > lease.patience else ""
+    return f"on {on}: {lease.doing.get('doing', 'starting')}{at}{silent}" + (f"; log: {lease.log}" if lease.log else "")

@@ -18,6 +18,8 @@ from simlaw.run.rules import Rules
 PATIENCE_SECONDS = 60
 #: A worker that starts says nothing for a while, whatever the rules: it imports libraries, and reads its corpus.
 STARTING_SECONDS = 120
+#: Looks are five a second; after such a pause nothing is said of workers.
+_ASLEEP_SECONDS = 10
 
 
 @dataclass(kw_only=True)
@@ -45,6 +47,8 @@ class Supervisor:
         self._workers, self._rules, self._tell, self._report = workers, rules, tell, report
         self._said: queue.Queue[tuple[int, str | None]] = queue.Queue()
         self._failures: list[str] = []
+        self._known: set[str] = set()
+        self._looked = time.monotonic()
         self._stopping = 0.0
 
     def attend(self) -> Outcome:
@@ -78,6 +82,10 @@ class Supervisor:
     def _look(self, asked: int) -> None:
         """Pass on what the person asks for, bury who died, and kill who hangs."""
         now = time.monotonic()
+        if now - self._looked > _ASLEEP_SECONDS:  # this process was stopped itself, and heard nobody
+            for worker in self._workers:
+                worker.heard = now
+        self._looked = now
         if asked and not self._stopping:
             self._stopping = now
             self._signal(signal.SIGTERM)
@@ -100,7 +108,10 @@ class Supervisor:
             return
         worker.heard, worker.spoke = time.monotonic(), True
         worker.ended |= message.ended
-        if message.settled or message.failed is not None:
+        # who starts again tells of what was settled before: that is no result
+        new = set(message.runs) - self._known
+        if new and (message.settled or message.failed is not None):
+            self._known |= new
             worker.ends = 0
         if message.failed is not None:
             self._failures.append(message.failed)
@@ -113,8 +124,8 @@ class Supervisor:
         """Whether a worker that has ended was started again."""
         worker = self._workers[i]
         status = worker.process.wait()
-        # 0: all done; 1 after saying that it ended: something is left, and said already
-        if self._stopping or status == 0 or (status == 1 and worker.ended):
+        # 0: all done; after saying that it ended something is left, and said already
+        if self._stopping or status == 0 or worker.ended:
             return False
         lines = worker.log.read_text(errors="replace").strip().splitlines() or ["it left no message"]
         said = f"a worker ended with status {status}: {lines[-1]} (whole log: {worker.log})"

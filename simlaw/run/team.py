@@ -5,7 +5,6 @@ by all together, and told to everybody, for processes that decided differently w
 """
 
 import base64
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from jax.experimental import multihost_utils
 
 from simlaw.declared import Json
 from simlaw.errors import SimlawError
-from simlaw.store import AbstractStore, Records
+from simlaw.store import AbstractStore
 
 T = TypeVar("T")
 
@@ -144,14 +143,15 @@ class TeamStore:
         """As `Store.set_aside`."""
         led(lambda: self.store.set_aside(kind, key, why))
 
-    def log(self, record: Mapping[str, Json], to: Records = "telemetry") -> None:
-        """As `Store.log`; nobody waits for it."""
-        self._alone(lambda: self.store.log(record, to))
-
-    def _alone(self, act: Callable[[], None]) -> None:
+    def log(self, record: Mapping[str, Json]) -> None:
+        """As `Store.log`, by the leader; nobody waits for it."""
         if leads():
-            with contextlib.suppress(OSError):  # telemetry and signs of life: nothing of them is a result
-                act()
+            self.store.log(record)
+
+    def fault(self, record: Mapping[str, Json]) -> None:
+        """As `Store.fault`, by the leader; nobody waits for it."""
+        if leads():
+            self.store.fault(record)
 
 
 #: What a worker stores things in.

@@ -81,7 +81,7 @@ def dispatches(store: AbstractStore, device: str, mesh: tuple[int, int, int] | N
     """The dispatches on this host, device and mesh that this store knows of, without those that compiled."""
     here = [
         record
-        for record in store.records()
+        for record in store.telemetry()
         if (record.get("host"), record.get("device")) == (socket.gethostname(), device)
         and record.get("event") in ("trained", "evaluated")
     ]

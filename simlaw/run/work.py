@@ -7,6 +7,7 @@ stored state, bit for bit as if it had not been cut off.
 import contextlib
 import functools
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
+from simlaw.accounting import flops_forward_per_token, parameters
 from simlaw.averages import average_of
 from simlaw.checkpoint import from_bytes, to_bytes
-from simlaw.config import Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
+from simlaw.config import PTQ, Average, CalibrationText, EvalSpec, RunSpec, TrunkSpec, eval_id, run_id, trunk_id
 from simlaw.corpora import AbstractCorpus, Stratum
 from simlaw.corpora.calibration import calibration_windows
 from simlaw.declared import digest, encode
@@ -29,7 +31,7 @@ from simlaw.evaluate import forget, measure
 from simlaw.history import History, divergence, join, no_history, pack_history, unknown
 from simlaw.matrices import Matrices
 from simlaw.model import Params
-from simlaw.plan import Pack
+from simlaw.plan import Pack, shapes_of
 from simlaw.rows import diverged_rows, done_rows, matrix_rows, stratum_rows
 from simlaw.run.clock import timed
 from simlaw.run.found import stored_rows, stored_steps
@@ -41,7 +43,7 @@ from simlaw.run.trace import Trace
 from simlaw.run.watch import Watch
 from simlaw.schema import KINDS
 from simlaw.strata import Strata
-from simlaw.table import make_table
+from simlaw.table import Row, make_table
 from simlaw.train import DISPATCH_STEPS, Member, Program, State, compile_shape, kept_shapes, members, shape_of, start
 
 
@@ -54,8 +56,8 @@ class Desk:
     """What a worker works with: the store, the corpus, where to tell progress and whether to stop.
 
     `due` says whether a state is to be stored that was last stored at a moment of `time.monotonic`; `kept` hears of
-    everything stored that need not be made again. Without a mesh it trains on one device. Rates are measured against
-    the `machine`; `trace` is where JAX's own trace goes.
+    everything stored that need not be made again. Evaluations are stored in batches of so many FLOPs. Without a mesh
+    it trains on one device. Rates are measured against the `machine`; `trace` is where JAX's own trace goes.
     """
 
     store: AnyStore
@@ -64,6 +66,7 @@ class Desk:
     stop: Callable[[], bool]
     due: Callable[[float], bool] = lambda _: False
     kept: Callable[[], None] = lambda: None
+    batch_flops: float = math.inf
     mesh: Mesh | None = None
     remat: bool = False
     machine: Machine = Machine()
@@ -213,39 +216,79 @@ class _Job:
             return
         files = store.get("run", run)
         if files is None:
-            return
-        epoch = corpus.epoch_tokens(spec.model.context)
+            raise OSError(
+                f"the checkpoint of run {run} was damaged after it was stored; tried again, it is trained again"
+            )
         status = json.loads(files["status.json"])
         if status["status"] == "diverged":
-            rows = diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"])
-            details: tuple[AbstractDetails, ...] = ()
+            epoch = corpus.epoch_tokens(spec.model.context)
+            there |= self._put_rows(run, diverged_rows(spec, corpus.fingerprint, epoch, missing, status["note"]), ())
         else:
-            rows, of_matrices, of_strata = [], list[Detail](), list[Detail]()
-            strata = self.desk.strata(spec.model.context)
             self.desk.watch.evaluates(spec)
-            for average in dict.fromkeys(e.average for e in missing):
-                these = tuple(e for e in missing if e.average == average)
-                # deltas are against the loss as trained, so that one is measured again even where its row is there
-                base = replace(these[0], ptq=None)
-                evals = these if base in these else (base, *these)
-                windows, floor = self.desk.held_out(base.tokens, spec.model.context)
-                with timed() as span:
-                    weights = weights_of(spec, files, average, run)
-                    found = measure(spec, weights, windows, evals, floor, self._calibration(spec), strata)
-                self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
-                made = done_rows(spec, corpus.fingerprint, epoch, evals, found)
-                rows += [row for row in made if row["eval_id"] not in there]
-                of_matrices += matrix_rows(spec, corpus.fingerprint, evals, found).rows
-                of_strata += stratum_rows(spec, corpus.fingerprint, evals, found, strata).rows
-            details = (Matrices(rows=tuple(of_matrices)), Strata(rows=tuple(of_strata)))
-        key = f"{run}/{digest(tuple(KINDS), tuple(row['eval_id'] for row in rows))}"
-        own = [row["eval_id"] for row in rows]
-        told = {f"{each.KIND}.csv": each.of(own).to_csv().encode() for each in details if len(each.of(own))}
-        store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode(), **told})
-        self.desk.kept()
-        self.desk.watch.settled(run, [*there.values(), *rows])
+            for batch in self._batches(spec, missing):
+                if self.desk.stop():
+                    raise Stopped
+                rows, details = self._measured(spec, files, batch)
+                there |= self._put_rows(run, [row for row in rows if row["eval_id"] not in there], details)
+        self.desk.watch.settled(run, list(there.values()))
         if self.desk.stop():
             raise Stopped
+
+    def _batches(self, spec: RunSpec, missing: Sequence[EvalSpec]) -> list[list[tuple[EvalSpec, ...]]]:
+        """The evaluations to be stored together, by average: all of them, or, where that takes long, kinds.
+
+        The curvature of a checkpoint is probed once for all its evaluations, which therefore stay together.
+        """
+        each = [
+            tuple(e for e in missing if e.average == average) for average in dict.fromkeys(e.average for e in missing)
+        ]
+        one = flops_forward_per_token(spec.model, parameters(shapes_of(spec.model))) * missing[0].tokens
+        most = self.desk.batch_flops / one
+        if len(missing) <= most or any(e.curvature for e in missing):
+            return [each]
+        batches: list[list[tuple[EvalSpec, ...]]] = []
+        for these in each:
+            kinds: dict[PTQ | None, list[EvalSpec]] = {}
+            for e in these:
+                kinds.setdefault(e.ptq and e.ptq.kind, []).append(e)
+            some: tuple[EvalSpec, ...] = ()
+            for kind in kinds.values():
+                if some and len(some) + len(kind) > most:
+                    batches.append([some])
+                    some = ()
+                some += tuple(kind)
+            batches.append([some])
+        return batches
+
+    def _measured(
+        self, spec: RunSpec, files: Mapping[str, bytes], batch: Sequence[tuple[EvalSpec, ...]]
+    ) -> tuple[list[Row], tuple[AbstractDetails, ...]]:
+        """The rows and details of evaluations, those of each average of the weights together."""
+        corpus, run = self.desk.corpus, run_id(spec, self.desk.corpus.fingerprint)
+        epoch, strata = corpus.epoch_tokens(spec.model.context), self.desk.strata(spec.model.context)
+        rows, of_matrices, of_strata = list[Row](), list[Detail](), list[Detail]()
+        for these in batch:
+            # deltas are against the loss as trained, so that one is measured again even where its row is there
+            base = replace(these[0], ptq=None)
+            evals = these if base in these else (base, *these)
+            windows, floor = self.desk.held_out(base.tokens, spec.model.context)
+            with timed() as span:
+                weights = weights_of(spec, files, base.average, run)
+                found = measure(spec, weights, windows, evals, floor, self._calibration(spec), strata)
+            self.desk.watch.evaluated(spec, len(evals) * base.tokens, span)
+            rows += done_rows(spec, corpus.fingerprint, epoch, evals, found)
+            of_matrices += matrix_rows(spec, corpus.fingerprint, evals, found).rows
+            of_strata += stratum_rows(spec, corpus.fingerprint, evals, found, strata).rows
+        return rows, (Matrices(rows=tuple(of_matrices)), Strata(rows=tuple(of_strata)))
+
+    def _put_rows(self, run: str, rows: Sequence[Row], details: Sequence[AbstractDetails]) -> dict[str, Row]:
+        """The rows by eval_id; they, and their details, are now in the store."""
+        own = [row["eval_id"] for row in rows]
+        told = {f"{each.KIND}.csv": each.of(own).to_csv().encode() for each in details if len(each.of(own))}
+        key = f"{run}/{digest(tuple(KINDS), tuple(own))}"
+        self.desk.store.put("rows", key, {"rows.csv": make_table(rows).to_csv().encode(), **told})
+        self.desk.kept()
+        return {row["eval_id"]: row for row in rows}
 
     def _calibration(self, spec: RunSpec) -> Callable[[CalibrationText], Int[np.ndarray, "b t"]]:
         """What gives a run the windows that methods look at."""

@@ -23,7 +23,7 @@ from simlaw.declared import Json, digest
 from simlaw.devices import DeviceMesh
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
-from simlaw.run.attempt import Attempts, Before, settled
+from simlaw.run.attempt import Attempts, Before, passing, settled, wait
 from simlaw.run.batch import requeue, stop_signal
 from simlaw.run.found import stored_rows
 from simlaw.run.job import job, log
@@ -91,14 +91,12 @@ def run_worker(
     asked = stop_signal(parent)
     team = jax.process_count() > 1
     store: AnyStore = TeamStore(store=own) if team else own
-    manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
-    _say(Message(task=Task(doing="starting")))  # from here on silence says that it hangs
     leases = Leases(own, patience=rules.lease_seconds, job=job(), log=log())
     programs: dict[object, Program] = {}
-    doing: dict[str, Json] = {}
+    doing: list[dict[str, Json]] = [{}]
 
     def beat() -> None:
-        leases.renew(doing)
+        leases.renew(doing[0])
         _say(Message())
 
     with Pulse(beat, max(0.1, rules.lease_seconds / _BEATS)) as pulse:
@@ -106,9 +104,11 @@ def run_worker(
         def tell(message: Message) -> None:
             pulse.alive()
             if message.task is not None:
-                doing.update(said(message.task))
+                doing[0] = said(message.task)
             _say(message)
 
+        tell(Message(task=Task(doing="starting")))  # from here on silence says that it hangs
+        manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
         trace = None if profile is None else Trace(folder=profile)
         against = machine(own, 1 if mesh is None else mesh.size)
         desks = {
@@ -119,6 +119,7 @@ def run_worker(
                 stop=lambda: anybody(asked()),
                 due=lambda since: anybody(time.monotonic() - since >= rules.save_seconds),
                 kept=leases.progress,
+                batch_flops=against.flops_in(rules.save_seconds),
                 mesh=mesh,
                 remat=remat,
                 machine=against,
@@ -141,7 +142,7 @@ def _work_through(
     left: list[Pack], desks: dict[Corpus, Desk], attempts: Attempts, leases: Leases, *, again: bool
 ) -> bool:
     """Whether all packs were done; ends early where the worker is to stop."""
-    good, pause = True, _PAUSES[0]
+    good, pause, misses, rules = True, _PAUSES[0], 0, attempts.rules
     while left:
         # what another worker holds is looked at again: should it die, this one takes over
         busy = []
@@ -149,10 +150,10 @@ def _work_through(
             desk = desks[pack.corpus]
             if desk.stop():
                 return False
-            if settled(pack, desk):
-                _settle(pack, desk)
-                continue
             try:
+                if settled(pack, desk):
+                    _settle(pack, desk)
+                    continue
                 before = _claim(pack, desk, leases)
                 if before is None:
                     busy.append(pack)
@@ -160,12 +161,21 @@ def _work_through(
                     good = attempts.at(pack, desk, before, again=again) and good
             except Stopped:
                 return False
+            except (SimlawError, OSError) as error:
+                if not passing(error) or misses == rules.retries:
+                    raise
+                misses += 1
+                print(f"{error}; it is tried again", file=sys.stderr, flush=True)
+                busy.append(pack)
             finally:
                 for lease in leases.mine:
                     leases.release(lease)
         if busy == left:
             attempts.tell(Message(task=Task(doing="waiting")))
-            time.sleep(pause)
+            try:
+                wait(pause, desks[left[0].corpus], attempts.tell)
+            except Stopped:
+                return False
         pause = min(2 * pause, _PAUSES[1]) if busy == left else _PAUSES[0]
         left = busy
     return good
@@ -187,7 +197,7 @@ def _claim(pack: Pack, desk: Desk, leases: Leases) -> Before | None:
             return None
         if found[0]:
             note = f"the claim on {key} was taken over from a worker on {found[1] or 'an unknown host'}"
-            desk.store.log({"event": "taken over", "note": note}, "faults")
+            desk.store.fault({"event": "taken over", "note": note})
         if found[0] > before.deaths:
             before = Before(deaths=found[0], where=found[1])
     return before
@@ -241,3 +251,5 @@ def _say(message: Message) -> None:
             print(message.line(), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # nobody listens any more; the store has everything
+    except OSError:
+        return  # a file on a full disk: what is said is no result

@@ -1,21 +1,20 @@
 """What every store does: whole artefacts by kind and key, small files by name, and records of this machine."""
 
 import abc
+import contextlib
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from simlaw.declared import Json
 from simlaw.errors import SimlawError
 from simlaw.store.sums import stays
-
-#: What a machine keeps records of: how fast it was, and what went wrong.
-Records = Literal["telemetry", "faults"]
 
 
 def checked(key: str) -> str:
@@ -97,20 +96,35 @@ class AbstractStore(abc.ABC):
     def erase(self, name: str) -> None:
         """Take a small file away; no error where there is none."""
 
-    def log(self, record: Mapping[str, Json], to: Records = "telemetry") -> None:
-        """Append a record to one of this machine's files of records, with the time and the host."""
-        line = json.dumps({"time": round(time.time(), 3), "host": socket.gethostname(), **record}) + "\n"
-        self.root.mkdir(parents=True, exist_ok=True)
-        # one write of one line in append mode: concurrent writers do not mix
-        descriptor = os.open(self.root / f"{to}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+    def fault(self, record: Mapping[str, Json]) -> None:
+        """Keep what went wrong, with the time and the host, where everybody sees it; that it cannot is no error."""
+        name = f"faults/{time.time_ns()}-{secrets.token_hex(4)}.json"
+        with contextlib.suppress(SimlawError, OSError):
+            self.create(name, json.dumps(_stamped(record)).encode())
 
-    def records(self, of: Records = "telemetry") -> Iterator[dict[str, Json]]:
-        """The records of one of those files in the order written; an incomplete last line is passed over."""
-        path = self.root / f"{of}.jsonl"
+    def faults(self) -> Iterator[dict[str, Json]]:
+        """What went wrong, the first first."""
+        for name in self.names("faults"):
+            with contextlib.suppress(ValueError):
+                record = json.loads(self.read(name) or b"")
+                if isinstance(record, dict):
+                    yield record
+
+    def log(self, record: Mapping[str, Json]) -> None:
+        """Append a record to this machine's telemetry, with the time and the host; that it cannot is no error."""
+        line = json.dumps(_stamped(record)) + "\n"
+        with contextlib.suppress(OSError):
+            self.root.mkdir(parents=True, exist_ok=True)
+            # one write of one line in append mode: writers of one machine do not mix
+            descriptor = os.open(self.root / "telemetry.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+
+    def telemetry(self) -> Iterator[dict[str, Json]]:
+        """The telemetry of this machine in the order written; an incomplete last line is passed over."""
+        path = self.root / "telemetry.jsonl"
         if path.is_file():
             for line in path.read_text(errors="replace").splitlines():
                 try:
@@ -119,3 +133,7 @@ class AbstractStore(abc.ABC):
                     continue
                 if isinstance(record, dict):
                     yield record
+
+
+def _stamped(record: Mapping[str, Json]) -> dict[str, Json]:
+    return {"time": round(time.time(), 3), "host": socket.gethostname(), **record}

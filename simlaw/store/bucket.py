@@ -121,7 +121,7 @@ class BucketStore(AbstractStore):
                 with contextlib.suppress(FileNotFoundError):
                     bucket.copy(self.objects, name, f"{target}/{name[len(place) + 1 :]}")
         self.remove(kind, key)
-        self.log({"event": "set aside", "kind": kind, "key": key, "why": why, "path": f"{self.url}/{target}"}, "faults")
+        self.fault({"event": "set aside", "kind": kind, "key": key, "why": why, "path": f"{self.url}/{target}"})
 
     def create(self, name: str, data: bytes) -> bool:
         """As `AbstractStore.create`: a put on the condition that there is none."""

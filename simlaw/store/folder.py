@@ -63,14 +63,16 @@ class Store(AbstractStore):
         path = self._path(kind, key)
         if not path.is_dir():
             return None
+        listed = b""
         try:
-            sums = parsed((path / SUMS).read_bytes())
+            listed = (path / SUMS).read_bytes()
+            sums = parsed(listed)
             files = {name: _own(path, name).read_bytes() for name in sums}
             if all(sum_of(files[name]) == wanted for name, wanted in sums.items()):
                 return files
         except (OSError, ValueError):
             pass  # incomplete or unreadable: damaged all the same
-        self.set_aside(kind, key)
+        self._damaged(kind, key, listed)
         return None
 
     def locate(self, kind: str, key: str) -> Path | None:
@@ -78,13 +80,15 @@ class Store(AbstractStore):
         path = self._path(kind, key)
         if not path.is_dir():
             return None
+        listed = b""
         try:
-            sums = parsed((path / SUMS).read_bytes())
+            listed = (path / SUMS).read_bytes()
+            sums = parsed(listed)
             if all(sum_of_file(_own(path, name)) == wanted for name, wanted in sums.items()):
                 return path
         except (OSError, ValueError):
             pass  # incomplete or unreadable: damaged all the same
-        self.set_aside(kind, key)
+        self._damaged(kind, key, listed)
         return None
 
     def has(self, kind: str, key: str) -> bool:
@@ -108,7 +112,7 @@ class Store(AbstractStore):
             self._path(kind, key).rename(target)
         except FileNotFoundError:
             return  # somebody else took it away
-        self.log({"event": "set aside", "kind": kind, "key": key, "why": why, "path": str(target)}, "faults")
+        self.fault({"event": "set aside", "kind": kind, "key": key, "why": why, "path": str(target)})
 
     def create(self, name: str, data: bytes) -> bool:
         """As `AbstractStore.create`: a link is made whole or not at all, by one of all who try."""
@@ -119,12 +123,7 @@ class Store(AbstractStore):
                 folder.mkdir(parents=True, exist_ok=True)
             try:
                 draft.write_bytes(data)
-                try:
-                    os.link(draft, path)
-                except PermissionError:  # a file system without links: then a reader may see it half written
-                    with path.open("xb") as file:
-                        file.write(data)
-                made = True
+                made = _linked(draft, path)
             finally:
                 draft.unlink(missing_ok=True)
         return made
@@ -159,6 +158,11 @@ class Store(AbstractStore):
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / checked(key)
 
+    def _damaged(self, kind: str, key: str, listed: bytes) -> None:
+        """Set an artefact aside, unless it was made again since its checksums were read."""
+        if (self.read(f"{kind}/{key}/{SUMS}") or b"") == listed:
+            self.set_aside(kind, key)
+
     def _publish(self, kind: str, key: str, draft: Path, sums: Mapping[str, str]) -> None:
         final = self._path(kind, key)
         write(draft / SUMS, written(sums))
@@ -179,6 +183,25 @@ class Store(AbstractStore):
                 return  # another worker was first, with the same content
             final = self._path(kind, key)
             raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
+
+
+#: What file systems without links say.
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    """Whether the draft is now at its place too, and nothing was there."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        # over NFS a link that was made may be answered so when it is asked for again
+        return draft.stat().st_nlink > 1
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("xb") as file:  # then a reader may see it half written
+            file.write(draft.read_bytes())
+    return True
 
 
 def _own(artefact: Path, name: str) -> Path:

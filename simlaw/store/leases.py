@@ -25,6 +25,8 @@ from simlaw.store.abstract import AbstractStore
 #: A lease is taken over after so many seconds without a sign of life.
 LEASE_SECONDS = 300.0
 _FOLDER = "claims"
+#: What is silent for so many times its patience is not called running any more, clocks being what they are.
+_GONE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class Lease:
     """What a holder says of itself: where it runs, how often it gave a sign, what it is doing.
 
     `job` is the entry of a scheduler's job that it works on, `deaths` how many before it ended without a word and
-    without progress, `before` where the last of those ran, `time` when it last wrote by its own clock, for people.
+    without progress, `before` where the last of those ran; `time` is when it last wrote by its own clock, and
+    `patience` how many seconds of silence it wants to be given, which is for people and their `status`.
     """
 
     holder: str
@@ -44,6 +47,7 @@ class Lease:
     beats: int = 0
     deaths: int = 0
     before: str | None = None
+    patience: float = LEASE_SECONDS
     time: float = 0.0
     doing: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,6 +55,16 @@ class Lease:
     def dead(self) -> bool:
         """Whether the holder is seen to be dead from here: it ran on this machine, and its process is gone."""
         return self.machine == _machine() and _process(int(self.process.partition(":")[0])) != self.process
+
+    @property
+    def silent(self) -> float:
+        """Seconds since it last wrote, where the clocks of its host and of this one agree."""
+        return max(0.0, time.time() - self.time)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has been silent for several times as long as it wanted: who works next takes it over."""
+        return self.silent > _GONE * self.patience
 
     def data(self) -> bytes:
         """The lease as the content of its file."""
@@ -81,6 +95,7 @@ class Leases:
             process=_process(pid) or str(pid),
             job=job,
             log=log,
+            patience=patience,
         )
         self._mine: dict[str, tuple[int, Lease]] = {}
         self._one = threading.Lock()  # signs of life come from a thread of their own
@@ -189,8 +204,9 @@ def _read(data: bytes | None) -> Lease | None:
     try:
         lease = Lease(**json.loads(data or b""))
         int(lease.process.partition(":")[0])
+        numbers = isinstance(lease.time, int | float) and isinstance(lease.patience, int | float)
         sound = isinstance(lease.host, str) and isinstance(lease.deaths, int) and isinstance(lease.doing, dict)
-        return lease if sound and isinstance(lease.beats, int) and isinstance(lease.time, int | float) else None
+        return lease if sound and isinstance(lease.beats, int) and numbers else None
     except (AttributeError, TypeError, ValueError, RecursionError):
         return None
 

@@ -9,11 +9,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from simlaw.store import Store
 from tests.conftest import ROOT
 
 #: `make faults` asks for all of it; the test suite has a short form.
 FULL = os.environ.get("SIMLAW_FAULTS") == "full"
+
+#: What the unit tests of its parts prove as well.
+LONG = pytest.mark.skipif(not FULL, reason="`make faults` runs it: it takes many processes")
 
 SWEEP = '''"""Three seeds on two lengths."""
 

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from simlaw.store import held
-from tests.faults.scene import FULL, Scene
+from tests.faults.scene import FULL, LONG, Scene
 
 #: Of workers that are killed wherever they are; with `make faults` more than fifty.
-KILLS = 55 if FULL else 6
+KILLS = 55 if FULL else 5
 
 
 def test_workers_killed_at_random_leave_the_undisturbed_table(tmp_path, undisturbed):
@@ -39,8 +39,9 @@ def test_workers_killed_at_random_leave_the_undisturbed_table(tmp_path, undistur
     assert kills >= KILLS
 
 
+@LONG
 def test_all_killed_at_once_leave_what_another_call_goes_on_from(scene, undisturbed):
-    for _ in range(10 if FULL else 2):
+    for _ in range(10):
         process = scene.start("run", "sweep.py", "--workers", 2, "--save-seconds", 0)
         while process.poll() is None and not held(scene.store):
             time.sleep(0.02)
@@ -60,16 +61,17 @@ def test_workers_at_once_on_one_store_do_everything_once(scene, undisturbed):
     assert planned.returncode == 0, planned.stderr
     (manifest,) = (scene.store.root / "manifests").glob("*.json")
     command = ("work", "--manifest", manifest, "--core", 0)
-    workers = [scene.start(*command) for _ in range(8 if FULL else 4)]
+    workers = [scene.start(*command) for _ in range(8 if FULL else 3)]
     said = [worker.communicate() for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers), said
     assert scene.table() == undisturbed
-    trained = [record for record in scene.store.records() if record["event"] == "trained"]
+    trained = [record for record in scene.store.telemetry() if record["event"] == "trained"]
     # every step of every run once: nobody did what another had
     pieces = [(tuple(record["runs"]), record["step"]) for record in trained]
     assert len(pieces) == len(set(pieces))
 
 
+@LONG
 @pytest.mark.parametrize("how", ["hangs", "is stopped"])
 def test_a_worker_that_hangs_is_ended_and_its_work_done(scene, undisturbed, how, tmp_path):
     fault = {"kind": "hang", "once": str(tmp_path / "struck")} if how == "hangs" else None
@@ -85,6 +87,7 @@ def test_a_worker_that_hangs_is_ended_and_its_work_done(scene, undisturbed, how,
     assert "gave no sign of life for 3 seconds and was ended" in scene.status()
 
 
+@LONG
 def test_a_silent_worker_elsewhere_is_overtaken(scene, undisturbed):
     """No supervisor sees it: a worker of another machine stands still, and this one waits for its time to pass."""
     done = scene.run("--workers", 1, "--retries", 0)

@@ -4,7 +4,7 @@ import pytest
 
 from simlaw.plan import packs
 from simlaw.run.session import Session
-from tests.faults.scene import rows_of
+from tests.faults.scene import LONG, rows_of
 
 
 def told(table, seed, undisturbed):
@@ -38,11 +38,11 @@ def test_a_pack_too_large_for_memory_is_halved(scene, undisturbed, monkeypatch):
         manifest = session.submit((pack,))
     done = scene.call("work", "--manifest", manifest, "--core", 0, fault={"kind": "memory", "members": 1})
     assert done.returncode == 0, done.stderr
-    assert {len(record["runs"]) for record in scene.store.records() if record["event"] == "trained"} == {1}
+    assert {len(record["runs"]) for record in scene.store.telemetry() if record["event"] == "trained"} == {1}
     assert scene.table() == undisturbed
 
 
-@pytest.mark.parametrize("kind", ["memory", "crash"])
+@pytest.mark.parametrize("kind", [pytest.param("memory", marks=LONG), "crash"])
 def test_what_cannot_be_done_here_fails_alone(scene, undisturbed, kind):
     done = scene.run("--retries", 1, fault={"kind": kind, "seed": 2})
     assert done.returncode == 1

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.scene import FULL, Scene
+from tests.faults.scene import FULL, LONG, Scene
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def deleted(path, _):
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped, deleted])
+@pytest.mark.parametrize("damage", [pytest.param(truncated, marks=LONG), flipped, pytest.param(deleted, marks=LONG)])
 def test_whatever_is_damaged_is_made_again(tmp_path, finished, undisturbed, damage):
     """Each time a share of all files, and the rows of some runs, so that what they rest on is read again."""
     chance = random.Random(damage.__name__)
@@ -65,7 +65,7 @@ def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(tmp_path, un
     try:
         scene = Scene(tmp_path, store=str(place / "store"))
         done = scene.run("--retries", 1)
-        assert done.returncode == 1, done.stderr
+        assert done.returncode in (1, 2), done.stderr
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         assert "left: free some, or set SIMLAW_STORE to another place" in scene.status()
@@ -77,6 +77,7 @@ def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(tmp_path, un
         subprocess.run(["umount", place], check=True)
 
 
+@LONG
 def test_writes_that_fail_now_and_then_are_tried_again(scene, undisturbed):
     fault = {"kind": "broken writes", "share": 0.05}
     for _ in range(6):
@@ -87,13 +88,15 @@ def test_writes_that_fail_now_and_then_are_tried_again(scene, undisturbed):
     assert scene.table() == undisturbed
 
 
+@LONG
 def test_a_clock_that_jumps_by_years_changes_nothing(scene, undisturbed):
     done = scene.run("--save-seconds", 0, "--lease-seconds", 30, fault={"kind": "jumping clock"})
     assert done.returncode == 0, done.stderr
     assert scene.table() == undisturbed
-    assert not list(scene.store.records("faults"))
+    assert not list(scene.store.faults())
 
 
+@LONG
 def test_artefacts_follow_the_umask(scene, undisturbed):
     before = os.umask(0o027)
     try:
