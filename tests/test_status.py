@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,22 @@ def test_a_worker_records_a_failure_once_and_goes_on(plan, corpus, store, monkey
     assert said == [begin, *failed, end, begin, *failed, end, begin, failed[1], end]
     submit(store, manifest(plan, corpus))
     assert conditions(plan, store)[0] == ["missing"] * 4  # submitted again, it will be tried again
+
+
+def test_of_a_manifest_one_entry_is_read_alone(plan, corpus, store):
+    path = submit(store, manifest(plan, corpus))
+    each = packs(plan.cells, 1)
+    for index, pack in enumerate(each):
+        assert read_manifest(path, store, index).packs == (pack,)
+    for index in (-1, len(each)):
+        with pytest.raises(SimlawError, match=f"--index {index}: the manifest has the entries 0 to {len(each) - 1}"):
+            read_manifest(path, store, index)
+    form = json.loads(Path(path).read_text())
+    form["manifest"]["packs"][1]["evals"] = form["manifest"]["packs"][1]["evals"][:1]
+    Path(path).write_text(json.dumps(form))
+    for index in (0, 1, None):  # whichever was altered
+        with pytest.raises(SimlawError, match="is not what it was when it was written"):
+            read_manifest(path, store, index)
 
 
 def test_a_worker_takes_over_from_one_that_died(plan, corpus, store):

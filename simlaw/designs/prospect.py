@@ -281,7 +281,7 @@ def _forecast(
     # the part of the slope that the information does not hold has no bound
     missed = slope - np.einsum("kpq,kqr,kr->kp", inverse, matrix, slope)
     lost = np.abs(missed).max(axis=1) > 1e-4 * np.abs(slope).max(axis=1)
-    each = np.where(lost, np.inf, np.exp(log[:, 0]) * np.sqrt(variance))
+    each = np.where(lost, np.inf, np.exp(log[:, 0]) * np.sqrt(np.maximum(variance, 0.0)))
     return float(np.quantile(each, 0.5, method="lower"))
 
 

@@ -1,11 +1,13 @@
 """A manifest: the packs of one submission, frozen when it was made; the sweep may grow meanwhile."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simlaw.config import Corpus, run_id
-from simlaw.declared import Declared, decode, digest, encode, parsed
+from simlaw.declared import Declared, Json, decode, encode, parsed
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
 from simlaw.store import AbstractStore
@@ -43,15 +45,21 @@ def submit(store: AbstractStore, manifest: Manifest) -> str:
     for pack in manifest.packs:
         for spec in (spec for member in pack.members for spec in member):
             store.remove("failure", run_id(spec, manifest.known[spec.corpus]))
-    sha256 = digest(manifest)
+    form = encode(manifest)
+    sha256 = seal(form)
     name = f"manifests/{sha256}.json"
     # over what may be there: the same name has the same content, and one that was damaged is whole again
-    store.write(name, json.dumps({"sha256": sha256, "manifest": encode(manifest)}).encode())
+    store.write(name, json.dumps({"sha256": sha256, "manifest": form}).encode())
     return f"{store.address}/{name}"
 
 
-def read_manifest(where: str, store: AbstractStore) -> Manifest:
-    """The manifest in a file, or at an address in the store.
+def seal(form: Json) -> str:
+    """The hash of a manifest as JSON, which an entry is read by without a look at all others."""
+    return hashlib.sha256(json.dumps(form, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_manifest(where: str, store: AbstractStore, index: int | None = None) -> Manifest:
+    """The manifest in a file, or at an address in the store; of its packs only that of an index where one is given.
 
     Raises `SimlawError` where it is missing, no manifest, or not what it was when it was written.
     """
@@ -66,10 +74,27 @@ def read_manifest(where: str, store: AbstractStore) -> Manifest:
         form = parsed(data)
         if not isinstance(form, dict) or set(form) != {"sha256", "manifest"}:
             raise ValueError("it lacks sha256 or manifest")
-        manifest: Manifest = decode(Manifest, form["manifest"])
+        whole = form["manifest"]
+        manifest: Manifest = decode(Manifest, whole if index is None else _entry(whole, index))
+    except _NoEntry as error:
+        raise SimlawError(str(error)) from None
     except (OSError, ValueError, SimlawError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise SimlawError(f"{where} is no manifest ({why}): submit the sweep again to write one") from error
-    if digest(manifest) != form["sha256"]:
+    if seal(whole) != form["sha256"]:
         raise SimlawError(f"{where} is not what it was when it was written: submit the sweep again to write one")
     return manifest
+
+
+class _NoEntry(Exception):
+    """An index that a manifest does not have."""
+
+
+def _entry(whole: Any, index: int) -> Any:
+    """A manifest as JSON with one of its packs; where it is none it stays as it is, for whoever checks it."""
+    if not isinstance(whole, dict) or not isinstance(whole.get("packs"), list) or not whole["packs"]:
+        return whole
+    last = len(whole["packs"]) - 1
+    if not 0 <= index <= last:
+        raise _NoEntry(f"--index {index}: the manifest has the entries 0 to {last}; take one")
+    return {**whole, "packs": [whole["packs"][index]]}

@@ -107,8 +107,8 @@ def run_worker(
                 doing[0] = said(message.task)
             _say(message)
 
-        tell(Message(task=Task(doing="starting")))  # from here on silence says that it hangs
         manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
+        tell(Message(task=Task(doing="starting")))  # from here on silence says that it hangs
         trace = None if profile is None else Trace(folder=profile)
         against = machine(own, 1 if mesh is None else mesh.size)
         desks = {
@@ -128,8 +128,7 @@ def run_worker(
             for spec, corpus in corpora.items()
         }
         attempts = Attempts(rules=rules, tell=tell, programs=programs)
-        packs = [pack for i, pack in enumerate(manifest.packs) if index in (None, i)]
-        good = _work_through(packs, desks, attempts, leases, again=index is not None)
+        good = _work_through(list(manifest.packs), desks, attempts, leases, again=index is not None)
     if trace:
         trace.close()
     _say(Message(ended=True))
@@ -213,12 +212,9 @@ def _settle(pack: Pack, desk: Desk) -> None:
 def _ready(
     where: str, store: AbstractStore, index: int | None, devices: DeviceMesh | None
 ) -> tuple[Manifest, dict[Corpus, AbstractCorpus], Mesh | None]:
-    """The manifest, its corpora and the mesh; raises `SimlawError` where they are not as declared."""
-    manifest = read_manifest(where, store)
-    if index is not None and not 0 <= index < len(manifest.packs):
-        raise SimlawError(f"--index {index}: the manifest has the entries 0 to {len(manifest.packs) - 1}; take one")
-    wanted = manifest.packs if index is None else manifest.packs[index : index + 1]
-    corpora = {spec: open_corpus(spec) for spec in dict.fromkeys(pack.corpus for pack in wanted)}
+    """The manifest, or the pack of an index, its corpora and the mesh; raises `SimlawError` where one is not as declared."""
+    manifest = read_manifest(where, store, index)
+    corpora = {spec: open_corpus(spec) for spec in dict.fromkeys(pack.corpus for pack in manifest.packs)}
     for spec, corpus in corpora.items():
         if corpus.fingerprint != manifest.known[spec]:
             raise SimlawError(

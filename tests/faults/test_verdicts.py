@@ -26,6 +26,7 @@ def test_numbers_that_are_none_from_a_step_on_are_a_divergence(scene, undisturbe
     assert {row["note"].partition(" of ")[0] for row in mine} == {"training loss became nan at step 100"}
     assert "diverged" in scene.status()
     assert "training loss became" in done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_a_pack_too_large_for_memory_is_halved(scene, undisturbed, monkeypatch):
