@@ -212,7 +212,7 @@ def _settle(pack: Pack, desk: Desk) -> None:
 def _ready(
     where: str, store: AbstractStore, index: int | None, devices: DeviceMesh | None
 ) -> tuple[Manifest, dict[Corpus, AbstractCorpus], Mesh | None]:
-    """The manifest, or the pack of an index, its corpora and the mesh; raises `SimlawError` where one is not as declared."""
+    """The manifest, or an entry of it, its corpora and the mesh; raises `SimlawError` where one is not as declared."""
     manifest = read_manifest(where, store, index)
     corpora = {spec: open_corpus(spec) for spec in dict.fromkeys(pack.corpus for pack in manifest.packs)}
     for spec, corpus in corpora.items():
