@@ -9,14 +9,17 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from simlaw.errors import SimlawError
 from simlaw.files import sync, write
 from simlaw.store.abstract import AbstractStore, checked
 from simlaw.store.sums import SUMS, parsed, sum_of, sum_of_file, written
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,36 +63,12 @@ class Store(AbstractStore):
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """As `AbstractStore.get`."""
-        path = self._path(kind, key)
-        if not path.is_dir():
-            return None
-        listed = b""
-        try:
-            listed = (path / SUMS).read_bytes()
-            sums = parsed(listed)
-            files = {name: _own(path, name).read_bytes() for name in sums}
-            if all(sum_of(files[name]) == wanted for name, wanted in sums.items()):
-                return files
-        except (OSError, ValueError):
-            pass  # incomplete or unreadable: damaged all the same
-        self._damaged(kind, key, listed)
-        return None
+        return self._sound(kind, key, Path.read_bytes, sum_of)
 
     def locate(self, kind: str, key: str) -> Path | None:
         """As `AbstractStore.locate`."""
-        path = self._path(kind, key)
-        if not path.is_dir():
-            return None
-        listed = b""
-        try:
-            listed = (path / SUMS).read_bytes()
-            sums = parsed(listed)
-            if all(sum_of_file(_own(path, name)) == wanted for name, wanted in sums.items()):
-                return path
-        except (OSError, ValueError):
-            pass  # incomplete or unreadable: damaged all the same
-        self._damaged(kind, key, listed)
-        return None
+        found = self._sound(kind, key, Path.absolute, sum_of_file)
+        return None if found is None else self._path(kind, key)
 
     def has(self, kind: str, key: str) -> bool:
         """As `AbstractStore.has`."""
@@ -157,6 +136,23 @@ class Store(AbstractStore):
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / checked(key)
+
+    def _sound(self, kind: str, key: str, take: Callable[[Path], T], total: Callable[[T], str]) -> dict[str, T] | None:
+        """What is taken of each file of an artefact, or None where one is not as its checksum says."""
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        listed = b""
+        try:
+            listed = (path / SUMS).read_bytes()
+            sums = parsed(listed)
+            files = {name: take(_own(path, name)) for name in sums}
+            if all(total(files[name]) == wanted for name, wanted in sums.items()):
+                return files
+        except (OSError, ValueError):
+            pass  # incomplete or unreadable: damaged all the same
+        self._damaged(kind, key, listed)
+        return None
 
     def _damaged(self, kind: str, key: str, listed: bytes) -> None:
         """Set an artefact aside, unless it was made again since its checksums were read."""
