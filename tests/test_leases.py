@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from simlaw.store import Leases, Store, held
+from simlaw.store import Leases, Store, forgive, held
 from simlaw.store.leases import Lease, _read
 from tests.stores import in_folder, in_memory
 
@@ -164,6 +164,23 @@ def test_deaths_add_up_until_something_is_kept(store):
         clock.now += 10
         assert (lease or one.claim("k")).deaths == deaths
     one.progress()
+    near = Leases(store, patience=10, clock=clock)
+    assert near.claim("k") is None
+    clock.now += 10
+    assert near.claim("k").deaths == 1
+
+
+def test_deaths_are_forgotten_where_a_person_asks_for_the_work_again(store):
+    clock = Clock()
+    for _ in range(4):
+        one = elsewhere(store)
+        one._patience, one._clock = 10, clock
+        if one.claim("k") is None:
+            clock.now += 10
+            assert one.claim("k")
+    forgive(store, {"other"})
+    assert held(store)["k"].deaths == 3
+    forgive(store, {"k"})
     near = Leases(store, patience=10, clock=clock)
     assert near.claim("k") is None
     clock.now += 10

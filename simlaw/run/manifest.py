@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simlaw.config import Corpus, run_id
+from simlaw.config import Corpus, run_id, trunk_id
 from simlaw.declared import Declared, Json, decode, encode, parsed
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack
-from simlaw.store import AbstractStore
+from simlaw.store import AbstractStore, forgive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,12 @@ class Manifest(Declared):
 
 
 def submit(store: AbstractStore, manifest: Manifest) -> str:
-    """The address of the manifest, now in the store; failures that were recorded for its runs are forgotten."""
-    for pack in manifest.packs:
-        for spec in (spec for member in pack.members for spec in member):
-            store.remove("failure", run_id(spec, manifest.known[spec.corpus]))
+    """The address of the manifest, now in the store; failures and deaths recorded of its runs are forgotten."""
+    known = manifest.known
+    runs = [runs for pack in manifest.packs for runs in pack.members]
+    for spec in (spec for member in runs for spec in member):
+        store.remove("failure", run_id(spec, known[spec.corpus]))
+    forgive(store, {trunk_id(member[0].trunk, known[member[0].corpus]) for member in runs})
     form = encode(manifest)
     sha256 = seal(form)
     name = f"manifests/{sha256}.json"

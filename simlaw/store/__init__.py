@@ -7,7 +7,7 @@ from simlaw.errors import SimlawError
 from simlaw.store.abstract import AbstractStore
 from simlaw.store.bucket import SCHEMES, BucketStore, open_bucket
 from simlaw.store.folder import Store
-from simlaw.store.leases import LEASE_SECONDS, Lease, Leases, held
+from simlaw.store.leases import LEASE_SECONDS, Lease, Leases, forgive, held
 from simlaw.store.sums import SUMS
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Lease",
     "Leases",
     "Store",
+    "forgive",
     "held",
     "open_store",
 ]

@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,18 @@ class Leases:
 
 def held(store: AbstractStore) -> dict[str, Lease]:
     """The leases that are neither free nor of holders seen to be dead, by key; a holder may have died elsewhere."""
+    return {key: lease for key, (_, lease) in _unfree(store).items() if not lease.dead}
+
+
+def forgive(store: AbstractStore, keys: Collection[str]) -> None:
+    """Forget the deaths of those who held these leases: a person wants the work to be tried again."""
+    for key, (name, lease) in _unfree(store).items():
+        if key in keys and lease.deaths:
+            store.write(name, replace(lease, deaths=0).data())
+
+
+def _unfree(store: AbstractStore) -> dict[str, tuple[str, Lease]]:
+    """The leases that nobody gave back, with the names of their files, by key."""
     each: dict[str, list[str]] = {}
     for name in store.names(_FOLDER):
         each.setdefault(name.split("/")[1], []).append(name)
@@ -183,9 +195,9 @@ def held(store: AbstractStore) -> dict[str, Lease]:
     for key, names in each.items():
         number = _last(names)
         if number and _name(key, number, "free") not in names:
-            lease = _read(store.read(_name(key, number)))
-            if lease and not lease.dead:
-                found[key] = lease
+            name = _name(key, number)
+            if lease := _read(store.read(name)):
+                found[key] = name, lease
     return found
 
 
