@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 
+import obstore
 import pytest
 
 from simlaw.config import run_id
@@ -104,6 +105,46 @@ def test_a_damaged_artefact_is_set_aside_and_can_be_made_again(bucket, damage):
     assert bucket.get("run", "k") == FILES
 
 
+def test_what_was_made_again_meanwhile_is_not_set_aside(bucket, monkeypatch):
+    bucket.put("run", "k", FILES)
+    (victim,) = (name for name in bucket.names("run/k") if name.endswith("a.txt"))
+    bucket.write(victim, b"alphA")
+    bucket.write("run/k/4567/a.txt", b"alp")  # somebody uploads just now
+    read, first = BucketStore.read, []
+
+    def reads(store, name):
+        data = read(store, name)
+        if name == victim and not first:  # who looked at the same time is quicker
+            first.append(name)
+            assert other.get("run", "k") is None
+            other.put("run", "k", FILES)
+        return data
+
+    other = BucketStore(url=bucket.url, objects=bucket.objects, root=bucket.root)
+    monkeypatch.setattr(BucketStore, "read", reads)
+    assert bucket.get("run", "k") == FILES
+    assert first
+    assert bucket.get("run", "k") == FILES
+    assert bucket.read("run/k/4567/a.txt") == b"alp"
+    assert len({name.split("/")[1] for name in bucket.names("aside")}) == 1
+    assert [record["event"] for record in bucket.faults()] == ["set aside"]
+
+
+def test_a_put_that_is_answered_with_an_error_and_sent_again_is_still_this_writers(bucket, monkeypatch):
+    put = obstore.put
+
+    def twice(objects, name, data, **how):
+        put(objects, name, data, **how)
+        return put(objects, name, data, **how)  # as the library does where the answer to the first is a 503
+
+    monkeypatch.setattr(obstore, "put", twice)
+    bucket.put("run", "k", FILES)
+    assert bucket.get("run", "k") == FILES
+    assert bucket.create("claims/k/1", b"mine")
+    assert not bucket.create("claims/k/1", b"another's")
+    assert bucket.read("claims/k/1") == b"mine"
+
+
 def test_a_small_file_is_made_by_one_of_all_who_try(bucket):
     made = []
     threads = [
@@ -195,7 +236,19 @@ def test_what_is_of_this_machine_alone_lies_where_nobody_else_writes(monkeypatch
     somebody = os.getuid() + 1
     one.parent.rename(tmp_path / f"simlaw-{somebody}")
     monkeypatch.setattr(os, "getuid", lambda: somebody)
+    with pytest.raises(SimlawError, match=r"no folder of yours .*, or set SIMLAW_SCRATCH"):
+        scratch("s3://a/x")
+    monkeypatch.setenv("SIMLAW_SCRATCH", str(tmp_path))
     with pytest.raises(SimlawError, match="belongs to somebody else: set SIMLAW_SCRATCH"):
+        scratch("s3://a/x")
+
+
+def test_a_link_in_place_of_the_folder_of_this_machine_is_not_followed(monkeypatch, tmp_path):
+    monkeypatch.delenv("SIMLAW_SCRATCH", raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    (tmp_path / "mine").mkdir(0o700)
+    (tmp_path / f"simlaw-{os.getuid()}").symlink_to(tmp_path / "mine")
+    with pytest.raises(SimlawError, match=r"no folder of yours .*, or set SIMLAW_SCRATCH"):
         scratch("s3://a/x")
 
 

@@ -19,10 +19,11 @@ from simlaw.cli import cli
 from simlaw.errors import SimlawError
 from simlaw.plan import Pack, packs
 from simlaw.run import rays
+from simlaw.run.job import OF_AN_ENTRY
 from simlaw.run.local import Local
 from simlaw.run.manifest import Manifest, submit
 from simlaw.run.message import Message, Task, read_message
-from simlaw.run.rays import Ray, _Attended, _connected, _core, _library, _work
+from simlaw.run.rays import Ray, _answering, _Attended, _connected, _core, _library, _work
 from simlaw.run.rules import Rules
 from simlaw.run.session import Session
 from tests.conftest import ROOT, tiny_eval, tiny_run
@@ -234,6 +235,42 @@ def test_a_cancelled_task_stops_its_worker_at_a_boundary(store, corpus, tmp_path
     assert store.keys("partial")
 
 
+def test_a_task_that_is_cancelled_at_any_moment_stops_its_worker(tmp_path, monkeypatch):
+    class Popen(subprocess.Popen):
+        asked = 0
+
+        def poll(self):
+            self.asked += 1
+            if self.asked == 1:
+                raise KeyboardInterrupt
+            return super().poll()
+
+    monkeypatch.setattr(rays.subprocess, "Popen", Popen)
+    (tmp_path / "simlaw.py").write_text("import time; time.sleep(10)")
+    settings = {"PYTHONPATH": str(tmp_path)}
+    assert _work(0, [], settings, str(tmp_path), False, 60.0, Mail()) == (-signal.SIGTERM, False, "")
+
+
+def test_a_worker_knows_nothing_of_the_job_that_ray_was_started_in(tmp_path, monkeypatch):
+    for name in (*OF_AN_ENTRY, "JAX_PLATFORMS"):
+        monkeypatch.setenv(name, "of Ray's")
+    (tmp_path / "simlaw.py").write_text("import os, sys; print(dict(os.environ), file=sys.stderr)")
+    settings = {"PYTHONPATH": str(tmp_path), "SIMLAW_JOB": "ray 1_0"}
+    status, _, said = _work(0, [], settings, str(tmp_path), False, 60.0, Mail())
+    assert (status, "of Ray's" in said, "'ray 1_0'" in said) == (0, False, True)
+
+
+def test_a_cluster_that_falls_silent_is_told_in_a_sentence():
+    class Silent(Exception):
+        pass
+
+    ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=Silent))
+    sentence = r"^--address h:1: the Ray cluster answers no more \(the actor is dead\): .* the same command goes on"
+    with pytest.raises(SimlawError, match=sentence) as said, _answering(ray, "h:1"):
+        raise Silent("the actor\nis dead")
+    assert "\n" not in str(said.value)
+
+
 def test_a_worker_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(rays, "STARTING_SECONDS", 1)
     (tmp_path / "simlaw.py").write_text("import time; time.sleep(60)")
@@ -248,6 +285,18 @@ def test_each_task_of_a_node_has_a_core_of_its_own(tmp_path, monkeypatch):
         assert (first, second, third) == (5, 7, 5)  # Ray was told of three
     with _core(9) as again:
         assert again == 5
+    (folder,) = tmp_path.iterdir()
+    victim = tmp_path / "victim"
+    victim.write_text("a thesis")
+    (folder / "5").unlink()
+    (folder / "5").symlink_to(victim)
+    with _core(0):
+        assert victim.read_text() == "a thesis"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")  # as another user may, before the first task
+    with pytest.raises(SimlawError, match=r"no folder of yours .* start Ray on this node with TMPDIR"), _core(0):
+        pass
+    assert _work(0, [], {}, str(tmp_path), True, 60.0, Mail())[:2] == (2, False)
     monkeypatch.setattr(rays, "cores", list)
     with _core(0) as none:
         assert none is None

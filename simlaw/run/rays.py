@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from simlaw.errors import SimlawError
+from simlaw.files import private_folder
 from simlaw.run.cores import cores
 from simlaw.run.engine import AbstractEngine, Listener, Outcome, command
+from simlaw.run.job import OF_AN_ENTRY
 from simlaw.run.message import Message, Task, read_message
 from simlaw.run.supervisor import PATIENCE_SECONDS, STARTING_SECONDS, interrupts
 from simlaw.store import AbstractStore
@@ -85,7 +87,7 @@ class Ray(AbstractEngine):
                 return task.remote(index, arguments, settings, os.getcwd(), pinned, self.rules.lease_seconds, mail)
 
             attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", retries=self.rules.retries)
-            with interrupts() as asked:
+            with interrupts() as asked, _answering(ray, self.address):
                 attended.tasks = {launch(index): index for index in range(packs)}
                 while attended.tasks:
                     attended.heed(asked)
@@ -193,11 +195,15 @@ def _work(
     seconds of `patience` is ended.
     """
     lines: queue.Queue[str] = queue.Queue()
-    not_its = ("JAX_PLATFORMS", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")  # but of whoever started Ray here
+    not_its = ("JAX_PLATFORMS", *OF_AN_ENTRY)  # but of whoever started Ray here
     environment = {name: value for name, value in os.environ.items() if name not in not_its} | settings
     program = [sys.executable, "-m", "simlaw", *arguments, "--parent", str(os.getpid())]
     with contextlib.ExitStack() as stack:
-        if pinned and (core := stack.enter_context(_core(index))) is not None:
+        try:
+            core = stack.enter_context(_core(index)) if pinned else None
+        except SimlawError as error:
+            return 2, False, f"simlaw: {error}"  # as a worker says what a person must mend
+        if core is not None:
             program += ["--core", str(core)]
         errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
         process = stack.enter_context(
@@ -215,8 +221,12 @@ def _work(
         reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
         reader.start()
         over, ends = False, time.monotonic() + max(STARTING_SECONDS, patience)
-        while process.poll() is None:
-            try:
+        while True:
+            try:  # around all of a look: the task may be cancelled anywhere in it
+                if process.poll() is not None:
+                    break
+                if time.monotonic() > ends:
+                    process.kill()
                 time.sleep(_LOOK_SECONDS)
                 if said := _post(index, lines, mail):
                     over |= any(_ends(line) for line in said)
@@ -224,8 +234,6 @@ def _work(
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGTERM)
                 ends, patience = time.monotonic() + PATIENCE_SECONDS, PATIENCE_SECONDS
-            if time.monotonic() > ends:
-                process.kill()
         reader.join(timeout=1)
         over |= any(_ends(line) for line in _post(index, lines, mail))
         errors.seek(0)
@@ -261,11 +269,13 @@ def _core(index: int) -> Iterator[int | None]:
     if not usable:
         yield None
         return
-    folder = Path(tempfile.gettempdir()) / f"simlaw-cores-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = private_folder(
+        Path(tempfile.gettempdir()) / f"simlaw-cores-{os.getuid()}",
+        "start Ray on this node with TMPDIR set to a folder of your own",
+    )
     with contextlib.ExitStack() as stack:
         for core in usable:
-            lock = stack.enter_context((folder / str(core)).open("w"))
+            lock = stack.enter_context((folder / str(core)).open("a"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -302,3 +312,16 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _answering(ray: Any, address: str) -> Iterator[None]:
+    """The time in which tasks are attended; raises `SimlawError` where the cluster no longer answers meanwhile."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise SimlawError(
+            f"--address {address}: the Ray cluster answers no more ({why}): what was stored is kept, and the same "
+            "command goes on from there once it is back"
+        ) from error

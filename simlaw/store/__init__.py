@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from simlaw.errors import SimlawError
-from simlaw.store.abstract import AbstractStore
+from simlaw.store.abstract import AbstractStore, Listed
 from simlaw.store.bucket import SCHEMES, BucketStore, open_bucket
 from simlaw.store.folder import Store
 from simlaw.store.leases import LEASE_SECONDS, Lease, Leases, forgive, held
@@ -17,6 +17,7 @@ __all__ = [
     "BucketStore",
     "Lease",
     "Leases",
+    "Listed",
     "Store",
     "forgive",
     "held",

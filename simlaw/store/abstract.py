@@ -25,6 +25,15 @@ def checked(key: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A small file as it is listed: its bytes, and when it was last written, in seconds since 1970."""
+
+    name: str
+    size: int
+    time: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class AbstractStore(abc.ABC):
     """Artefacts addressed by kind and key; a key may hold slashes.
 
@@ -91,6 +100,10 @@ class AbstractStore(abc.ABC):
     @abc.abstractmethod
     def names(self, folder: str) -> list[str]:
         """The names of all small files below a folder, sorted."""
+
+    @abc.abstractmethod
+    def listing(self, folder: str) -> list[Listed]:
+        """All small files below a folder, those of artefacts too, sorted by name."""
 
     @abc.abstractmethod
     def erase(self, name: str) -> None:

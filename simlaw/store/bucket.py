@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from simlaw.errors import SimlawError
-from simlaw.store.abstract import AbstractStore, checked
+from simlaw.files import private_folder
+from simlaw.store.abstract import AbstractStore, Listed, checked
 from simlaw.store.sums import SUMS, parsed, sum_of, written
 
 #: The schemes of addresses that name a bucket.
@@ -65,15 +66,13 @@ class BucketStore(AbstractStore):
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """As `AbstractStore.get`."""
-        listed = self.read(f"{kind}/{checked(key)}/{SUMS}")
-        if listed is None:
-            return None
-        with contextlib.suppress(ValueError):
-            sums = parsed(listed)
-            files = {name: self.read(f"{kind}/{key}/{name}") for name in sums}
-            if all(data is not None and sum_of(data) == sums[name] for name, data in files.items()):
-                return {name.partition("/")[2]: data for name, data in files.items() if data is not None}
-        self.set_aside(kind, key)
+        while (listed := self.read(f"{kind}/{checked(key)}/{SUMS}")) is not None:
+            with contextlib.suppress(ValueError):
+                sums = parsed(listed)
+                files = {name: self.read(f"{kind}/{key}/{name}") for name in sums}
+                if all(data is not None and sum_of(data) == sums[name] for name, data in files.items()):
+                    return {name.partition("/")[2]: data for name, data in files.items() if data is not None}
+            self._aside(kind, key, "damaged", listed)  # and look again: somebody may have made it again meanwhile
         return None
 
     def locate(self, kind: str, key: str) -> Path | None:
@@ -112,25 +111,42 @@ class BucketStore(AbstractStore):
 
     def set_aside(self, kind: str, key: str, why: str = "damaged") -> None:
         """As `AbstractStore.set_aside`."""
-        place, target = f"{kind}/{checked(key)}", f"aside/{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
-        found = self.names(place)
-        if not found:
-            return  # somebody else took it away
+        listed = self.read(f"{kind}/{checked(key)}/{SUMS}")
+        if listed is not None:
+            self._aside(kind, key, why, listed)
+
+    def _aside(self, kind: str, key: str, why: str, listed: bytes) -> None:
+        """Set an artefact aside, unless its checksums are no longer those that were read as `listed`."""
+        place, target = f"{kind}/{key}", f"aside/{kind}-{key.replace('/', '-')}-{secrets.token_hex(4)}"
+        try:
+            names = own = sorted(parsed(listed))
+        except ValueError:  # which files are its own is not known: all are shown, and lie there as leftovers
+            names, own = [name[len(place) + 1 :] for name in self.names(place) if not name.endswith(f"/{SUMS}")], []
+        self.write(f"{target}/{SUMS}", listed)
         with self._asking(target, reads=True) as bucket:
-            for name in found:
+            for name in names:
                 with contextlib.suppress(FileNotFoundError):
-                    bucket.copy(self.objects, name, f"{target}/{name[len(place) + 1 :]}")
-        self.remove(kind, key)
+                    bucket.copy(self.objects, f"{place}/{name}", f"{target}/{name}")
+        # a bucket deletes without conditions: who is quicker than these two requests is computed again
+        if self.read(f"{place}/{SUMS}") != listed:
+            self._erase(self.names(target))
+            return
+        self._erase([f"{place}/{name}" for name in (SUMS, *own)])
         self.fault({"event": "set aside", "kind": kind, "key": key, "why": why, "path": f"{self.url}/{target}"})
 
     def create(self, name: str, data: bytes) -> bool:
-        """As `AbstractStore.create`: a put on the condition that there is none."""
+        """As `AbstractStore.create`: a put on the condition that there is none.
+
+        What is there with the same content counts as made by this call, so writers tell themselves apart in it.
+        """
         with self._asking(name) as bucket:
             try:
                 bucket.put(self.objects, name, data, mode="create")
                 return True
             except bucket.exceptions.AlreadyExistsError:
-                return False
+                pass
+        # a put that succeeded, and was answered with a server's error, is sent again and meets itself
+        return self.read(name) == data
 
     def write(self, name: str, data: bytes) -> None:
         """As `AbstractStore.write`."""
@@ -145,8 +161,14 @@ class BucketStore(AbstractStore):
 
     def names(self, folder: str) -> list[str]:
         """As `AbstractStore.names`."""
+        return [each.name for each in self.listing(folder)]
+
+    def listing(self, folder: str) -> list[Listed]:
+        """As `AbstractStore.listing`."""
         with self._asking(folder) as bucket:
-            return sorted(each["path"] for part in bucket.list(self.objects, folder) for each in part)
+            found = [each for part in bucket.list(self.objects, folder) for each in part]
+        made = [Listed(name=one["path"], size=one["size"], time=one["last_modified"].timestamp()) for one in found]
+        return sorted(made, key=lambda one: one.name)
 
     def erase(self, name: str) -> None:
         """As `AbstractStore.erase`."""
@@ -197,11 +219,15 @@ def open_bucket(url: str) -> BucketStore:
 
 def scratch(url: str) -> Path:
     """A folder of this machine for what is of it alone, below `SIMLAW_SCRATCH` or the folder of temporary files."""
-    above = os.environ.get("SIMLAW_SCRATCH")
-    folder = Path(above) if above else Path(tempfile.gettempdir()) / f"simlaw-{os.getuid()}"
-    folder.mkdir(mode=0o777 if above else 0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise SimlawError(f"{folder} belongs to somebody else: set SIMLAW_SCRATCH to a folder of your own")
+    if above := os.environ.get("SIMLAW_SCRATCH"):
+        folder = Path(above)  # chosen by the user, so it may be a link
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise SimlawError(f"{folder} belongs to somebody else: set SIMLAW_SCRATCH to a folder of your own")
+    else:
+        folder = private_folder(
+            Path(tempfile.gettempdir()) / f"simlaw-{os.getuid()}", "set SIMLAW_SCRATCH to a folder of your own"
+        )
     return folder / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from simlaw.errors import SimlawError
 from simlaw.files import sync, write
-from simlaw.store.abstract import AbstractStore, checked
+from simlaw.store.abstract import AbstractStore, Listed, checked
 from simlaw.store.sums import SUMS, parsed, sum_of, sum_of_file, written
 
 T = TypeVar("T")
@@ -129,6 +129,15 @@ class Store(AbstractStore):
     def names(self, folder: str) -> list[str]:
         """As `AbstractStore.names`."""
         return sorted(_below(str(self.root / folder), folder))
+
+    def listing(self, folder: str) -> list[Listed]:
+        """As `AbstractStore.listing`."""
+        found = []
+        for name in self.names(folder):
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                status = (self.root / name).lstat()
+                found.append(Listed(name=name, size=status.st_size, time=status.st_mtime))
+        return found
 
     def erase(self, name: str) -> None:
         """As `AbstractStore.erase`."""
