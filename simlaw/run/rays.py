@@ -147,8 +147,8 @@ class _Attended:
             if index in self.slots:
                 self.tell(self.slots.pop(index), Message(ended=True))
             status, over, said = self._result(task)
-            # 0: all done; 1 after saying that it ended: something is left, and said already
-            if status == 0 or (status == 1 and over) or self.stopping:
+            # 0: all done; after saying that it ended something is left, and said already
+            if status == 0 or over or self.stopping:
                 continue
             self.crashed[index] += 1
             if status != 2 and self.crashed[index] <= self.retries + 1:  # 2: what a person must mend
