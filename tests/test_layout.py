@@ -278,5 +278,8 @@ def test_work_on_other_machines_is_not_laid_out_by_this_one(lay, monkeypatch):
     lay(1e12, Slurm(workers=2), seeds=16, steps=300_000)  # which this machine would try
     assert lay(None, Slurm(workers=100, mem="4G")).engine.workers == 100  # that much each, not together
     assert lay(None, Slurm(device="gpu", workers=100), seeds=16, steps=300_000).pack_size == 16
+    assert lay(None, Slurm(mem="4G")).memory == pytest.approx(0.8 * 2**32)  # some stays free, as everywhere
+    assert lay(None, Slurm(mem="0")).memory is None  # all that a node has
     with pytest.raises(SimlawError, match="--mem asks for more"):
         lay(None, Slurm(mem="64M"))
+    assert lay(None, Slurm(mem="64M", device="gpu")).memory is None  # it is the host's

@@ -222,7 +222,8 @@ def test_what_sbatch_says_against_it_is_said(project, fake):
 def test_a_place_without_slurm_says_so(project, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm"])
-    assert (said.exit_code, "there is no sbatch here: call simlaw on a login node" in said.stderr) == (2, True)
+    words = "cannot call sbatch here (No such file or directory): call simlaw on a login node of the cluster"
+    assert (said.exit_code, words in said.stderr) == (2, True)
 
 
 def test_arrays_that_were_taken_stay_known_where_a_later_one_is_refused(project, fake):
@@ -233,6 +234,20 @@ def test_arrays_that_were_taken_stay_known_where_a_later_one_is_refused(project,
         "sbatch: full; 2 of 3 packs were submitted before (7), and the same command submits the others" in said.stderr
     )
     assert len(list((project / "store").glob("submissions/*"))) == 1
+
+
+@pytest.mark.usefixtures("project", "fake")
+def test_an_array_that_was_taken_and_cannot_be_recorded_is_named(monkeypatch):
+    def full(store, made):
+        raise SimlawError("cannot write it: the disk is full")
+
+    monkeypatch.setattr("simlaw.run.slurm.record", full)
+    said = CliRunner().invoke(cli, ["run", "tiny", "--engine", "slurm"])
+    assert said.exit_code == 2
+    assert said.stderr.endswith(
+        "simlaw: cannot write it: the disk is full; SLURM has taken job 7 all the same, of which simlaw keeps no "
+        "record: `scancel 7` before you submit again\n"
+    )
 
 
 def test_the_queue_is_told_by_the_mark_of_a_job(project, fake, store):
@@ -278,42 +293,35 @@ def test_what_waiting_jobs_need_is_not_collected(project, fake):
     assert not made.exists()
 
 
-@pytest.mark.parametrize(("state", "back"), [("RUNNING", True), ("COMPLETING", False), ("", False)])
-def test_only_a_running_task_goes_back_into_the_queue(fake, capsys, state, back):
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("RUNNING", "the state is stored, and task 9_3 goes back into the queue"),
+        ("COMPLETING", "the state is stored; to SLURM task 9_3 is completing, so simlaw does not put it back into the"),
+        ("", "the state is stored; to SLURM task 9_3 is gone, so simlaw does not put it back into the queue"),
+    ],
+)
+def test_only_a_running_task_goes_back_into_the_queue(fake, capsys, state, said):
     fake[0](squeue=[[f"{state}\n", "", 0]])
-    requeue({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"})
+    requeue({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"})  # the task that starts last
     assert [call[:2] for call in fake[1]()] == [
-        ["squeue", ["--noheader", "--format=%T", "--jobs=12"]],
-        *([["scontrol", ["requeue", "12"]]] if back else []),
+        ["squeue", ["--noheader", "--format=%T", "--jobs=9_3"]],
+        *([["scontrol", ["requeue", "9_3"]]] if state == "RUNNING" else []),
     ]
-    assert ("task 9_3 goes back into the queue" in capsys.readouterr().err) == back
+    assert capsys.readouterr().err.startswith(f"simlaw: {said}")
 
 
 def test_a_task_that_cannot_go_back_says_why(fake, capsys):
     fake[0](squeue=[["RUNNING\n", "", 0]], scontrol=[["", "Requested operation is presently disabled\n", 1]])
-    requeue({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"})
+    requeue({"SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"})
     said = capsys.readouterr().err
-    assert "task 9_3 stays out of the queue (Requested operation is presently disabled): submit again" in said
+    assert "task 9_3 stays out of the queue (scontrol: Requested operation is presently disabled): submit again" in said
 
 
 def test_what_is_no_task_of_an_array_is_left_alone(fake):
     requeue({"SLURM_JOB_ID": "12"})  # as within salloc
     requeue({})
     assert fake[1]() == []
-
-
-def test_a_task_on_a_cpu_keeps_to_a_core_by_its_index(monkeypatch):
-    def pinned(core):
-        raise SimlawError(f"on core {core}")
-
-    monkeypatch.setattr("simlaw.run.cores.cores", lambda: [4, 6])
-    monkeypatch.setattr("simlaw.run.cores.pin", pinned)
-    call = ["work", "--manifest", "M", "--device", "cpu"]
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
-    assert CliRunner().invoke(cli, call).stderr == "simlaw: on core 4\n"
-    assert CliRunner().invoke(cli, [*call, "--offset", "1"]).stderr == "simlaw: on core 6\n"
-    assert CliRunner().invoke(cli, [*call, "--core", "5"]).stderr == "simlaw: on core 5\n"
-    assert CliRunner().invoke(cli, [*call, "--index", "7", "--offset", "1"]).stderr == "simlaw: on core 6\n"
 
 
 def test_options_of_slurm_want_slurm(project):
@@ -336,19 +344,23 @@ def test_killed_tasks_leave_the_table_of_a_local_run(project, monkeypatch):
     monkeypatch.setenv("SIMLAW_STORE", str(project / "store"))
 
     first, second = submitted(simlaw("run", "tiny", "--engine", "slurm"))  # three packs, by twos
-    wait("task 0 trains", trains(project, f"{first}_0"))
-    ask("scancel", "--batch", "--signal=TERM", f"{first}_0")  # as in preemption
-    wait("task 1 trains", trains(project, f"{first}_1"))
-    os.kill(process_of(f"{first}_1"), signal.SIGKILL)
-    log = project / f"store/logs/{first}_0.log"
-    wait("task 0 goes back", lambda: "goes back into the queue" in log.read_text())
-    wait("task 1 is gone", lambda: f"{first}_1 " not in ask("squeue", "--array", "--noheader", "--format=%i "))
+    for task in (f"{first}_0", f"{first}_1"):
+        wait(f"{task} trains", trains(project, task))
+        ask("scancel", "--batch", "--signal=TERM", task)  # as in preemption
+        log = project / f"store/logs/{task}.log"
+        wait(f"{task} goes back", lambda log=log, task=task: f"task {task} goes back into the queue" in log.read_text())
+    last = ask("scontrol", "show", "job", f"{first}_1")
+    assert last.startswith(f"JobId={first} ArrayJobId={first} ArrayTaskId=1 ")  # an id that means all of the array too
+    wait("the third trains", trains(project, f"{second}_0"))
+    os.kill(process_of(f"{second}_0"), signal.SIGKILL)
+    wait("it is gone", lambda: f"{second}_0 " not in ask("squeue", "--array", "--noheader", "--format=%i "))
     said = simlaw("run", "tiny", "--engine", "slurm")
-    assert re.search(r"of 6 runs are in the queue already, the first as slurm \d+_0, [a-z]+\n", said)
+    assert re.search(r"of 6 runs are in the queue already, the first as slurm \d+_[01], [a-z]+\n", said)
     (again,) = submitted(said)
     wait("all tasks have ended", over)
-    assert "Restarts=1" in ask("scontrol", "show", "job", f"{first}_0")
-    for task in (f"{first}_0", f"{second}_0", f"{again}_0"):
+    for task in (f"{first}_0", f"{first}_1"):
+        assert "Restarts=1" in ask("scontrol", "show", "job", task)
+    for task in (f"{first}_0", f"{first}_1", f"{again}_0"):
         assert "JobState=COMPLETED" in ask("scontrol", "show", "job", task)
     assert simlaw("table", "tiny") == expected
     assert "nothing to do" in simlaw("run", "tiny", "--engine", "slurm")

@@ -1,7 +1,7 @@
 """The options of `simlaw run` that choose an engine, and those that only one engine has."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -20,7 +20,8 @@ _SLURM = (
     click.option(
         "--gres",
         metavar="NAME:COUNT",
-        help="SLURM: what a task needs, as gpu:1; with a gpu it trains on that, unless --device.",
+        help="SLURM: what a task needs, as gpu:1; with a gpu, here or as gpus of --sbatch, it trains on that, unless "
+        "--device.",
     ),
     click.option(
         "--time", metavar="HH:MM:SS", help="SLURM: the time limit of a task; one that needs more goes on in another."
@@ -31,7 +32,11 @@ _SLURM = (
     click.option(
         "--cpus-per-task", type=click.IntRange(1), help="SLURM: cores of a task; one on a CPU is all it uses."
     ),
-    click.option("--mem", metavar="SIZE", help="SLURM: memory of a task, as 16G; packs are laid out to fit into it."),
+    click.option(
+        "--mem",
+        metavar="SIZE",
+        help="SLURM: memory of a task's host, as 16G; on a CPU packs are laid out to fit into it.",
+    ),
     click.option(
         "--array-limit", type=click.IntRange(1), metavar="N", help="SLURM: run at most so many tasks at once."
     ),
@@ -111,8 +116,22 @@ def _slurm(shared: Local, given: dict[str, Any]) -> AbstractEngine:
         )
     if click.get_current_context().params.get("memory") is not None:
         raise SimlawError("--memory is of --engine local: --mem says what a task has")
-    gpu = str(given["gres"] or "").partition(":")[0] == "gpu"
+    gpu = _gpus(given["gres"] or "", given["sbatch"])
     return Slurm(**_common(shared, given["array_limit"] or _MANY, gpu=gpu), **given)
+
+
+def _gpus(gres: str, sbatch: Sequence[str]) -> bool:
+    """Whether a task of SLURM has GPUs: as an item of its `--gres`, or by `--gpus`, `--gpus-per-node` and the like.
+
+    Items read NAME, NAME:COUNT or NAME:TYPE:COUNT in the former, COUNT or TYPE:COUNT in the latter.
+    """
+    named = [text.partition("=") for text in sbatch]
+    items = [
+        item for text in (gres, *(value for name, _, value in named if name == "gres")) for item in text.split(",")
+    ]
+    some = [item for item in items if item.partition(":")[0] == "gpu"]
+    some += [item for name, _, value in named if name.startswith("gpus") for item in value.split(",")]
+    return any(item.rpartition(":")[2] != "0" for item in some)
 
 
 def _ray(shared: Local, given: dict[str, Any]) -> AbstractEngine:

@@ -48,7 +48,8 @@ _TARGETS = ("kubernetes-cpu", "kubernetes-gpu", "kubernetes-tpu")
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="From the signal that a pod is taken away to its end; it stores its state in between.",
+    help="From the signal that a pod is taken away to its end; it stores its state in between. A spot node may end "
+    "sooner.",
 )
 @own_option
 @click.option("--force", is_flag=True, help="Submit a sweep that is refused all the same.")

@@ -8,9 +8,11 @@ already, and what a person has cancelled must not rise again.
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
+
+from simlaw.errors import SimlawError
+from simlaw.run.submissions import ask
 
 #: How long SLURM may take to answer a worker that has to end soon.
 _PATIENCE_SECONDS = 10
@@ -27,24 +29,24 @@ def stop_signal(parent: int | None) -> Callable[[], bool]:
 def requeue(environment: Mapping[str, str]) -> None:
     """Put this task of a SLURM array back into the queue, if SLURM says that it is running; else nothing happens.
 
-    What is done, and what SLURM says where it does not do it, goes to standard error.
+    What is done, or why nothing is, goes to standard error.
     """
-    job, array = environment.get("SLURM_JOB_ID"), environment.get("SLURM_ARRAY_JOB_ID")
-    if job is None or array is None:
+    array, index = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    if array is None or index is None:
         return
-    task = f"{array}_{environment.get('SLURM_ARRAY_TASK_ID')}"
+    # not SLURM_JOB_ID: that of the task which starts last is the array's, and means all tasks
+    task = f"{array}_{index}"
     try:
-        state = _ask("squeue", "--noheader", "--format=%T", f"--jobs={job}")
-        if state != "RUNNING":
-            return
-        print(f"simlaw: the state is stored, and task {task} goes back into the queue", file=sys.stderr, flush=True)
-        _ask("scontrol", "requeue", job)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        why = " ".join(said.split())
-        print(f"simlaw: task {task} stays out of the queue ({why}): submit again", file=sys.stderr, flush=True)
+        state = ask("squeue", "--noheader", "--format=%T", f"--jobs={task}", seconds=_PATIENCE_SECONDS).strip()
+        if state == "RUNNING":
+            _say(f"the state is stored, and task {task} goes back into the queue")
+            ask("scontrol", "requeue", task, seconds=_PATIENCE_SECONDS)
+        else:
+            there = state.lower() or "gone"
+            _say(f"the state is stored; to SLURM task {task} is {there}, so simlaw does not put it back into the queue")
+    except SimlawError as error:
+        _say(f"task {task} stays out of the queue ({error}): submit again")
 
 
-def _ask(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE_SECONDS)
-    return done.stdout.strip()
+def _say(words: str) -> None:
+    print(f"simlaw: {words}", file=sys.stderr, flush=True)

@@ -24,11 +24,19 @@ def cores() -> list[int]:
 
 
 def pin(core: int) -> None:
-    """Keep this process, and the thread pools that it will start, on one core; before JAX is imported."""
+    """Keep this process, and the thread pools that it will start, on one core; before JAX is imported.
+
+    Raises `SimlawError` where it may not use that core, or there is no such.
+    """
     if "jax" in sys.modules:
         raise SimlawError("the process imported jax before it was pinned: pin first, or leave --core out")
-    if can_pin():
+    if not can_pin():
+        return
+    try:
         os.sched_setaffinity(0, {core})
+    except (OSError, ValueError, OverflowError) as error:
+        there = ", ".join(str(one) for one in sorted(os.sched_getaffinity(0)))
+        raise SimlawError(f"core {core}: this process may use {there}: name one of them, or none") from error
 
 
 def _siblings(core: int) -> list[int]:

@@ -78,7 +78,7 @@ class AbstractEngine(abc.ABC):
 
     @property
     def memory(self) -> float | None:
-        """The bytes that a worker elsewhere may take, where that is known."""
+        """The bytes of its host that a worker elsewhere is given, where that is known; not those of an accelerator."""
         return None
 
     @abc.abstractmethod

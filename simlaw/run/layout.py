@@ -123,7 +123,8 @@ def lay_out(
     batch) that does.
     """
     if memory is None and not engine.here:
-        memory = engine.memory
+        given = engine.memory if engine.device == "cpu" else None
+        memory = None if given is None else _SHARE * given
     elif memory is None:
         memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     # nearly all cells of a plan have the very same evaluations, which are long to compare

@@ -90,11 +90,11 @@ class Slurm(AbstractEngine):
 
     @property
     def memory(self) -> float | None:
-        """The bytes of `--mem`; megabytes where it has no unit, as SLURM has it."""
+        """The bytes of `--mem`; megabytes where it has no unit, as SLURM has it. 0 is all that a node has, so None."""
         if self.mem is None:
             return None
         unit = self.mem[-1]
-        return float(self.mem.rstrip("KMGT")) * _UNITS.get(unit, _UNITS["M"])
+        return float(self.mem.rstrip("KMGT")) * _UNITS.get(unit, _UNITS["M"]) or None
 
     def queued(self, store: AbstractStore) -> Queue:
         """The runs of earlier submissions that SLURM still has, with the task that each is in."""
@@ -130,7 +130,6 @@ class Slurm(AbstractEngine):
                 there = f"{offset} of {packs} packs were submitted before ({', '.join(jobs)})"
                 raise SimlawError(f"{error}; {there}, and the same command submits the others") from error
             made = Submission(
-                engine="slurm",
                 job=job,
                 manifest=manifest,
                 offset=offset,
@@ -138,8 +137,14 @@ class Slurm(AbstractEngine):
                 time=time.time(),
                 runs=tuple(runs[offset : offset + count]),
             )
-            record(store, made)
             jobs.append(job)
+            try:
+                record(store, made)
+            except SimlawError as error:
+                raise SimlawError(
+                    f"{error}; SLURM has taken job {job} all the same, of which simlaw keeps no record: "
+                    f"`scancel {job}` before you submit again"
+                ) from error
         what = f"SLURM job array {jobs[0]}" if len(jobs) == 1 else f"SLURM job arrays {', '.join(jobs)}"
         most = "" if self.array_limit is None else f", at most {self.array_limit} at once"
         return Outcome(

@@ -24,7 +24,6 @@ class Submission(Declared):
     jobs from 1 again.
     """
 
-    engine: str
     job: str
     manifest: str
     offset: int
@@ -65,15 +64,17 @@ def queued(store: AbstractStore) -> Queue:
     return Queue(places=places)
 
 
-def ask(*call: str) -> str:
-    """What a command of SLURM prints; raises `SimlawError` with its own words where it fails."""
+def ask(*call: str, seconds: float = _PATIENCE_SECONDS) -> str:
+    """What a command of SLURM prints; raises `SimlawError` with its own words where it fails, or takes longer."""
     name = call[0]
     try:
-        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
-    except FileNotFoundError as error:
-        raise SimlawError(f"there is no {name} here: call simlaw on a login node of the cluster") from error
+        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=seconds)
+    except OSError as error:
+        raise SimlawError(
+            f"cannot call {name} here ({error.strerror}): call simlaw on a login node of the cluster"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise SimlawError(f"{name} did not answer within {_PATIENCE_SECONDS} seconds: try again later") from error
+        raise SimlawError(f"{name} did not answer within {seconds:g} seconds: try again later") from error
     if done.returncode:
         words = "; ".join(line.removeprefix(f"{name}: ").removeprefix("error: ") for line in done.stderr.splitlines())
         raise SimlawError(f"{name}: {words or f'exit status {done.returncode}'}")
@@ -87,5 +88,5 @@ def _submissions(store: AbstractStore) -> Iterator[Submission]:
             made = decode(Submission, json.loads(store.read(name) or b""))
         except (OSError, ValueError, SimlawError):
             continue
-        if made.engine == "slurm" and made.job.isdigit():
+        if made.job.isdigit():
             yield made
