@@ -176,6 +176,14 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
         Store(root=blocked).put("run", "k", FILES)
 
 
+def test_a_file_where_a_folder_is_wanted_is_told(store):
+    store.root.mkdir()
+    (store.root / "submissions").write_text("")
+    for act in (store.write, store.create):
+        with pytest.raises(SimlawError, match=r"cannot write .*submissions/a\.json"):
+            act("submissions/a.json", b"{}")
+
+
 def test_what_another_worker_took_is_no_error(store):
     store.set_aside("run", "not there")
     assert not store.names("faults")

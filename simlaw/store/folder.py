@@ -184,9 +184,9 @@ class Store(AbstractStore):
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                return  # another worker was first, with the same content
             final = self._path(kind, key)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and os.path.lexists(final):
+                return  # another worker was first, with the same content
             raise SimlawError(f"cannot write {final}: {error.strerror}; free space or set SIMLAW_STORE") from error
 
 
