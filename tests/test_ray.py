@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -191,7 +192,8 @@ def test_ctrl_c_stops_what_other_nodes_do_and_keeps_its_state(cluster, launched,
     driver.send_signal(signal.SIGINT)
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 1, out
-    assert "stopped; 0 more runs are done and the others keep their last state: the same command goes on" in err
+    # the first of its runs may have ended before the stop came
+    assert re.search(r"stopped; [01] more runs are done and the others keep their last state: the same command", err)
     assert not workers(stays.pid)  # nobody works on behind its back
     assert list((tmp_path / "store").glob("partial/*/*"))
 

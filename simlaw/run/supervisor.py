@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -18,6 +19,8 @@ from simlaw.run.rules import Rules
 PATIENCE_SECONDS = 60
 #: A worker that starts says nothing for a while, whatever the rules: it imports libraries, and reads its corpus.
 STARTING_SECONDS = 120
+#: With fewer bytes left a disk is full.
+_ROOM = 2**16
 #: Looks are five a second; after such a pause nothing is said of workers.
 _ASLEEP_SECONDS = 10
 
@@ -127,7 +130,7 @@ class Supervisor:
         # 0: all done; after saying that it ended something is left, and said already
         if self._stopping or status == 0 or worker.ended:
             return False
-        lines = worker.log.read_text(errors="replace").strip().splitlines() or ["it left no message"]
+        lines = worker.log.read_text(errors="replace").strip().splitlines() or [_why_not(worker.log)]
         said = f"a worker ended with status {status}: {lines[-1]} (whole log: {worker.log})"
         worker.ends += 1
         # 2: what a person must mend
@@ -142,6 +145,12 @@ class Supervisor:
         for worker in self._workers:
             if hasattr(worker, "process") and worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+
+def _why_not(log: Path) -> str:
+    """Why a worker left no message in its log."""
+    full = shutil.disk_usage(log.parent).free < _ROOM
+    return "its disk is full: free space or set SIMLAW_STORE" if full else "it left no message"
 
 
 def _listen(i: int, process: subprocess.Popen[str], said: "queue.Queue[tuple[int, str | None]]") -> None:

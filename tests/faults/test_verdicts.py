@@ -29,6 +29,7 @@ def test_numbers_that_are_none_from_a_step_on_are_a_divergence(scene, undisturbe
     assert "Warning" not in done.stderr
 
 
+@LONG
 def test_a_pack_too_large_for_memory_is_halved(scene, undisturbed, monkeypatch):
     """Of three seeds in one pack two are too many, and each alone is not."""
     with monkeypatch.context() as patch:
@@ -43,7 +44,8 @@ def test_a_pack_too_large_for_memory_is_halved(scene, undisturbed, monkeypatch):
     assert scene.table() == undisturbed
 
 
-@pytest.mark.parametrize("kind", [pytest.param("memory", marks=LONG), "crash"])
+@LONG
+@pytest.mark.parametrize("kind", ["memory", "crash"])
 def test_what_cannot_be_done_here_fails_alone(scene, undisturbed, kind):
     done = scene.run("--retries", 1, fault={"kind": kind, "seed": 2})
     assert done.returncode == 1
