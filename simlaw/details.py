@@ -32,9 +32,15 @@ class AbstractDetails:
         return len(self.rows)
 
     def of(self: _Same, evals: Iterable[str]) -> _Same:
-        """The rows of some evaluations."""
-        wanted = set(evals)
-        return type(self)(rows=tuple(row for row in self.rows if row["eval_id"] in wanted))
+        """The rows of some evaluations, in the order in which these are given."""
+        place = {each: i for i, each in enumerate(evals)}
+        mine = (row for row in self.rows if row["eval_id"] in place)
+        return type(self)(rows=tuple(sorted(mine, key=lambda row: place[row["eval_id"]])))
+
+    def merged(self: _Same, other: _Same) -> _Same:
+        """Both, of each evaluation these rows where there are any."""
+        mine = {row["eval_id"] for row in self.rows}
+        return type(self)(rows=(*self.rows, *(row for row in other.rows if row["eval_id"] not in mine)))
 
     def to_csv(self) -> str:
         """The rows as CSV text."""

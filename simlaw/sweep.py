@@ -305,13 +305,18 @@ class SweepFile:
         return self._place / "verdicts.json"
 
 
+def sweep_path(where: str) -> Path | None:
+    """The file of the sweep that `load_sweep` would load, or None where there is none."""
+    tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py"), Path("sweeps", f"{where}.py")]
+    return next((path for path in tried if os.path.isfile(path)), None)  # false of a name that is too long, too
+
+
 def load_sweep(where: str) -> SweepFile:
     """The sweep at a folder or in a file, or by the name of a folder below `sweeps/`; "folder/large" is its `large.py`.
 
     Raises `SimlawError` where the file is missing, fails when run, or defines no `SWEEP`.
     """
-    tried = [Path(where), Path(where, "sweep.py"), Path("sweeps", where, "sweep.py"), Path("sweeps", f"{where}.py")]
-    path = next((path for path in tried if os.path.isfile(path)), None)  # false of a name that is too long, too
+    path = sweep_path(where)
     if path is None:
         there = sorted(found.parent.name for found in Path("sweeps").glob("*/sweep.py"))
         known = f"the sweeps here are {', '.join(there)}" if there else "run it from the folder that holds sweeps/"

@@ -322,7 +322,7 @@ class Tasks:
 def attended(tmp_path, tasks, **fields):
     heard = []
     found = _Attended(
-        ray=Tasks(), tell=lambda *said: heard.append(said), logs=tmp_path, retries=1, tasks=tasks, **fields
+        ray=Tasks(), tell=lambda *said: heard.append(said), logs=tmp_path, rules=Rules(retries=1), tasks=tasks, **fields
     )
     return found, heard
 
@@ -347,6 +347,17 @@ def test_a_worker_that_crashes_is_started_again_and_then_named(tmp_path):
     assert found.failures[1].startswith("the worker of pack 4 ended with status -11: it left no message (whole log: ")
     found.hear([(5, Message(failed="nan", runs=("r",)).line())])
     assert found.failures[2:] == ["nan"]
+
+
+def test_a_result_makes_up_for_the_ends_before_it(tmp_path):
+    crash, settled = {(4, -11, False, ""): 4}, Message(settled="done", runs=("r",)).line()
+    found, _ = attended(tmp_path, {})
+    ends = []
+    for said in ([], [], [(4, settled)], [], [(4, settled)]):  # the last result was known
+        found.hear(said)
+        found.tasks = dict(crash)
+        ends.append(found.ended())
+    assert ends == [[4], [4], [4], [4], []]
 
 
 def test_packs_take_turns_on_the_lines_of_the_screen(tmp_path):

@@ -18,7 +18,7 @@ from simlaw.corpora.tokenizer import AbstractTokenizer, Bytes, Names, tokenizer_
 from simlaw.counted import counted
 from simlaw.declared import decode, parsed
 from simlaw.errors import SimlawError
-from simlaw.sweep import load_sweep
+from simlaw.sweep import load_sweep, sweep_path
 
 _MIXED = ((ZRHM(), 0.4), (ZFact(), 0.25), (Step(), 0.2), (Digits(), 0.15))
 #: The kinds, by the names that people call them, with an example of what they have no default for.
@@ -83,17 +83,11 @@ def command(name: str, show: int, given: tuple[str, ...], context: int | None, a
 
 def _specs(name: str, given: tuple[str, ...]) -> tuple[Corpus, ...]:
     if name not in KINDS:
-        try:
-            specs = load_sweep(name).sweep.corpora
-        except SimlawError as error:
-            if "there is no sweep" not in str(error):
-                raise
-            raise SimlawError(
-                f"there is no corpus and no sweep {name!r}: the corpora are {', '.join(KINDS)}"
-            ) from error
+        if sweep_path(name) is None:
+            raise SimlawError(f"there is no corpus and no sweep {name!r}: the corpora are {', '.join(KINDS)}")
         if given:
             raise SimlawError(f"--set is for a kind of corpus, and {name} is a sweep: leave it out")
-        return specs
+        return load_sweep(name).sweep.corpora
     kind, fields = KINDS[name]
     mine = dict(_field(kind, text) for text in given)
     wanted, how = _WANTED.get(name, ((), ""))

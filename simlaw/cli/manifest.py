@@ -9,10 +9,9 @@ from simlaw.cli.gate import gate
 from simlaw.cli.options import mesh_option, named, own_option, remat_option, sweep_argument
 from simlaw.errors import SimlawError
 from simlaw.run.kubernetes import Pods, Slice, jobs, memory_bytes, to_yaml
+from simlaw.run.layout import SHARE
 from simlaw.run.session import Session
 
-#: Of the memory that a pod or a device has, what a worker may plan with.
-_SHARE = 0.8
 _TARGETS = ("kubernetes-cpu", "kubernetes-gpu", "kubernetes-tpu")
 
 
@@ -144,9 +143,9 @@ def _submitted(sweep: str, pods: Pods, own: bool, force: bool, accelerator_memor
     if pods.gpus:
         there = memory_bytes("--accelerator-memory", accelerator_memory or "16G")
     engine = pods.engine
-    layout = session.layout(status, replace(engine, workers=1), _SHARE * there)  # refuses what does not fit in one
+    layout = session.layout(status, replace(engine, workers=1), SHARE * there)  # refuses what does not fit in one
     if engine.one_by_one:  # packs for all workers, in all of their memory
-        layout = session.layout(status, engine, _SHARE * there * engine.workers)
+        layout = session.layout(status, engine, SHARE * there * engine.workers)
     packs = session.packs(status, layout)
     if not packs:
         raise SimlawError(f"all runs of {session.file.name} are there, so there is nothing to submit: try --own")

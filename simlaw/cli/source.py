@@ -89,9 +89,7 @@ def strata_of(file: SweepFile, rows: Table, own: bool) -> Strata:
     there = Strata() if own or not file.strata.is_file() else Strata.parse(file.strata.read_text()).of(evals)
     known = {row["eval_id"] for row in there.rows}
     others = Table(rows=tuple(row for row in rows if row["eval_id"] not in known))
-    whole = (*there.rows, *stored_details(open_store(), others, Strata).rows)
-    place = {each: i for i, each in enumerate(evals)}
-    return Strata(rows=tuple(sorted(whole, key=lambda row: place[row["eval_id"]])))
+    return there.merged(stored_details(open_store(), others, Strata)).of(evals)
 
 
 def select(rows: Table, chosen: Sequence[str]) -> Table:

@@ -85,9 +85,7 @@ def _write_strata(session: Session, rows: Table, own: bool) -> str:
     # of committed rows that stay in the table the strata stay too
     path, found = session.file.strata, strata_of(session.file, rows, own)
     if own and path.is_file():
-        known = {row["eval_id"] for row in found.rows}
-        others = Strata.parse(path.read_text()).of({row["eval_id"] for row in rows} - known)
-        found = Strata(rows=(*found.rows, *others.rows))
+        found = found.merged(Strata.parse(path.read_text())).of(row["eval_id"] for row in rows)
     if not len(found):
         return ""
     found.write(path)

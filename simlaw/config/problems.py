@@ -1,5 +1,6 @@
 """Arithmetic problems, as declared: their tokens are here too, so that a model knows what its own stand for."""
 
+import abc
 import functools
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -42,7 +43,25 @@ Form = Literal["symbols", "words"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step(AbstractSource):
+class AbstractProblem(AbstractSource):
+    """A source of problems, whose tokens have names that begin with the markers."""
+
+    @property
+    def vocab(self) -> int:
+        return len(self.names)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        return 0, 1
+
+    @property
+    @abc.abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What each token is called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(AbstractProblem):
     """Problems of modular arithmetic with one known solution, step by step, which has no entropy.
 
     A problem wants from `least_steps` to `most_steps` steps, each number as likely, and each of so many `distractors`
@@ -76,20 +95,12 @@ class Step(AbstractSource):
         _distinct("Step", self.operators)
 
     @property
-    def vocab(self) -> int:
-        return len(self.names)
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        return 0, 1
-
-    @property
     def names(self) -> tuple[str, ...]:
         return _step_names(self.modulus, self.form)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(AbstractSource):
+class Digits(AbstractProblem):
     """Sums and differences of two numbers of `least_digits` to `most_digits` digits, each number of digits as likely.
 
     Both have as many digits, zeros in front included; the answer has as many and one more in front, which of a sum is
@@ -111,14 +122,6 @@ class Digits(AbstractSource):
                 "lower least_digits or raise most_digits"
             )
         _distinct("Digits", self.operators)
-
-    @property
-    def vocab(self) -> int:
-        return len(self.names)
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        return 0, 1
 
     @property
     def names(self) -> tuple[str, ...]:

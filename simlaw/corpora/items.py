@@ -18,13 +18,13 @@ from jaxtyping import Array, Bool, Int, Key, Shaped, UInt32, UInt64
 
 from simlaw.corpora.abstract import Data, Stratum
 from simlaw.corpora.fresh import HELD_OUT, AbstractFresh, impossible, whole_windows
+from simlaw.corpora.order import GOLDEN, mix
 from simlaw.errors import SimlawError
 
 #: The first token of every problem, and the one that fills a window up.
 QUESTION, PAD = 0, 1
 #: Problems of each kind that every checkpoint is measured on, and windows of training in which they are looked for.
 _EXAMPLES, _TRAINED = 16, 64
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class AbstractProblems(AbstractFresh):
@@ -217,10 +217,7 @@ def hashes(codes: Int[np.ndarray, "n k"]) -> UInt64[np.ndarray, " n"]:
     """A 64-bit hash of each row."""
     result = np.zeros(len(codes), np.uint64)
     for column in codes.T:
-        z = (result ^ column.astype(np.int64).view(np.uint64)) * _GOLDEN + _GOLDEN
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        result = z ^ (z >> np.uint64(31))
+        result = mix((result ^ column.astype(np.int64).view(np.uint64)) * GOLDEN + GOLDEN)
     return result
 
 

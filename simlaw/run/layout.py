@@ -30,7 +30,7 @@ from simlaw.store import AbstractStore
 from simlaw.train import Shape, shape_of
 
 #: Of the memory that there is, what workers may plan with: estimates err, and other processes live.
-_SHARE = 0.8
+SHARE = 0.8
 #: Bytes of a worker before it trains anything (Python, JAX, its compiler at work), and of every compiled shape that it
 #: keeps: workers of two small shapes and no text had 0.66 GB resident here, libraries that they share counted in.
 _PROCESS_BYTES, _SHAPE_BYTES = 5.8e8, 4e7
@@ -124,9 +124,9 @@ def lay_out(
     """
     if memory is None and not engine.here:
         given = engine.memory if engine.device == "cpu" else None
-        memory = None if given is None else _SHARE * given
+        memory = None if given is None else SHARE * given
     elif memory is None:
-        memory = _SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
+        memory = SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     # nearly all cells of a plan have the very same evaluations, which are long to compare
     alike = {(shape_of(cell.spec), id(cell.evals)): cell for cell in cells}
     kinds = {(shape, cell.evals): cell for (shape, _), cell in alike.items()}

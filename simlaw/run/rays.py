@@ -30,6 +30,7 @@ from simlaw.run.cores import cores
 from simlaw.run.engine import AbstractEngine, Listener, Outcome, command
 from simlaw.run.job import OF_AN_ENTRY
 from simlaw.run.message import Message, Task, read_message
+from simlaw.run.rules import Rules
 from simlaw.run.supervisor import PATIENCE_SECONDS, STARTING_SECONDS, interrupts
 from simlaw.store import AbstractStore
 
@@ -86,7 +87,7 @@ class Ray(AbstractEngine):
                 settings = self.settings(store) | {"SIMLAW_JOB": f"ray {job}_{index}"}
                 return task.remote(index, arguments, settings, os.getcwd(), pinned, self.rules.lease_seconds, mail)
 
-            attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", retries=self.rules.retries)
+            attended = _Attended(ray=ray, tell=tell, logs=store.root / "logs", rules=self.rules)
             with interrupts() as asked, _answering(ray, self.address):
                 attended.tasks = {launch(index): index for index in range(packs)}
                 while attended.tasks:
@@ -105,10 +106,11 @@ class _Attended:
     ray: Any
     tell: Listener
     logs: Path
-    retries: int
+    rules: Rules
     tasks: dict[Any, int] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
     crashed: Counter[int] = field(default_factory=Counter)
+    known: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
     stopping: float = 0.0
 
@@ -135,6 +137,11 @@ class _Attended:
             if self.stopping and message.task is not None:
                 message = replace(message, task=replace(message.task, doing="stopping"))
             self.tell(self.slots[index], message)
+            # who starts again tells of what was settled before: that is no result
+            new = set(message.runs) - self.known
+            if new and (message.settled or message.failed is not None):
+                self.known |= new
+                self.crashed[index] = 0
             if message.failed is not None:
                 self.failures.append(message.failed)
 
@@ -147,11 +154,11 @@ class _Attended:
             if index in self.slots:
                 self.tell(self.slots.pop(index), Message(ended=True))
             status, over, said = self._result(task)
-            # 0: all done; after saying that it ended something is left, and said already
-            if status == 0 or over or self.stopping:
-                continue
             self.crashed[index] += 1
-            if status != 2 and self.crashed[index] <= self.retries + 1:  # 2: what a person must mend
+            follows = self.rules.after(status, over, self.crashed[index])
+            if self.stopping or follows == "done":
+                continue
+            if follows == "again":
                 again.append(index)
                 continue
             self.logs.mkdir(parents=True, exist_ok=True)

@@ -127,14 +127,13 @@ class Supervisor:
         """Whether a worker that has ended was started again."""
         worker = self._workers[i]
         status = worker.process.wait()
-        # 0: all done; after saying that it ended something is left, and said already
-        if self._stopping or status == 0 or worker.ended:
+        worker.ends += 1
+        follows = self._rules.after(status, worker.ended, worker.ends)
+        if self._stopping or follows == "done":
             return False
         lines = worker.log.read_text(errors="replace").strip().splitlines() or [_why_not(worker.log)]
         said = f"a worker ended with status {status}: {lines[-1]} (whole log: {worker.log})"
-        worker.ends += 1
-        # 2: what a person must mend
-        if status == 2 or worker.ends > self._rules.retries + 1:
+        if follows == "failed":
             self._failures.append(said)
             return False
         self._report("died", said)
