@@ -190,6 +190,8 @@ def canonical(value: object) -> str:
         return encode_basestring_ascii(value)
     if isinstance(value, tuple | list):
         return f"[{','.join(map(canonical, value))}]"
+    if type(value) is int:
+        return repr(value)
     return json.dumps(encode(value))
 
 

@@ -24,7 +24,7 @@ _ID = re.compile(r"[\w-]+")
 _PLACE = {name: at for at, name in enumerate(KINDS)}
 #: Rows that are parsed together: enough that what is done for each column does not count.
 _TOGETHER = 1024
-#: Different cells of a column that are remembered: most columns have fewer, and the others hardly repeat one.
+#: Different cells of a column that are remembered at once: most have fewer, and the others hardly repeat one.
 _REMEMBERED = 4096
 
 
@@ -106,7 +106,7 @@ class Taken:
         self._width = len(names)
         self._choice = None if list(names) == list(KINDS) else itemgetter(*(at[name] for name in KINDS))
         once(names, source or "the table")
-        self._columns = [_Column(_reader(column)) for column in COLUMNS]
+        self._columns = [_Known(_reader(column)) for column in COLUMNS]
         self._rows: list[Sequence[str]] = []
         self._places: list[tuple[str, int, str | None]] = []
         self._done: list[Line] = []
@@ -129,8 +129,7 @@ class Taken:
     def _parse(self) -> None:
         try:
             columns = [
-                [*map(column.__getitem__, cells)]
-                for column, cells in zip(self._columns, zip(*self._rows, strict=True), strict=False)
+                known.read(cells) for known, cells in zip(self._columns, zip(*self._rows, strict=True), strict=False)
             ]
             if columns and (
                 any(None in columns[_PLACE[name]] for name in REQUIRED)
@@ -154,7 +153,7 @@ class Taken:
             for column, cell in zip(COLUMNS, row, strict=True):
                 try:
                     if cell:
-                        _reader(column)(cell)
+                        _reader(column)([cell])
                 except _Unfit as error:
                     raise SimlawError(
                         f"{place} {number}: {column.name} is {error}; mend the cell, or make the table again"
@@ -178,16 +177,20 @@ class _Unfit(ValueError):
     """A cell of the right kind that is out of its bounds: half a sentence."""
 
 
+#: What reads some cells of a column.
+_Reader = Callable[[Iterable[str]], list[Any]]
+
+
 @functools.cache
-def _reader(column: Column) -> Callable[[str], Any]:
-    """What reads a cell of a column; raises `ValueError` where it is of another kind, or out of its bounds."""
+def _reader(column: Column) -> _Reader:
+    """What reads cells of a column; raises `ValueError` where one is of another kind, or out of its bounds."""
     parse = PARSE[column.kind]
     if column.name in IDS:
-        return _checked(parse, lambda text: _ID.fullmatch(text) is not None, "ids are letters, digits, - and _")
+        return _checked(parse, _ID.fullmatch, "ids are letters, digits, - and _")
     if column.name == "status":
         return _checked(parse, STATUSES.__contains__, f"it is one of {', '.join(STATUSES)}")
     if column.kind == "text":
-        return parse
+        return list
     bound, most = BOUNDS.get(column.name), 2**63 - 1 if column.kind == "int" else sys.float_info.max
     low = -most if bound is None else math.nextafter(bound.low, math.inf) if isinstance(bound, Above) else bound.low
     high = min(bound.high, most) if isinstance(bound, Between) else most
@@ -197,25 +200,32 @@ def _reader(column: Column) -> Callable[[str], Any]:
     )
 
 
-def _checked(parse: Callable[[str], Any], good: Callable[[Any], bool], rule: str) -> Callable[[str], Any]:
-    def read(cell: str) -> Any:
-        value = parse(cell)
-        if not good(value):
-            raise _Unfit(f"{value!r:.60}, and {rule}")
-        return value
+def _checked(parse: Callable[[str], Any], good: Callable[[Any], object], rule: str) -> _Reader:
+    def read(cells: Iterable[str]) -> list[Any]:
+        values = [*map(parse, cells)]
+        if not all(map(good, values)):
+            wrong = next(value for value in values if not good(value))
+            raise _Unfit(f"{wrong!r:.60}, and {rule}")
+        return values
 
     return read
 
 
-class _Column(dict[str, Any]):
-    """The cells of a column by their text; equal ones are one object."""
+class _Known:
+    """Reads the cells of a column, each text once; equal ones are one object."""
 
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        super().__init__({"": None})
-        self._parse = parse
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+        self._cells: dict[str, Any] = {"": None}
 
-    def __missing__(self, text: str) -> Any:
-        cell = self._parse(text)
-        if len(self) < _REMEMBERED:
-            self[text] = cell
-        return cell
+    def read(self, texts: Sequence[str]) -> list[Any]:
+        """The cells of these texts; raises `ValueError` as the reader."""
+        # most columns are the same in all rows of a grid, and to compare texts is quicker than to look them up
+        if texts and texts.count(texts[0]) == len(texts) > 1:
+            return self.read(texts[:1]) * len(texts)
+        if new := set(texts).difference(self._cells):
+            self._cells.update(zip(new, self._reader(new), strict=True))
+        found = [*map(self._cells.__getitem__, texts)]
+        if len(self._cells) > _REMEMBERED:
+            self._cells = {"": None}
+        return found

@@ -122,13 +122,23 @@ def expand(sweep: Sweep, fingerprint: str, others: Mapping[Corpus, str] = Mappin
     return Plan(cells=tuple(cells))
 
 
-def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
-    """The cells as packs of up to `size` trunks, or sizes by shape; the costliest first, so that workers end together.
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Trunks that can share packs: of one shape, with branches and ends at the same steps, and measured alike.
 
-    A pack's trunks have one shape, and branches and ends at the same steps; seeds, rates, warm-ups and bits may differ.
-    Packs of one kind are as equal as can be: a program is compiled for every number of members.
+    Seeds, rates, warm-ups and bits may differ. `cost` is the FLOPs of each.
     """
-    alike: dict[tuple[Shape, object], list[list[Cell]]] = {}
+
+    shape: Shape
+    trunks: tuple[tuple[RunSpec, ...], ...]
+    evals: tuple[EvalSpec, ...]
+    also: tuple[tuple[EvalSpec, ...], ...]
+    cost: float
+
+
+def alike(cells: Iterable[Cell]) -> tuple[Alike, ...]:
+    """The trunks of some cells, put together where they can share packs."""
+    found: dict[tuple[Shape, object], list[list[Cell]]] = {}
     number = _numbered()
     for trunk in _trunks(cells):
         # runs that change their precision on the way have a trunk of another shape
@@ -136,15 +146,31 @@ def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack,
             (cell.spec.branch_step, cell.spec.begin_step, cell.spec.steps, shape_of(cell.spec), number(cell.evals))
             for cell in trunk
         )
-        alike.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
+        found.setdefault((shape_of(trunk[0].spec), ladder), []).append(trunk)
     made = []
-    for (shape, _), same in alike.items():
-        most = size if isinstance(size, int) else size[shape]
-        each = math.ceil(len(same) / math.ceil(len(same) / most))
+    for (shape, _), same in found.items():
         shared, also = _measured(same[0])
-        for group in (same[at : at + each] for at in range(0, len(same), each)):
-            members = tuple(tuple(cell.spec for cell in trunk) for trunk in group)
-            made.append((_cost(group), Pack(members=members, evals=shared, also=also)))
+        trunks = tuple(tuple(cell.spec for cell in trunk) for trunk in same)
+        made.append(Alike(shape=shape, trunks=trunks, evals=shared, also=also, cost=_cost(same[0])))
+    return tuple(made)
+
+
+def packs(cells: Iterable[Cell], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
+    """The cells as packs of up to `size` trunks, or sizes by shape; the costliest first, so that workers end together.
+
+    Packs of one kind are as equal as can be: a program is compiled for every number of members.
+    """
+    return divided(alike(cells), size)
+
+
+def divided(trunks: Iterable[Alike], size: int | Mapping[Shape, int]) -> tuple[Pack, ...]:
+    """As `packs`, of trunks that were put together before."""
+    made = []
+    for one in trunks:
+        most, there = size if isinstance(size, int) else size[one.shape], len(one.trunks)
+        each = math.ceil(there / math.ceil(there / most))
+        for members in (one.trunks[at : at + each] for at in range(0, there, each)):
+            made.append((one.cost * len(members), Pack(members=members, evals=one.evals, also=one.also)))
     return tuple(pack for _, pack in sorted(made, key=lambda pair: -pair[0]))
 
 
@@ -272,12 +298,9 @@ def _measured(trunk: Sequence[Cell]) -> tuple[tuple[EvalSpec, ...], tuple[tuple[
     return shared, also if any(also) else ()
 
 
-def _cost(trunks: Sequence[Sequence[Cell]]) -> float:
-    """FLOPs of a pack, shared trunks counted once."""
-    total = 0.0
-    for cells in trunks:
-        total += steps_left([c.spec for c in cells], ()) * _step_flops(cells[0]) + sum(c.flops_eval for c in cells)
-    return total
+def _cost(trunk: Sequence[Cell]) -> float:
+    """FLOPs of a trunk's runs, what they share counted once."""
+    return steps_left([c.spec for c in trunk], ()) * _step_flops(trunk[0]) + sum(c.flops_eval for c in trunk)
 
 
 def _step_flops(cell: Cell) -> float:

@@ -236,6 +236,9 @@ def test_parameters_that_no_cell_depends_on_are_unknown():
 @pytest.mark.parametrize("law", [LOSS, PENALTY])
 def test_information_is_that_of_the_whole_covariance(law):
     x, trunk = cells([(n, d) for n in SIZES for d in TOKENS[: 2 + n % 3]], evals=EVALS)
+    # seeds: the same cells in other trunks, of which one lacks a row, and one has its rows the other way round
+    x = {name: np.concatenate([values, values[1:], values[::-1]]) for name, values in x.items()}
+    trunk = [*trunk, *(f"{name}-b" for name in trunk[1:]), *(f"{name}-c" for name in trunk[::-1])]
     rows = planned(x, trunk).of(type(law))
     noise = Noise(trunk=0.01, row=0.004, relative=0.2, floor=0.001, per_step=0.02)
     found = information(plausible(type(law), rows.x, law), rows, noise)

@@ -113,15 +113,28 @@ def test_no_name_of_an_artefact_leads_out_of_its_folder(name: str, lured: tuple[
     assert not store.has("run", "abc")
 
 
-def test_no_link_leads_out_of_an_artefact(lured: tuple[Store, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("link", "to", "name"), [("b.txt", "secret.txt", "b.txt"), ("x", ".", "x/secret.txt")])
+def test_no_link_leads_out_of_an_artefact(
+    link: str, to: str, name: str, lured: tuple[Store, Path], tmp_path: Path
+) -> None:
     store, folder = lured
-    (folder / "b.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / link).symlink_to(tmp_path / to)
     with (folder / "SHA256SUMS").open("a") as sums:
-        sums.write(f"{hashlib.sha256(SECRET.encode()).hexdigest()}  b.txt\n")
+        sums.write(f"{hashlib.sha256(SECRET.encode()).hexdigest()}  {name}\n")
     assert store.get("run", "abc") is None
 
 
-@pytest.mark.parametrize("key", ["../../outside", "..", "/outside", "a/../../../outside"])
+def test_a_link_within_an_artefact_is_followed(lured: tuple[Store, Path]) -> None:
+    store, folder = lured
+    files = store.get("run", "abc")
+    assert files is not None
+    name = next(iter(files))
+    (folder / name).rename(folder / "moved")
+    (folder / name).symlink_to("moved")
+    assert store.get("run", "abc") == files
+
+
+@pytest.mark.parametrize("key", ["../../outside", "..", ".", "", "/outside", "a/../../../outside"])
 def test_no_key_leads_out_of_the_store(key: str, lured: tuple[Store, Path], tmp_path: Path) -> None:
     store, _ = lured
     outside = tmp_path / "outside"

@@ -184,6 +184,11 @@ def test_a_line_is_the_mapping_that_it_was_made_from():
         line["los"]
 
 
+def test_a_table_of_more_different_cells_than_are_remembered_reads_the_same():
+    rows = [row(loss=1.0 + i, loss_se=None if i % 2 else 0.1 + i, eval_id=f"{i:05d}") for i in range(12000)]
+    assert parse_table(make_table(rows).to_csv(), "t.csv") == make_table(rows)
+
+
 def test_the_first_wrong_line_is_told_of_wherever_it_stands():
     good = make_table([row(loss=1.0 + i, eval_id=f"{i:05d}") for i in range(3000)]).to_csv().splitlines()
     wrong = [*good[:2500], good[2500].replace(",100,", ",1e2,"), *good[2501:2600], good[2600] + ",more"]

@@ -60,10 +60,10 @@ def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
     Raises `SimlawError` where a row has no noise of its own, and so would know its trunk exactly.
     """
     at, kind = kinds_of(rows.x)
-    log, slopes = (np.take(each, kind, axis=1) for each in laws.log_slopes(at))
+    log, slopes = laws.log_slopes(at)
     if isinstance(laws, AbstractPenalty):
         value = np.exp(log)
-        alone = noise.alone(rows.x["P_post"]) if "P_post" in rows.x else np.full(log.shape[1], noise.floor)
+        alone = noise.alone(at["P_post"]) if "P_post" in at else np.full(log.shape[1], noise.floor)
         own, slopes = alone[:, None], value[:, :, None] * slopes
         common = noise.relative * value
     else:
@@ -72,17 +72,33 @@ def information(laws: AbstractLaw, rows: Rows, noise: Noise) -> Information:
         what = "floor=…" + " or per_step=…" * ("P_post" in rows.x) if isinstance(laws, AbstractPenalty) else "row=…"
         raise SimlawError(f"the noise gives rows no part of their own, so two of a trunk would be exact: give {what}")
     slopes, common = slopes / own, common / own[:, 0]
-    number = {name: i for i, name in enumerate(sorted(set(rows.trunk)))}
-    names, place = list(number), np.array([number[name] for name in rows.trunk])
-    order = np.argsort(place, kind="stable")
-    first = np.searchsorted(place[order], np.arange(len(names)))
-    slopes, common = slopes[:, order], common[:, order]
-    return Information(
-        trunks=number,
-        alone=np.stack([np.swapaxes(s, 1, 2) @ s for s in np.split(slopes, first[1:], axis=1)], axis=1),
-        shared=np.add.reduceat(common[:, :, None] * slopes, first, axis=1),
-        weight=np.add.reduceat(common**2, first, axis=1),
+    number, alike, some, first = _trunks(rows.trunk, kind)
+    slopes, common = (np.take(each, some, axis=1) for each in (slopes, common))
+    parts = (
+        np.stack([np.swapaxes(s, 1, 2) @ s for s in np.split(slopes, first[1:], axis=1)], axis=1),
+        np.add.reduceat(common[:, :, None] * slopes, first, axis=1),
+        np.add.reduceat(common**2, first, axis=1),
     )
+    alone, shared, weight = (np.take(part, alike, axis=1) for part in parts)
+    return Information(trunks=number, alone=alone, shared=shared, weight=weight)
+
+
+def _trunks(
+    names: Sequence[str], kind: Int[np.ndarray, " n"]
+) -> tuple[dict[str, int], Int[np.ndarray, " m"], Int[np.ndarray, " s"], Int[np.ndarray, " a"]]:
+    """The trunks by name, and of which sort each is: those of a sort have the same kinds of rows in the same order.
+
+    Then the kinds of the rows of each sort, one after the other, and where those of each begin: seeds repeat a trunk,
+    and what its rows say is computed once.
+    """
+    number = {name: i for i, name in enumerate(sorted(set(names)))}
+    place = np.array([number[name] for name in names])
+    order = np.argsort(place, kind="stable")
+    each = np.split(kind[order], np.searchsorted(place[order], np.arange(1, len(number))))
+    sorts: dict[bytes, int] = {}
+    alike = np.array([sorts.setdefault(kinds.tobytes(), len(sorts)) for kinds in each])
+    some = [each[i] for i in np.unique(alike, return_index=True)[1]]
+    return number, alike, np.concatenate(some), np.cumsum([0, *map(len, some[:-1])])
 
 
 def kinds_of(

@@ -18,7 +18,7 @@ from simlaw.config import PTQ, EvalSpec, ModelSpec, RunSpec
 from simlaw.corpora import AbstractCorpus
 from simlaw.errors import SimlawError
 from simlaw.memory import need_of
-from simlaw.plan import Cell, Pack, packs
+from simlaw.plan import Alike, Cell, Pack, alike, divided
 from simlaw.recipe import Family
 from simlaw.report import size
 from simlaw.run.cores import can_pin, usable_cores
@@ -182,13 +182,13 @@ def lay_out(
 
 
 def _divisions(
-    cells: Sequence[Cell], room: Mapping[Shape, int], workers: int, unit: int
+    trunks: Sequence[Alike], room: Mapping[Shape, int], workers: int, unit: int
 ) -> dict[int, tuple[Pack, ...]]:
-    """The cells as packs of one trunk (of `unit`), of twice as many and so on, until there would be too few packs."""
+    """The trunks as packs of one trunk (of `unit`), of twice as many and so on, until there would be too few packs."""
     made: dict[int, tuple[Pack, ...]] = {}
     size = unit
     while size < 2 * max(room.values()):
-        division = packs(cells, {shape: min(size, room[shape]) for shape in room})
+        division = divided(trunks, {shape: min(size, room[shape]) for shape in room})
         few = workers > 1 and len(division) < _EACH * workers
         if made and (few or len(division) == len(made[size // 2])):
             break
@@ -215,7 +215,7 @@ def _sizes(
     """Trunks in a pack of each shape, and what they rest on. Workers share the shapes: then one number is for all."""
     unit = engine.mesh[0] if engine.mesh else 1
     sizes: dict[Shape, int] = {}
-    bases = []
+    bases, there = [], alike(cells)
     for shapes in [tuple(room)] * bool(room) if engine.workers > 1 else [(shape,) for shape in room]:
         mine = [cell for cell in cells if shape_of(cell.spec) in shapes]
         specs = {kind_of(cell.spec): cell.spec for cell in mine}
@@ -223,7 +223,8 @@ def _sizes(
         least, most = (
             {kind: bounds(spec, seen, store, engine.device)[i] for kind, spec in specs.items()} for i in (0, 1)
         )
-        divisions = _divisions(mine, fits, engine.workers, unit)
+        trunks = [one for one in there if one.shape in shapes]
+        divisions = _divisions(trunks, fits, engine.workers, unit)
         few, many = (_enough(divisions, step, engine.workers, unit) for step in (least, most))
         basis = "measured here" if all(step.measured for step in least.values()) else "assumed"
         chosen = sorted((few[0], 1 if engine.device == "cpu" else max(1, _PACK // unit) * unit, many[0]))[1]
@@ -239,11 +240,11 @@ def _sizes(
                 chosen, basis = _enough(divisions, known, engine.workers, unit)[0], "tried here"
         bases.append(basis)
         sizes |= {shape: min(chosen, room[shape]) for shape in shapes}
-    trunks = dict.fromkeys(room, 1)  # no more than there are
-    for pack in packs(cells, sizes):
+    taken = dict.fromkeys(room, 1)  # no more than there are
+    for pack in divided(there, sizes):
         shape = shape_of(pack.members[0][0])
-        trunks[shape] = max(trunks[shape], len(pack.members))
-    return trunks, " and ".join(dict.fromkeys(bases)) or "assumed"
+        taken[shape] = max(taken[shape], len(pack.members))
+    return taken, " and ".join(dict.fromkeys(bases)) or "assumed"
 
 
 def machine_memory() -> float:

@@ -63,11 +63,11 @@ class Store(AbstractStore):
 
     def get(self, kind: str, key: str) -> dict[str, bytes] | None:
         """As `AbstractStore.get`."""
-        return self._sound(kind, key, Path.read_bytes, sum_of)
+        return self._sound(kind, key, _content, sum_of)
 
     def locate(self, kind: str, key: str) -> Path | None:
         """As `AbstractStore.locate`."""
-        found = self._sound(kind, key, Path.absolute, sum_of_file)
+        found = self._sound(kind, key, Path, sum_of_file)
         return None if found is None else self._path(kind, key)
 
     def has(self, kind: str, key: str) -> bool:
@@ -146,14 +146,14 @@ class Store(AbstractStore):
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / checked(key)
 
-    def _sound(self, kind: str, key: str, take: Callable[[Path], T], total: Callable[[T], str]) -> dict[str, T] | None:
+    def _sound(self, kind: str, key: str, take: Callable[[str], T], total: Callable[[T], str]) -> dict[str, T] | None:
         """What is taken of each file of an artefact, or None where one is not as its checksum says."""
-        path = self._path(kind, key)
-        if not path.is_dir():
+        path = str(self._path(kind, key))  # a text, for tables are made of tens of thousands of artefacts
+        if not os.path.isdir(path):
             return None
         listed = b""
         try:
-            listed = (path / SUMS).read_bytes()
+            listed = _content(f"{path}/{SUMS}")
             sums = parsed(listed)
             files = {name: take(_own(path, name)) for name in sums}
             if all(total(files[name]) == wanted for name, wanted in sums.items()):
@@ -209,12 +209,19 @@ def _linked(draft: Path, path: Path) -> bool:
     return True
 
 
-def _own(artefact: Path, name: str) -> Path:
+def _own(artefact: str, name: str) -> str:
     """A file of an artefact; raises `ValueError` where a link leads out of it."""
-    path = artefact / name
-    if not os.path.realpath(path).startswith(os.path.realpath(artefact) + os.sep):
-        raise ValueError(f"{name} leads out of the artefact")
-    return path
+    at = artefact
+    for part in name.split("/"):
+        at = f"{at}/{part}"
+        if os.path.islink(at) and not os.path.realpath(at).startswith(os.path.realpath(artefact) + os.sep):
+            raise ValueError(f"{name} leads out of the artefact")
+    return at
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _below(path: str, name: str) -> Iterator[str]:
