@@ -8,6 +8,8 @@ CANDIDATES := python3 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 READY := $(VENV)/ready
+# hundreds of tests start a Python: without kept byte code each compiles simlaw anew
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help quickstart test faults components slurm lint format figures bench calibration lock clean
 

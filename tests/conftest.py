@@ -15,10 +15,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
-#: The inner loop of every fit: to check its calls took two thirds of the time of all tests of fits.
+#: What every fit calls in its inner loop, and what is called for every cell or row of a table: to check those calls
+#: took two thirds of the time of the tests of fits and claims.
 UNCHECKED = (
     *("simlaw.law", "simlaw.laws.factors"),
     *("simlaw.fitting.lm", "simlaw.fitting.problem", "simlaw.fitting.varpro"),
+    *("simlaw.lines", "simlaw.export", "simlaw.quantizations", "simlaw.precisions"),
 )
 
 
