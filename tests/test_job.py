@@ -16,7 +16,7 @@ NAMES = ("SIMLAW_JOB", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCI
     ("given", "wanted"),
     [
         ({}, (None, None)),
-        ({"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "SLURM_PROCID": "0"}, (3, "slurm 12_3.0")),
+        ({"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "SLURM_PROCID": "0"}, (3, "slurm 12_3")),
         ({"SIMLAW_JOB": "kubernetes grid", "JOB_COMPLETION_INDEX": "7"}, (7, "kubernetes grid_7")),
         ({"SIMLAW_JOB": "ray 5"}, (None, "ray 5")),
         ({"SLURM_ARRAY_TASK_ID": "4", "JOB_COMPLETION_INDEX": "5"}, (4, None)),

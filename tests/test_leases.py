@@ -188,10 +188,10 @@ def test_deaths_are_forgotten_where_a_person_asks_for_the_work_again(store):
 
 
 def test_a_scheduler_that_starts_an_entry_again_gets_its_lease(store):
-    assert elsewhere(store, job="slurm 12_3.0").claim("k")
-    assert elsewhere(store, job="slurm 12_4.0").claim("k") is None
+    assert elsewhere(store, job="slurm 12_3").claim("k")
+    assert elsewhere(store, job="slurm 12_4").claim("k") is None
     assert elsewhere(store).claim("k") is None
-    assert elsewhere(store, job="slurm 12_3.0").claim("k").deaths == 1
+    assert elsewhere(store, job="slurm 12_3").claim("k").deaths == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"holder": 1}', b"\xff\xfe", b"[" * 100_000])

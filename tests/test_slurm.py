@@ -192,7 +192,7 @@ def test_what_a_person_writes_is_an_argument_and_never_shell(project, fake):
     assert arguments[at : at + 3] == ["env", "--unset=JAX_PLATFORMS", f"SIMLAW_STORE={project}/store"]
     assert arguments[at + 3 : at + 8] == [sys.executable, "-m", "simlaw", "work", "--manifest"]
     assert arguments[at + 9 :] == ["--device", "gpu", "--offset", "0"]
-    assert "submitted 1 packs as SLURM job array 7, at most 32 at once" in said
+    assert "submitted 1 pack as SLURM job array 7, at most 32 at once" in said
     assert f"task I of job J writes {project}/store/logs/J_I.log" in said
 
 
@@ -260,14 +260,24 @@ def test_the_queue_is_told_by_the_mark_of_a_job(project, fake, store):
         fake[0](squeue=[[line, error, status]])
         return queued(store)
 
-    found = places(f"7|1|PENDING|{mark}\n8|0|RUNNING|{mark}\n7|3|RUNNING|{mark}\n7|0|RUNNING|another\n7|\n").places
-    assert set(found.values()) == {"slurm 7_1, pending"}
+    lines = ["7|1|PENDING|Resources|{}", "8|0|RUNNING|None|{}", "7|3|RUNNING|None|{}", "7|0|RUNNING|None|another", "7|"]
+    found = places("\n".join(lines).format(*[mark] * 3)).places
+    assert set(found.values()) == {"slurm 7_1, pending (Resources)"}
     assert len(found) == 2
+    log = project / "store/logs/7_2.log"
+    log.write_text("{}\nsimlaw: the fingerprint differs\n")
     said = simlaw("status", "tiny")
-    assert "2 of the missing are queued (slurm 7_1, pending)" in said
+    assert "2 of the missing are queued (slurm 7_1, pending (Resources))" in said
+    assert (
+        "4 of the missing were submitted (slurm 7_0, 7_2), and are in the queue no more: `simlaw run tiny --en" in said
+    )
+    assert "    simlaw: the fingerprint differs\n" in said
     cells = json.loads(simlaw("status", "tiny", "--json"))["cells"]
     assert {cell["run_id"] for cell in cells if cell["queued"]} == set(found)
-    assert places("", 1, "slurm_load_jobs error: Invalid job id specified").note is None
+    assert [cell["last_task"] for cell in cells if not cell["queued"]].count("slurm 7_2") == 2
+    forgotten = places("", 1, "slurm_load_jobs error: Invalid job id specified")
+    assert (forgotten.note, len(forgotten.gone)) == (None, 6)
+    assert places(f"7|1|RUNNING|None|{mark}").places[next(iter(found))] == "slurm 7_1, running"
     assert places("", 1, "squeue: error: Unable to contact slurm controller").note == (
         "what is in the queue is not known (squeue: Unable to contact slurm controller)"
     )
@@ -278,16 +288,19 @@ def test_the_queue_is_told_by_the_mark_of_a_job(project, fake, store):
     made.write_text("{")  # a record that is damaged is none
     (other,) = set((project / "store/submissions").glob("*.json")) - {made}
     other.unlink()
-    assert places(f"7|1|PENDING|{mark}").places == {}
+    assert places(f"7|1|PENDING|Priority|{mark}").places == {}
 
 
 def test_what_waiting_jobs_need_is_not_collected(project, fake):
     simlaw("run", "tiny", "--engine", "slurm")
     (made,) = (project / "store/submissions").glob("*.json")
-    fake[0](squeue=[[f"7|1|PENDING|{json.loads(made.read_text())['mark']}", "", 0], ["", "", 0]])
+    fake[0](squeue=[[f"7|1|PENDING|Priority|{json.loads(made.read_text())['mark']}", "", 0], ["", "", 0]])
     said = CliRunner().invoke(cli, ["gc", "--yes"])
     assert said.exit_code == 2
-    assert "jobs of this store are in the queue (slurm 7_1, pending): wait for them, or cancel them" in said.stderr
+    assert (
+        "jobs of this store are in the queue (slurm 7_1, pending (Priority)): wait for them, or cancel them"
+        in said.stderr
+    )
     assert made.exists()
     simlaw("gc", "--yes")
     assert not made.exists()
@@ -297,8 +310,8 @@ def test_what_waiting_jobs_need_is_not_collected(project, fake):
     ("state", "said"),
     [
         ("RUNNING", "the state is stored, and task 9_3 goes back into the queue"),
-        ("COMPLETING", "the state is stored; to SLURM task 9_3 is completing, so simlaw does not put it back into the"),
-        ("", "the state is stored; to SLURM task 9_3 is gone, so simlaw does not put it back into the queue"),
+        ("COMPLETING", "the state is stored; SLURM says that task 9_3 is completing: cancelled or preempted, so it is"),
+        ("", "the state is stored; SLURM knows no task 9_3 any more: cancelled or preempted, so it is not for simlaw"),
     ],
 )
 def test_only_a_running_task_goes_back_into_the_queue(fake, capsys, state, said):
@@ -355,7 +368,7 @@ def test_killed_tasks_leave_the_table_of_a_local_run(project, monkeypatch):
     os.kill(process_of(f"{second}_0"), signal.SIGKILL)
     wait("it is gone", lambda: f"{second}_0 " not in ask("squeue", "--array", "--noheader", "--format=%i "))
     said = simlaw("run", "tiny", "--engine", "slurm")
-    assert re.search(r"of 6 runs are in the queue already, the first as slurm \d+_[01], [a-z]+\n", said)
+    assert re.search(r"of 6 runs are in the queue already, the first as slurm \d+_[01], [a-z]+( \(\w+\))?\n", said)
     (again,) = submitted(said)
     wait("all tasks have ended", over)
     for task in (f"{first}_0", f"{first}_1"):

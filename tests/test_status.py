@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_counting_looks_at_ids_and_conditions_alone(done, store, corpus):
     found, status = conditions(done, store)
     assert found == ["missing", "done", "missing", "missing"]
     assert status.cells[0].note == "5 of 7 evaluations are there"
-    assert status.trained == 1
+    assert sum(cell.trained for cell in status.cells) == 1
     assert len(status.rows) == 5 + 7
 
 
@@ -117,7 +118,7 @@ def test_rows_that_are_damaged_or_of_another_version_are_missing(done, store):
     store.put("rows", second, {"rows.csv": text.replace("run_id,", "run,", 1).encode()})
     found, status = conditions(done, store)
     assert found == ["missing"] * 4
-    assert (len(status.rows), status.trained) == (0, 2)
+    assert (len(status.rows), sum(cell.trained for cell in status.cells)) == (0, 2)
 
 
 def test_one_listing_says_what_many_said(done, store):
@@ -132,18 +133,20 @@ def test_one_listing_says_what_many_said(done, store):
 
 def test_running_is_a_live_lease(done, store, monkeypatch):
     key = trunk_id(done.cells[2].spec.trunk, done.cells[2].fingerprint)
-    leases = Leases(store, job="slurm 12_3.0", log="/logs/12_3")
+    leases = Leases(store, job="slurm 12_3", log="/logs/12_3")
     assert leases.claim(key)
     leases.renew({"doing": "training", "step": 3, "steps": 9})
     found, status = conditions(done, store)
     assert found == ["done", "done", "running", "running"]
-    assert status.cells[2].note == f"on {os.uname().nodename}, slurm 12_3.0: training, step 3 of 9; log: /logs/12_3"
+    where = f"on {os.uname().nodename}, slurm 12_3: training, step 3 of 9"
+    assert re.fullmatch(rf"{re.escape(where)}, \d s ago; log: /logs/12_3", status.cells[2].note)
     late = time.time() + 2000
     monkeypatch.setattr(time, "time", lambda: late)  # a host that vanished gives no sign
     leases._own = dataclasses.replace(leases._own, machine="elsewhere")
     found, status = conditions(done, store)
     assert found == ["done", "done", "missing", "missing"]
     assert status.cells[2].note.startswith("a worker gave no sign of life for 33.3 min, on ")
+    assert f"{where}; log: " in status.cells[2].note
     monkeypatch.undo()
     leases.release(key)
     assert conditions(done, store)[0] == ["done", "done", "missing", "missing"]

@@ -102,6 +102,11 @@ def command(
         if claim is not None:
             raise SimlawError(f"--claim {claim}: SIMLAW_STORE is a bucket, {standing}: set it to the claim's folder")
         bucket = standing
+    if claim is not None and not standing:
+        raise SimlawError(
+            f"--claim {claim}: the manifest goes into the store, which pods must see: set SIMLAW_STORE to the claim's "
+            "folder as it is mounted here"
+        )
     tpu = Slice(accelerator=accelerator or Slice.accelerator, topology=topology or Slice.topology)
     pods = Pods(
         image=image,

@@ -68,7 +68,10 @@ def run(
         return True
     total, status = len(status.cells), _free(session, engine, status)
     if not status.todo:
-        click.echo(f"nothing to submit; `simlaw status {session.file.name}` says how far they are")
+        click.echo(
+            f"nothing to submit; `simlaw status {session.file.name}` says how far they are, and what is to have other "
+            "options must be cancelled first"
+        )
         return True
     if (verdict := gate(session, own)).closed:
         # a sweep may grow, and no run of it is lost: whoever runs it has decided
@@ -79,7 +82,10 @@ def run(
         click.echo(f"note: {note}", err=True)
     todo = session.packs(status, layout)
     work = estimate(todo, session.fingerprints, engine, session.store)
-    click.echo(f"{len(status.todo)} of {total} runs to do{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}")
+    packs = f"in {len(todo)} pack{'s' * (len(todo) > 1)}"
+    click.echo(
+        f"{len(status.todo)} of {total} runs to do {packs}{status.remark}: {power_of_ten(work.flops)} FLOPs, {work}"
+    )
     if not engine.attended:
         click.echo(session.run(todo, engine, lambda *_: None, profile).submitted)
         click.echo(

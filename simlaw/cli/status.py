@@ -1,5 +1,7 @@
 """`simlaw status`: what is done, running, failed and missing."""
 
+from collections.abc import Sequence
+
 import click
 
 from simlaw.cli.options import json_option, own_option, print_json, sweep_argument
@@ -39,6 +41,7 @@ def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
                 "condition": c.condition,
                 "note": c.note,
                 "queued": queue.places.get(c.cell.run_id),
+                "last_task": f"slurm {queue.gone[c.cell.run_id]}" if c.cell.run_id in queue.gone else None,
                 **_facts(c),
             }
             for c in status.cells
@@ -56,8 +59,15 @@ def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
     if status.remark:
         click.echo(status.remark.strip())
     if waiting := {place for run, place in queue.places.items() if run in missing}:
-        tasks = ", ".join(sorted(waiting)[:_NAMED]) + (f" and {len(waiting) - _NAMED} more" * (len(waiting) > _NAMED))
-        click.echo(f"{len(missing & queue.places.keys())} of the missing are queued ({tasks})")
+        click.echo(f"{len(missing & queue.places.keys())} of the missing are queued ({_some(sorted(waiting))})")
+    if ended := [queue.gone[c.cell.run_id] for c in status.cells if c.cell.run_id in missing & queue.gone.keys()]:
+        tasks = [*dict.fromkeys(ended)]
+        click.echo(
+            f"{len(ended)} of the missing were submitted (slurm {_some(tasks)}), and are in the queue no more: `simlaw "
+            f"run {sweep} --engine slurm` with its options submits them again"
+        )
+        for line in tail(str(session.store.root / "logs" / f"{tasks[-1]}.log"), log):
+            click.echo(f"    {line}")
     if queue.note:
         click.echo(f"note: {queue.note}", err=True)
     for c in status.cells:
@@ -71,6 +81,10 @@ def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
                 click.echo(f"    {line}")
     for fault in faults(session.store):
         click.echo(fault)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
 
 
 def _facts(c: CellStatus) -> dict[str, object]:

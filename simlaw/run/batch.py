@@ -42,8 +42,10 @@ def requeue(environment: Mapping[str, str]) -> None:
             _say(f"the state is stored, and task {task} goes back into the queue")
             ask("scontrol", "requeue", task, seconds=_PATIENCE_SECONDS)
         else:
-            there = state.lower() or "gone"
-            _say(f"the state is stored; to SLURM task {task} is {there}, so simlaw does not put it back into the queue")
+            there = (
+                f"SLURM says that task {task} is {state.lower()}" if state else f"SLURM knows no task {task} any more"
+            )
+            _say(f"the state is stored; {there}: cancelled or preempted, so it is not for simlaw to put it back")
     except SimlawError as error:
         _say(f"task {task} stays out of the queue ({error}): submit again")
 

@@ -38,10 +38,12 @@ class Outcome:
 class Queue:
     """What a batch system has not ended yet: the place of each run by id, and what hindered the look at it, if any.
 
-    A place reads "slurm 123_4, pending". The queue is never the truth, only why not to submit something twice.
+    A place reads "slurm 123_4, pending (Resources)". `gone` has the task that each other run was last submitted as.
+    The queue is never the truth, only why not to submit something twice.
     """
 
     places: Mapping[str, str] = field(default_factory=dict)
+    gone: Mapping[str, str] = field(default_factory=dict)
     note: str | None = None
 
 

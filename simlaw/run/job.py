@@ -32,7 +32,8 @@ def job() -> str | None:
     if own := read("SIMLAW_JOB"):
         return own if entry() is None else f"{own}_{entry()}"
     if array := read("SLURM_ARRAY_JOB_ID"):
-        return f"slurm {array}_{read('SLURM_ARRAY_TASK_ID')}.{read('SLURM_PROCID', '0')}"
+        process = read("SLURM_PROCID", "0")  # of several that one task starts by srun
+        return f"slurm {array}_{read('SLURM_ARRAY_TASK_ID')}" + f".{process}" * (process != "0")
     return None
 
 

@@ -125,7 +125,7 @@ class Pods:
     nodes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _match("--image", self.image, _IMAGE, "an image is [REGISTRY/]NAME[:TAG], without spaces")
+        _match("--image", self.image, _IMAGE, "an image is [REGISTRY/]NAME[:TAG], in lower case and without spaces")
         domain = "a name in Kubernetes is lower-case letters, digits, '-' and '.'"
         _match("--claim", self.claim, _DOMAIN, domain)
         _match("--queue", self.queue, _DOMAIN, domain)

@@ -145,10 +145,11 @@ class Slurm(AbstractEngine):
                     f"{error}; SLURM has taken job {job} all the same, of which simlaw keeps no record: "
                     f"`scancel {job}` before you submit again"
                 ) from error
+        number = f"{packs} pack{'s' * (packs > 1)}"
         what = f"SLURM job array {jobs[0]}" if len(jobs) == 1 else f"SLURM job arrays {', '.join(jobs)}"
         most = "" if self.array_limit is None else f", at most {self.array_limit} at once"
         return Outcome(
-            submitted=f"submitted {packs} packs as {what}{most}: `squeue --jobs {','.join(jobs)}` shows what waits, "
+            submitted=f"submitted {number} as {what}{most}: `squeue --jobs {','.join(jobs)}` shows what waits, "
             f"`scancel {' '.join(jobs)}` ends it, and task I of job J writes {logs}/J_I.log"
         )
 

@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from simlaw.config import trunk_id
@@ -21,7 +21,8 @@ Condition = Literal["done", "diverged", "running", "failed", "missing"]
 class CellStatus:
     """The condition of one cell, and the sentence that goes with it.
 
-    `log` are the last lines of what failed, `log_path` is where whoever works on it writes.
+    `log` are the last lines of what failed, `log_path` is where whoever works on it writes. What is `trained` has a
+    checkpoint, and lacks rows.
     """
 
     cell: Cell
@@ -29,13 +30,14 @@ class CellStatus:
     note: str
     log: tuple[str, ...] = ()
     log_path: str | None = None
+    trained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """The condition of every cell of a plan, and the rows that are already there.
 
-    `from_committed` cells are done by rows of the committed table; `trained` ones have a checkpoint and lack rows.
+    `from_committed` cells are done by rows of the committed table.
     """
 
     cells: tuple[CellStatus, ...]
@@ -44,7 +46,6 @@ class Status:
     stored: tuple[tuple[str, str], ...] = field(repr=False)
     """The other rows as the store has them, each text with its source; it may hold more than the plan asks for."""
     from_committed: int
-    trained: int
 
     @functools.cached_property
     def rows(self) -> Table:
@@ -64,8 +65,8 @@ class Status:
         parts = []
         if self.from_committed:
             parts.append(f"{self.from_committed} done by the committed table; --own counts what is made here alone")
-        if self.trained:
-            parts.append(f"{self.trained} trained already, with evaluations missing")
+        if trained := sum(cell.trained for cell in self.cells):
+            parts.append(f"{trained} trained already, with evaluations missing")
         return f" ({'; '.join(parts)})" if parts else ""
 
     def count(self, condition: Condition) -> int:
@@ -81,7 +82,7 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
     cells: list[CellStatus] = []
     rows: list[Row] = []
     stored: list[tuple[str, str]] = []
-    from_committed = trained = 0
+    from_committed = 0
     for cell in plan.cells:
         mine = [known[e] for e in cell.eval_ids if e in known] if known else []
         rows += mine
@@ -94,9 +95,9 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
             found = {e: status for text, _ in texts for e, status in statuses(text, cell.run_id).items()}
             there |= {e: found[e] for e in cell.eval_ids if e in found and e not in there}
         done = len(there) == len(cell.eval_ids)
-        trained += not done and listing.has("run", cell.run_id)
         if not done:
-            cells.append(_undone(cell, len(there), listing, running))
+            undone = _undone(cell, len(there), listing, running)
+            cells.append(replace(undone, trained=listing.has("run", cell.run_id)))
             if cells[-1].condition == "failed":
                 rows += (row for row in _failed_rows(store, cell) if row["eval_id"] not in there)
         elif set(there.values()) == {"diverged"}:
@@ -109,7 +110,6 @@ def status_of(plan: Plan, store: AbstractStore, committed: Table | None) -> Stat
         committed=tuple(rows),
         stored=tuple(stored),
         from_committed=from_committed,
-        trained=trained,
     )
 
 
@@ -143,5 +143,5 @@ def _where(lease: Lease) -> str:
     on = f"{lease.host}, {lease.job}" if lease.job else lease.host
     step, steps = lease.doing.get("step"), lease.doing.get("steps")
     at = f", step {step} of {steps}" if step is not None and steps is not None else ""
-    silent = f", {duration(lease.silent)} ago" if lease.silent > lease.patience else ""
-    return f"on {on}: {lease.doing.get('doing', 'starting')}{at}{silent}" + (f"; log: {lease.log}" if lease.log else "")
+    ago = "" if lease.gone else f", {duration(lease.silent)} ago"
+    return f"on {on}: {lease.doing.get('doing', 'starting')}{at}{ago}" + (f"; log: {lease.log}" if lease.log else "")

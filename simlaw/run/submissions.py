@@ -39,29 +39,32 @@ def record(store: AbstractStore, made: Submission) -> None:
 
 def queued(store: AbstractStore) -> Queue:
     """The runs that SLURM has of what was submitted from this store; empty, with a note, where it does not answer."""
-    there = {(made.job, made.mark): made for made in _submissions(store)}
-    if not there:
+    submissions = sorted(_submissions(store), key=lambda made: made.time)
+    if not submissions:
         return Queue()
+    there = {(made.job, made.mark): made for made in submissions}
+    last = {run: f"{made.job}_{i}" for made in submissions for i, runs in enumerate(made.runs) for run in runs}
     try:
         said = ask(
             "squeue",
             "--noheader",
             "--array",
-            "--format=%F|%K|%T|%k",
+            "--format=%F|%K|%T|%r|%k",
             f"--jobs={','.join(sorted({job for job, _ in there}))}",
         )
     except SimlawError as error:
         if "Invalid job id" in str(error):  # what SLURM says of a single job that it has forgotten
-            return Queue()
+            return Queue(gone=last)
         return Queue(note=f"what is in the queue is not known ({error})")
     places: dict[str, str] = {}
     for line in said.splitlines():
-        job, task, state, mark = (line.split("|", 3) + [""] * 3)[:4]
+        job, task, state, reason, mark = (line.split("|", 4) + [""] * 4)[:5]
         made = there.get((job, mark))
         if made is None or not task.isdigit() or int(task) >= len(made.runs):
             continue
-        places |= dict.fromkeys(made.runs[int(task)], f"slurm {job}_{task}, {state.lower()}")
-    return Queue(places=places)
+        why = f" ({reason})" if reason not in ("", "None") else ""
+        places |= dict.fromkeys(made.runs[int(task)], f"slurm {job}_{task}, {state.lower()}{why}")
+    return Queue(places=places, gone={run: task for run, task in last.items() if run not in places})
 
 
 def ask(*call: str, seconds: float = _PATIENCE_SECONDS) -> str:

@@ -6,6 +6,7 @@ is left. A manifest is frozen when the work is submitted; the sweep may grow mea
 """
 
 import gc
+import math
 import os
 import sys
 import threading
@@ -42,6 +43,8 @@ from simlaw.train import Program
 _PAUSES = (0.5, 8.0)
 #: Signs of life in the time after which a claim is void.
 _BEATS = 10
+#: What a worker has begun is told in its claims at once, but not more often than every so many seconds.
+_SOON_SECONDS = 1.0
 _RULES = Rules()
 #: What keeps lines of several threads apart.
 _SPEAKING = threading.Lock()
@@ -94,9 +97,14 @@ def run_worker(
     leases = Leases(own, patience=rules.lease_seconds, job=job(), log=log())
     programs: dict[object, Program] = {}
     doing: list[dict[str, Json]] = [{}]
+    told = [-math.inf]
+
+    def renew() -> None:
+        told[0] = time.monotonic()
+        leases.renew(doing[0])
 
     def beat() -> None:
-        leases.renew(doing[0])
+        renew()
         _say(Message())
 
     with Pulse(beat, max(0.1, rules.lease_seconds / _BEATS)) as pulse:
@@ -104,7 +112,9 @@ def run_worker(
         def tell(message: Message) -> None:
             pulse.alive()
             if message.task is not None:
-                doing[0] = said(message.task)
+                before, doing[0] = doing[0].get("doing"), said(message.task)
+                if message.task.doing != before and time.monotonic() - told[0] >= _SOON_SECONDS:
+                    renew()  # `status` knows at once what a worker has begun
             _say(message)
 
         manifest, corpora, mesh = together(lambda: _ready(where, own, index, devices))
