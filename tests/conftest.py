@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jaxtyping
 import pytest
@@ -31,17 +31,20 @@ def checked_modules() -> list[str]:
     return [name for name in names if not any(f"{one}.".startswith(f"{name}.") for one in UNCHECKED)]
 
 
+# not optimised, programs are ready in half the time; what is run as people run it is (`project` of test_cli.py)
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 # annotated signatures of simlaw are checked at run time (an int may stand for a float); set before the import
 hook = install_import_hook(checked_modules(), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import jax  # noqa: E402
 from jax import Array  # noqa: E402
 
-from simlaw import evaluate, teacher  # noqa: E402
 from simlaw.arithmetic import Place, Plain  # noqa: E402
 from simlaw.config import WSD, AdamW, EvalSpec, Graph, ModelSpec, RunSpec  # noqa: E402
 from simlaw.corpora import AbstractCorpus, open_corpus  # noqa: E402
 from simlaw.declared import digest  # noqa: E402
+from simlaw.files import write_file  # noqa: E402
 from simlaw.model import Params, logits  # noqa: E402
 from simlaw.run.machine import processor  # noqa: E402
 from simlaw.store import Store  # noqa: E402
@@ -79,12 +82,7 @@ def said_in_a_notebook(*lines: str) -> list[str]:
 MODEL = ModelSpec(vocab=16, context=16, width=16, layers=1, heads=2, hidden=48)
 
 
-def in_haste(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
-    """A function compiled without optimization: three fifths of the time, where most of a test is compiling."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **how)
-
-
-@functools.partial(in_haste, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
 def inputs_of(model: ModelSpec, params: Params, windows: Array) -> dict[Place, Array]:
     """The inputs of every block matrix, tokens × inputs."""
     found = {}
@@ -116,6 +114,25 @@ def tiny_eval(**changes: object) -> EvalSpec:
     return EvalSpec(**{"tokens": 1024, **changes})  # type: ignore[arg-type]
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> str:
+    """The text that one of all processes of this call of pytest makes in a folder of its own, for all of them."""
+    # they have folders side by side
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_suffix(".txt")
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        end = time.monotonic() + 300
+        while not made.is_file():
+            assert time.monotonic() < end, f"the process that makes {name} failed, or took five minutes"
+            time.sleep(0.1)
+        return made.read_text()
+    text = make(folder)
+    write_file(made, text.encode())
+    return text
+
+
 @pytest.fixture(scope="session")
 def corpus() -> AbstractCorpus:
     return open_corpus(tiny_run().corpus)
@@ -136,26 +153,3 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check of annotated types, as a person has it who gives a wrong one."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-@pytest.fixture(scope="module")
-def measured_in_haste() -> Iterator[None]:
-    """Measurements by functions that were compiled in haste."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name, static in (
-            (evaluate, "_made", (0, 1, 2)),
-            (evaluate, "_losses", (0, 5, 6)),
-            (evaluate, "_on_formats", (0, 5, 6)),
-            (evaluate, "traces", (0, 1, 5, 6)),
-        ):
-            patch.setattr(module, name, in_haste(getattr(module, name).__wrapped__, static_argnums=static))
-        yield
-
-
-@pytest.fixture(scope="module")
-def drawn_in_haste() -> Iterator[None]:
-    """Teachers by functions that were compiled in haste."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("_draw", "_losses", "_entropies"):
-            patch.setattr(teacher, name, in_haste(getattr(teacher, name).__wrapped__, static_argnums=0))
-        yield

@@ -15,7 +15,6 @@ from simlaw.config import GPTQ
 from simlaw.formats import FLOATS, NF4, Int, PerChannel, PerGroup, Quantizer, codes
 from simlaw.ptq.gptq import gptq
 from simlaw.quantize import numbers, quantize
-from tests.conftest import in_haste
 
 pytest.importorskip("qwix", reason="qwix is no dependency of simlaw: it is in the group of development")
 
@@ -24,7 +23,7 @@ from qwix._src.core.qarray import HowToQuantize, dequantize
 from qwix.contrib.gptq_core import quantize_weight
 
 RNG = np.random.default_rng(0)
-RUN_GPTQ = in_haste(gptq, static_argnums=(3, 4))
+RUN_GPTQ = jax.jit(gptq, static_argnums=(3, 4))
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for name in ("sweeps/smoke", "figures"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("out", "__pycache__"))
-    done = simlaw(folder, "reproduce", "smoke", "--own")
+    done = simlaw(folder, "reproduce", "smoke", "--own", XLA_FLAGS="")
     assert done.returncode == 0, done.stderr
     (folder / "said.txt").write_text(done.stdout)
     return folder

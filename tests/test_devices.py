@@ -19,7 +19,7 @@ from simlaw.run.session import Session
 from simlaw.run.work import Desk, work
 from simlaw.store import Store
 from simlaw.train import shape_of
-from tests.conftest import MODEL, ROOT, tiny_run
+from tests.conftest import MODEL, ROOT, once, tiny_run
 
 MESH = ["--mesh", "1", "1", "1"]
 #: Nats per token, over 20 steps: sums over devices add up in another order.
@@ -46,11 +46,15 @@ SWEEP = Sweep(
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory):
     """What tests/eight_devices.py found."""
-    flags = {"XLA_FLAGS": EIGHT, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-W", "error", "-m", "tests.eight_devices", str(tmp_path_factory.mktemp("store"))]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+
+    def made(folder):
+        flags = {"XLA_FLAGS": EIGHT, "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-W", "error", "-m", "tests.eight_devices", str(folder)]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    found = json.loads(once(tmp_path_factory, "eight", made))
     assert found["devices"] == 8
     return found
 

@@ -40,7 +40,7 @@ from simlaw.rows import done_rows, matrix_rows
 from simlaw.schema import KINDS
 from simlaw.table import make_table
 from simlaw.train import members, start
-from tests.conftest import MODEL, in_haste, inputs_of, tiny_run
+from tests.conftest import MODEL, inputs_of, tiny_run
 
 RNG = np.random.default_rng(0)
 PARAMS = init(MODEL, jax.random.key(1))
@@ -48,7 +48,7 @@ TEXT = jnp.asarray(RNG.integers(0, 16, (24, 16)), jnp.int32)
 INT3 = Quantizer(format=Int(bits=3))
 INT4 = Quantizer(format=Int(bits=4))
 TOKEN4 = Quantizer(format=Int(bits=4), granularity=PerToken())
-EXAMINED = in_haste(examined, static_argnums=(0, 1, 2))
+EXAMINED = jax.jit(examined, static_argnums=(0, 1, 2))
 
 
 def made(ptq, params=PARAMS):
@@ -63,9 +63,9 @@ def trained(program):
     return jax.tree.map(lambda x: x[0], state.params)
 
 
-LOSSES = in_haste(losses, static_argnums=0)
-LOGITS = in_haste(logits, static_argnums=0)
-TRACES = in_haste(traces.__wrapped__, static_argnums=(0, 1, 5))
+LOSSES = jax.jit(losses, static_argnums=0)
+LOGITS = jax.jit(logits, static_argnums=0)
+TRACES = jax.jit(traces.__wrapped__, static_argnums=(0, 1, 5))
 
 
 def measured(corpus, params, evals):
@@ -90,7 +90,7 @@ METHODS = [
 ]
 
 
-@functools.partial(in_haste, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
 def one_matrix(ptq, x, w, given):
     """The site of a matrix, and its diagnosis."""
     site = site_of(Place(0, "qkv"), x, w, ptq, given, role_of(given.activations, ptq.activations))
@@ -207,7 +207,7 @@ def test_traces_are_those_of_the_whole_hessian():
     params = init(small, jax.random.key(3))
     windows = jnp.asarray(RNG.integers(0, 8, (6, 9)), jnp.int32)
     own = matrices(params)
-    whole = in_haste(jax.hessian(lambda given: losses(small, with_matrices(params, given), windows).mean()))(own)
+    whole = jax.jit(jax.hessian(lambda given: losses(small, with_matrices(params, given), windows).mean()))(own)
     blocks = {place: np.asarray(whole[place][place], np.float64).reshape(w.size, w.size) for place, w in own.items()}
     largest = max(abs(np.trace(block)) for block in blocks.values())
     found = TRACES(small, "float32", params, windows, jax.random.key(0), 20_000)
@@ -233,7 +233,7 @@ def test_half_the_trace_times_the_error_is_the_penalty_of_small_noise(corpus, tr
         return sum(losses(MODEL, params, windows).mean() for params in both) / 2
 
     found = np.asarray(
-        in_haste(lambda keys: jax.lax.map(penalty, keys))(jax.random.split(jax.random.key(1), 64)), np.float64
+        jax.jit(lambda keys: jax.lax.map(penalty, keys))(jax.random.split(jax.random.key(1), 64)), np.float64
     )
     delta = found - float(LOSSES(MODEL, trained, windows).mean())
     expected = 0.02**2 / 2 * float(sum(trace.values()))
@@ -249,7 +249,6 @@ def test_the_trace_is_of_the_mean_of_all_tokens_where_none_is_left_out(monkeypat
         jax.eval_shape(lambda params: traces(MODEL, "float32", params, windows, jax.random.key(0), 3, (1,)), PARAMS)
 
 
-@pytest.mark.usefixtures("measured_in_haste")
 def test_rows_say_what_was_done_to_the_matrices(corpus):
     ptqs = [
         PTQ(quantizer=INT4),
@@ -321,7 +320,6 @@ def test_planted_outliers_change_no_logit(parts):
         assert same == (place.matrix in ("out", "down"))
 
 
-@pytest.mark.usefixtures("measured_in_haste")
 def test_methods_for_outliers_win_where_there_are_some(corpus, trained):
     """Weights and inputs of four bits: penalties with planted outliers."""
     ways = [(RTN(), None), *((method, Outliers()) for method in (RTN(), SmoothQuant(), Tender()))]

@@ -13,7 +13,6 @@ from simlaw.config import Digits
 from simlaw.corpora import DigitsCorpus, disjoint, open_corpus
 from simlaw.counted import counted
 from simlaw.errors import SimlawError
-from tests.conftest import in_haste
 
 FORMS = [{}, {"order": "reversed"}, {"scratchpad": True}, {"order": "reversed", "scratchpad": True}]
 
@@ -25,7 +24,7 @@ def digits(**fields):
 
 @functools.cache
 def made_by(spec):
-    return in_haste(DigitsCorpus.build(spec).batch, static_argnums=(3, 4))
+    return jax.jit(DigitsCorpus.build(spec).batch, static_argnums=(3, 4))
 
 
 def batch(corpus, seed, at, windows, context):

@@ -13,7 +13,7 @@ from simlaw.lowprecision import levels_of, on_formats
 from simlaw.model import init, losses
 from simlaw.ptq import numbers_of, quantized
 from simlaw.sample import sample
-from tests.conftest import MODEL, in_haste, tiny_run
+from tests.conftest import MODEL, tiny_run
 
 PARAMS = init(MODEL, jax.random.key(0))
 EVALS = (
@@ -62,9 +62,8 @@ def test_fewer_bits_move_the_loss_more(found):
     assert found[3].delta_se < found[3].loss_se / 20  # pairing removes nearly all token noise
 
 
-pytestmark = pytest.mark.usefixtures("measured_in_haste")
-LOSSES = in_haste(losses, static_argnums=0)
-MADE = in_haste(quantized, static_argnums=(0, 1, 2))
+LOSSES = jax.jit(losses, static_argnums=0)
+MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
 MANY = (
     PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=3))),
     PTQ(method=GPTQ(), quantizer=Quantizer(format=Int(bits=5))),

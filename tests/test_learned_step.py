@@ -8,7 +8,6 @@ import pytest
 from simlaw.errors import SimlawError
 from simlaw.formats import FLOATS, NF4, Int, PerChannel, PerGroup, Quantizer
 from simlaw.quantize import fake_quantize, first_step, learned_step, numbers
-from tests.conftest import in_haste
 
 INT3 = Int(bits=3).levels
 GROUPS = PerGroup(size=4)
@@ -33,10 +32,10 @@ def test_gradients_are_those_of_the_paper():
     def loss(w, step):
         return jnp.sum(learned_step(w, step, INT3, GROUPS) * jnp.asarray(weights, jnp.float32))
 
-    of_w, of_step = in_haste(jax.grad(loss, argnums=(0, 1)))(jnp.asarray(W), step)
+    of_w, of_step = jax.jit(jax.grad(loss, argnums=(0, 1)))(jnp.asarray(W), step)
     v = W / spread(step)
     level = np.clip(np.round(v), -3, 3)
-    found = in_haste(learned_step, static_argnums=3)(jnp.asarray(W), step, numbers(INT3), GROUPS)
+    found = jax.jit(learned_step, static_argnums=3)(jnp.asarray(W), step, numbers(INT3), GROUPS)
     assert np.allclose(found, level * spread(step), rtol=1e-6)
     inside = np.abs(v) < 3
     assert 0 < inside.sum() < inside.size
@@ -56,7 +55,7 @@ def test_a_step_learns_to_be_better_than_one_that_holds_everything():
         return step - 2.0 * jax.grad(error)(step), None
 
     start = first_step(w, INT3, PerChannel())
-    step, _ = in_haste(lambda start: jax.lax.scan(descend, start, None, length=300))(start)
+    step, _ = jax.jit(lambda start: jax.lax.scan(descend, start, None, length=300))(start)
     whole = fake_quantize(w, INT3, Quantizer(format=Int(bits=3)).scaling)
     assert error(step) < error(start)
     assert error(step) < 0.6 * jnp.mean((whole - w) ** 2)

@@ -40,7 +40,7 @@ from simlaw.model import init, losses, matrices, with_matrices
 from simlaw.ptq.rotation import turned
 from simlaw.quantize import estimated, fake_quantize
 from simlaw.train import compile_shape, members, shape_of, start
-from tests.conftest import MODEL, in_haste, tiny_run
+from tests.conftest import MODEL, tiny_run
 
 SIGN = Int(bits=1, grid="sign")
 PARAMS = init(MODEL, jax.random.key(3))
@@ -255,7 +255,7 @@ def test_levels_are_data_and_one_kind_serves_every_bit_width():
     def inputs(levels: RoleLevels):
         return LowPrecision(kind=four.kind, levels=levels).inputs(jnp.asarray(X))
 
-    found = in_haste(jax.vmap(inputs))(stacked)
+    found = jax.jit(jax.vmap(inputs))(stacked)
     for one, precision in zip(found, (four, eight), strict=True):
         assert np.allclose(one, of_precision(precision).inputs(jnp.asarray(X)), atol=1e-6)
 

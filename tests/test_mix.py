@@ -23,7 +23,7 @@ from simlaw.run.session import _enough
 from simlaw.sweep import Grid, Sweep
 from simlaw.teacher import Teacher
 from simlaw.train import compile_shape, members, shape_of, start
-from tests.conftest import MODEL, in_haste, tiny_eval, tiny_run
+from tests.conftest import MODEL, tiny_eval, tiny_run
 
 GRAPH, OTHER = Graph(nodes=8, out=3), Graph(nodes=5, out=2, seed=1)
 FACTS = ZFact(entities=16, relations=2, values=3, base=4)
@@ -41,7 +41,7 @@ def mix():
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory, drawn_in_haste):
+def lessons(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mix") / "lessons"
     teacher = Teacher.of("abc", tiny_run(), init(MODEL, jax.random.key(0)), 0)
     make_lessons(teacher, folder, tokens=16 * 60, held_out=16 * 200, seed=0)
@@ -59,7 +59,7 @@ def text(tmp_path_factory):
 
 def batches(corpus, steps, batch, seed=0, context=CONTEXT):
     shared, own = corpus.shared_data(), jax.device_put(corpus.seed_data(seed, context))
-    step = in_haste(lambda at: corpus.batch(shared, own, at, batch, context))
+    step = jax.jit(lambda at: corpus.batch(shared, own, at, batch, context))
     return np.stack([np.asarray(step(jnp.int32(at))) for at in range(steps)])
 
 
@@ -113,7 +113,7 @@ def test_a_parts_windows_are_its_own_by_number_and_come_without_a_gap(mix):
     for i, (corpus, at) in enumerate(zip(mix.corpora, mix.spec.offsets, strict=True)):
         windows = found[found[:, 0] == i]
         shared = corpus.shared_data()
-        one = in_haste(lambda n, corpus=corpus, shared=shared, i=i: corpus.batch(shared, own[i], n, 1, CONTEXT)[0])
+        one = jax.jit(lambda n, corpus=corpus, shared=shared, i=i: corpus.batch(shared, own[i], n, 1, CONTEXT)[0])
         expected = np.stack([np.asarray(one(jnp.int32(n))) for n in range(len(windows))])
         assert sorted(map(bytes, expected[:, 1:] + at)) == sorted(map(bytes, windows[:, 1:]))
 
@@ -246,7 +246,6 @@ def test_strata_of_a_part_are_moved_behind_its_tag(mix):
     assert {one.axis for one in two} == {"rank of zfact1", "rank of zfact2"}
 
 
-@pytest.mark.usefixtures("measured_in_haste")
 def test_a_run_trains_on_a_mixture_and_its_excess_is_against_the_floor():
     mix = open_corpus(mixed((GRAPH, 0.6), (FACTS, 0.4)))
     spec = tiny_run(corpus=mix.spec, model=replace(MODEL, vocab=mix.vocab))

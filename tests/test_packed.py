@@ -36,12 +36,12 @@ from simlaw.model import init, shapes
 from simlaw.packed import Packed, from_bytes, to_bytes
 from simlaw.ptq import numbers_of, quantized
 from simlaw.quantize.packing import pack, scale_arrays, scales_from, unpack
-from tests.conftest import MODEL, in_haste, tiny_run
+from tests.conftest import MODEL, tiny_run
 
 RNG = np.random.default_rng(0)
 PARAMS = init(MODEL, jax.random.key(1))
 TEXT = jnp.asarray(RNG.integers(0, 16, (24, 16)), jnp.int32)
-MADE = in_haste(quantized, static_argnums=(0, 1, 2))
+MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
 SPEC = tiny_run()
 
 

@@ -19,18 +19,18 @@ from simlaw.ptq.site import Role, on_role
 from simlaw.ptq.smoothquant import smoothquant
 from simlaw.ptq.tender import groups_of, shift_accumulate, tender
 from simlaw.quantize import fake_quantize, numbers
-from tests.conftest import MODEL, in_haste, inputs_of
+from tests.conftest import MODEL, inputs_of
 
 RNG = np.random.default_rng(0)
-RUN_GPTQ = in_haste(gptq, static_argnums=(3, 4))
-RUN_AWQ = in_haste(awq, static_argnums=(4, 5))
-RUN_SMOOTHQUANT = in_haste(smoothquant, static_argnums=(3, 5))
-RUN_TENDER = in_haste(tender, static_argnums=(3, 5))
-IDEAL = in_haste(ideal)
-ON_ROLE = in_haste(on_role)
-TURNED = in_haste(turned)
-MADE = in_haste(quantized, static_argnums=(0, 1, 2))
-LOSSES = in_haste(losses, static_argnums=0)
+RUN_GPTQ = jax.jit(gptq, static_argnums=(3, 4))
+RUN_AWQ = jax.jit(awq, static_argnums=(4, 5))
+RUN_SMOOTHQUANT = jax.jit(smoothquant, static_argnums=(3, 5))
+RUN_TENDER = jax.jit(tender, static_argnums=(3, 5))
+IDEAL = jax.jit(ideal)
+ON_ROLE = jax.jit(on_role)
+TURNED = jax.jit(turned)
+MADE = jax.jit(quantized, static_argnums=(0, 1, 2))
+LOSSES = jax.jit(losses, static_argnums=0)
 INT3 = Quantizer(format=Int(bits=3))
 
 

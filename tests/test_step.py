@@ -14,7 +14,6 @@ from simlaw.config.problems import TEMPLATES, constants_of
 from simlaw.corpora import StepCorpus, disjoint, open_corpus
 from simlaw.counted import counted
 from simlaw.errors import SimlawError
-from tests.conftest import in_haste
 
 
 @functools.cache
@@ -24,7 +23,7 @@ def step(**fields):
 
 @functools.cache
 def made_by(spec):
-    return in_haste(StepCorpus.build(spec).batch, static_argnums=(3, 4))
+    return jax.jit(StepCorpus.build(spec).batch, static_argnums=(3, 4))
 
 
 def batch(corpus, seed, at, windows, context):

@@ -15,7 +15,7 @@ from simlaw.model import init, losses
 from simlaw.rows import stratum_rows
 from simlaw.strata import Strata
 from simlaw.train import compile_shape, members, shape_of, start
-from tests.conftest import MODEL, in_haste, tiny_run
+from tests.conftest import MODEL, tiny_run
 
 SPEC = ZFact(entities=32, relations=2, values=6, base=6)
 RUN = tiny_run(corpus=SPEC, model=replace(MODEL, vocab=SPEC.vocab, context=10))
@@ -27,7 +27,7 @@ EVALS = (
     EvalSpec(tokens=400, ptq=PTQ(quantizer=INT4)),
     EvalSpec(tokens=400, ptq=PTQ(quantizer=INT4, activations=replace(INT4, granularity=PerToken()))),
 )
-LOSSES = in_haste(losses, static_argnums=0)
+LOSSES = jax.jit(losses, static_argnums=0)
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,7 @@ from simlaw.recipe import PRECISION_STABLE
 from simlaw.run.work import Desk, weights_of, work
 from simlaw.teacher import Teacher
 from simlaw.train import shape_of
-from tests.conftest import MODEL, in_haste, tiny_eval, tiny_run
-
-pytestmark = pytest.mark.usefixtures("drawn_in_haste", "measured_in_haste")
+from tests.conftest import MODEL, tiny_eval, tiny_run
 
 
 def model_of(seed):
@@ -62,7 +60,7 @@ def test_windows_are_those_of_drawing_token_by_token(teacher):
     found = drawn(teacher, 100)
     key = jax.random.fold_in(jax.random.key(0), 0)
     noise = teaching.noise(MODEL, key, jnp.arange(100))
-    after = in_haste(functools.partial(logits, MODEL, teacher.weights))
+    after = jax.jit(functools.partial(logits, MODEL, teacher.weights))
     windows = np.zeros((100, 17), np.int32)
     for t in range(16):
         z = after(jnp.asarray(windows[:, :-1]))[:, t]
@@ -73,7 +71,6 @@ def test_windows_are_those_of_drawing_token_by_token(teacher):
 def test_a_wrong_draft_changes_nothing(teacher, monkeypatch):
     right = drawn(teacher, 32)
     monkeypatch.setattr(teaching, "_draft", lambda *given: jnp.zeros((given[4].shape[0], 17), jnp.int32))
-    monkeypatch.setattr(teaching, "_draw", in_haste(teaching._draw.__wrapped__, static_argnums=0))
     assert np.array_equal(drawn(teacher, 32), right)
 
 
@@ -117,8 +114,8 @@ def test_token_by_token_the_logits_are_those_of_whole_windows(changes, precision
         z, past = following(spec, params, windows[:, at], past, at, arithmetic)
         return past, z
 
-    _, found = in_haste(lambda: jax.lax.scan(step, blank(spec, 3), jnp.arange(16)))()
-    whole = in_haste(functools.partial(logits, spec, params, windows, arithmetic))()
+    _, found = jax.jit(lambda: jax.lax.scan(step, blank(spec, 3), jnp.arange(16)))()
+    whole = jax.jit(functools.partial(logits, spec, params, windows, arithmetic))()
     assert np.allclose(found.transpose(1, 0, 2), whole, atol=2e-5)
 
 

@@ -33,8 +33,7 @@ def team(store, manifest):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
-    # optimised less, the programs are ready in half the time
-    env = {"SIMLAW_STORE": str(store.root), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    env = {"SIMLAW_STORE": str(store.root), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "simlaw", "work", "--manifest", str(manifest), "--mesh", "1", "2", "1"]
     command += ["--coordinator", place, "--processes", "2", "--process"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -84,7 +84,6 @@ def test_an_evaluation_goes_as_fast_as_training():
 
 
 def test_a_trial_is_a_worker_that_measures_once(store, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # ready in half the time
     engine = Local()
     found = trial(SPEC, (1, 2), store, engine)
     assert found is not None

@@ -144,7 +144,7 @@ def test_files_that_may_not_be_read_are_named(project: Path, refused: Refused) -
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory: pytest.TempPathFactory, drawn_in_haste: None) -> Path:
+def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a teacher of the tiny shape wrote, which was not trained."""
     folder = tmp_path_factory.mktemp("teach") / "lessons"
     teacher = Teacher.of("0123456789abcdef", tiny_run(), init(MODEL, jax.random.key(0)), 0)
