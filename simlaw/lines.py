@@ -87,8 +87,9 @@ def read_written(texts: Iterable[tuple[str, str]]) -> list[Line]:
         lines = text.split("\n")[1:-1]
         # a cell may hold a line break: then nobody knows which lines are whose
         kept: Sequence[str | None] = lines if len(lines) == len(rows) else [None] * len(rows)
+        place = f"{source}, line"
         for number, (row, line) in enumerate(zip(rows, kept, strict=True), start=2):
-            taken.add(row, f"{source}, line", number, line)
+            taken.add(row, place, number, line)
     return taken.lines()
 
 

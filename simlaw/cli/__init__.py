@@ -1,5 +1,6 @@
 """The command line: `simlaw COMMAND`; each command is a file, imported when it is called."""
 
+import gc
 import importlib
 import os
 from typing import Any
@@ -109,4 +110,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    # plans and tables are values by the hundred thousand with hardly a cycle: the search took a tenth of their time
+    gc.set_threshold(50_000)
     cli(prog_name="simlaw")

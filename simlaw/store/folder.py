@@ -148,7 +148,7 @@ class Store(AbstractStore):
 
     def _sound(self, kind: str, key: str, take: Callable[[str], T], total: Callable[[T], str]) -> dict[str, T] | None:
         """What is taken of each file of an artefact, or None where one is not as its checksum says."""
-        path = str(self._path(kind, key))  # a text, for tables are made of tens of thousands of artefacts
+        path = f"{self.root}/{kind}/{checked(key)}"  # a text, for tables are made of tens of thousands of artefacts
         if not os.path.isdir(path):
             return None
         listed = b""
