@@ -5,6 +5,7 @@ import itertools
 import math
 from collections import defaultdict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -1,8 +1,8 @@
 """The command line: `simlaw COMMAND`; each command is a file, imported when it is called."""
 
-import gc
 import importlib
 import os
+from gc import set_threshold
 from typing import Any
 
 import click
@@ -111,5 +111,5 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit."""
     # plans and tables are values by the hundred thousand with hardly a cycle: the search took a tenth of their time
-    gc.set_threshold(50_000)
+    set_threshold(50_000)
     cli(prog_name="simlaw")
