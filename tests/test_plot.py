@@ -96,7 +96,7 @@ from simlaw.plot.save import save
 from tests.planted import planted
 import runpy
 with matplotlib.style.context({style!r}):
-    figure = runpy.run_path({script!r})["draw"](analyse(planted(log_loss=0.01, relative=0.2, token=5e-4), draws=100))
+    figure = runpy.run_path({script!r})["draw"](analyse(planted(log_loss=0.01, relative=0.2, token=5e-4), draws=20))
     save(figure, Path("out"), "headline", {{"table": "abc"}})
 """
 

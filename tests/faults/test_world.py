@@ -54,6 +54,7 @@ def test_whatever_is_damaged_is_made_again(tmp_path, finished, undisturbed, dama
             assert "artefacts set aside as damaged, to be made again" in scene.status()
 
 
+@LONG
 def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(tmp_path, undisturbed):
     place = tmp_path / "small"
     place.mkdir()
