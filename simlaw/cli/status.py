@@ -66,7 +66,8 @@ def command(sweep: str, own: bool, log: int, as_json: bool) -> None:
             f"{len(ended)} of the missing were submitted (slurm {_some(tasks)}), and are in the queue no more: `simlaw "
             f"run {sweep} --engine slurm` with its options submits them again"
         )
-        for line in tail(str(session.store.root / "logs" / f"{tasks[-1]}.log"), log):
+        logs = (tail(str(session.store.root / "logs" / f"{task}.log"), log) for task in reversed(tasks))
+        for line in next(filter(None, logs), []):  # of the last one that said anything
             click.echo(f"    {line}")
     if queue.note:
         click.echo(f"note: {queue.note}", err=True)
