@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -187,16 +186,16 @@ def test_a_killed_node_changes_no_byte_of_the_table(cluster, launched, tmp_path,
 @with_ray
 def test_ctrl_c_stops_what_other_nodes_do_and_keeps_its_state(cluster, launched, tmp_path):
     _, (stays, _) = cluster
+    # so long that no trunk ends before the stop comes, however slow the machine is
+    (tmp_path / "sweeps" / "tiny" / "sweep.py").write_text(SWEEP.replace("8000 * 128", "800_000 * 128"))
     driver = launched()
     until(lambda: driver.poll() is not None or list((tmp_path / "store").glob("history/trunk/*")))
     driver.send_signal(signal.SIGINT)
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 1, out
-    # the first of its runs may have ended before the stop came
-    assert re.search(r"stopped; [01] more runs are done and the others keep their last state: the same command", err)
+    assert "stopped; 0 more runs are done and the others keep their last state: the same command goes on" in err
     assert not workers(stays.pid)  # nobody works on behind its back
-    # a stop that comes where a trunk has just been left finds its state stored
-    assert [path for kind in ("partial", "trunk") for path in (tmp_path / "store").glob(f"{kind}/*/*")]
+    assert list((tmp_path / "store").glob("partial/*/*"))
 
 
 class Mail:

@@ -128,8 +128,8 @@ def lay_out(
     elif memory is None:
         memory = SHARE * machine_memory() if engine.device == "cpu" else _device_memory(store, engine.device)
     # nearly all cells of a plan have the very same evaluations, which are long to compare
-    alike = {(shape_of(cell.spec), id(cell.evals)): cell for cell in cells}
-    kinds = {(shape, cell.evals): cell for (shape, _), cell in alike.items()}
+    seen_once = {(shape_of(cell.spec), id(cell.evals)): cell for cell in cells}
+    kinds = {(shape, cell.evals): cell for (shape, _), cell in seen_once.items()}
     shapes = dict.fromkeys(shape for shape, _ in kinds)
     text = sum(corpus.resident_bytes for corpus in corpora if not corpus.streamed)
     streamed = any(corpus.streamed for corpus in corpora)
